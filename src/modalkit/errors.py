@@ -1,0 +1,101 @@
+"""Every error modalkit raises on purpose.
+
+    ModalkitError
+    ├── DeclarationError (ValueError)      one declared value is impossible
+    ├── MissingExtraError (ImportError)    an optional dependency is not installed
+    ├── EngineError                        the engine process
+    │   ├── EngineExitedError              it died: return code and last lines
+    │   ├── EngineTimeoutError (TimeoutError)   it was not ready in time
+    │   └── EngineRequestError             it refused a request: status and message
+    └── LocalModalError                    the local Modal could not do what was asked
+
+Messages name the place, show the value with ``repr`` and say what to write instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "DeclarationError",
+    "EngineError",
+    "EngineExitedError",
+    "EngineRequestError",
+    "EngineTimeoutError",
+    "LocalModalError",
+    "MissingExtraError",
+    "ModalkitError",
+]
+
+
+class ModalkitError(Exception):
+    """Base of every error modalkit raises on purpose."""
+
+
+class DeclarationError(ModalkitError, ValueError):
+    """A declared value that cannot work, whatever it is combined with."""
+
+
+class MissingExtraError(ModalkitError, ImportError):
+    """A feature needs a package that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs packages that are not installed. "
+            f"Run: pip install '.[{extra}]' in a checkout of modalkit."
+        )
+        self.extra = extra
+
+
+class EngineError(ModalkitError):
+    """The engine process did not do its work."""
+
+
+class EngineExitedError(EngineError):
+    """The engine process ended by itself.
+
+    Attributes:
+        returncode: The exit status; negative is the signal that killed it.
+        last_lines: The end of what it printed.
+    """
+
+    def __init__(self, name: str, returncode: int, last_lines: Sequence[str]) -> None:
+        tail = "\n".join(f"  {line}" for line in last_lines) or "  (it printed nothing)"
+        how = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+        super().__init__(f"{name} ended with {how}. Its last lines:\n{tail}")
+        self.returncode = returncode
+        self.last_lines = tuple(last_lines)
+
+
+class EngineTimeoutError(EngineError, TimeoutError):
+    """The engine process was alive but not ready in time.
+
+    Attributes:
+        after_s: How long was waited, in seconds.
+        last_lines: The end of what it printed.
+    """
+
+    def __init__(self, name: str, after_s: float, last_lines: Sequence[str]) -> None:
+        tail = "\n".join(f"  {line}" for line in last_lines) or "  (it printed nothing)"
+        super().__init__(
+            f"{name} was not ready after {after_s:.0f} s. Raise Scaling(startup_timeout=...) "
+            f"if it is still loading. Its last lines:\n{tail}"
+        )
+        self.after_s = after_s
+        self.last_lines = tuple(last_lines)
+
+
+class EngineRequestError(EngineError):
+    """The engine answered a request with an error.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"The engine answered {status}: {message}")
+        self.status = status
+
+
+class LocalModalError(ModalkitError):
+    """The local Modal could not do what was asked."""
