@@ -1,0 +1,73 @@
+"""The base of every declaration: a frozen pydantic value whose errors a tired person can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import DeclarationError
+
+__all__ = ["Value", "did_you_mean", "one_of"]
+
+
+class Value(BaseModel):
+    """A declared value: immutable, comparable, hashable where its fields are, no unknown fields.
+
+    Raises:
+        DeclarationError: With every problem of the value at once, each as where, value, remedy.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise DeclarationError(_explain(type(self), error)) from None
+
+    def _replace(self, **changes: object) -> Self:
+        """Return a copy with some fields changed, validated like a new value."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**fields, **changes})
+
+
+_LOOK_ALIKES = str.maketrans("oil", "011")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'X'?`` for the nearest known word, or an empty string.
+
+    Case and look-alikes do not count: ``H1OO`` is near ``H100``.
+    """
+    by_shape = {name.lower().translate(_LOOK_ALIKES): name for name in known}
+    shape = word.lower().translate(_LOOK_ALIKES)
+    near = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
+    return f" Did you mean {by_shape[near[0]]!r}?" if near else ""
+
+
+def one_of(words: Iterable[str]) -> str:
+    """Join words for a message: ``A, B or C``."""
+    *head, last = words
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def _explain(declared: type[BaseModel], error: ValidationError) -> str:
+    return "\n".join(_explain_one(declared, dict(item)) for item in error.errors())
+
+
+def _explain_one(declared: type[BaseModel], item: Mapping[str, Any]) -> str:
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, DeclarationError):
+        return str(cause)
+    where = ".".join([declared.__name__, *(str(part) for part in item["loc"])])
+    if item["type"] == "extra_forbidden":
+        known = sorted(declared.model_fields)
+        hint = did_you_mean(str(item["loc"][-1]), known)
+        return f"{where} is not a field.{hint} {declared.__name__} has {one_of(known)}."
+    if item["type"] == "missing":
+        return f"{where} is required."
+    problem = str(cause) if cause is not None else f"{item['msg'][0].lower()}{item['msg'][1:]}"
+    return f"{where}: {problem.rstrip('.')}, got {item['input']!r}."
