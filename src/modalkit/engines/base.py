@@ -1,0 +1,72 @@
+"""What an engine is: a process that speaks the OpenAI API on a port.
+
+An engine declares its image, its argv, its environment and the route that says it is ready. It is
+never imported by the client; everything here is data about a process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from pydantic import Field
+
+from .._values import Value
+from ..image import ImageSpec
+
+__all__ = ["Engine", "Launch"]
+
+
+class Launch(Value):
+    """What a container knows at the moment it starts an engine.
+
+    Attributes:
+        model: Hub id (``"Qwen/Qwen3-8B"``) or an absolute path in the container.
+        revision: Commit of the hub repository; ``None`` for a path or an unpinned model.
+        served_name: The name clients put in ``model=``.
+        host: Address to listen on: loopback behind modalkit's gateway, ``0.0.0.0`` when Modal's
+            proxy reaches the engine directly.
+        port: TCP port to listen on.
+        gpu_count: GPUs of this container; 0 on a machine without one.
+        key_variable: Environment variable whose value the engine must ask its clients for;
+            ``None`` when something in front of it does.
+    """
+
+    model: str
+    revision: str | None = None
+    served_name: str
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    gpu_count: int = Field(default=1, ge=0)
+    key_variable: str | None = None
+
+
+class Engine(Value, ABC):
+    """Base of every engine declaration; subclass it to bring another engine.
+
+    Class attributes:
+        title: Name for people, such as ``"SGLang"``.
+        ready_path: Route that answers 200 once requests will be served, and is cheap to ask.
+        child_key_variable: Variable in which the process itself looks for its API key, where it
+            has one; the runtime copies the key there, so that it never stands in argv.
+    """
+
+    title: ClassVar[str]
+    ready_path: ClassVar[str] = "/health"
+    child_key_variable: ClassVar[str | None] = None
+
+    @abstractmethod
+    def image(self) -> ImageSpec:
+        """Return the image that holds the engine, pinned."""
+
+    @abstractmethod
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command line; it never holds a secret.
+
+        Raises:
+            DeclarationError: A flag that the pinned version of the engine does not have.
+        """
+
+    def environment(self, launch: Launch) -> dict[str, str]:  # noqa: ARG002 - subclasses use it
+        """Return the variables the process needs; never a secret."""
+        return {}
