@@ -1,0 +1,90 @@
+"""The transformers engine behind the OpenAI routes; PyTorch is imported only when it loads."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from ...errors import MissingExtraError
+from ..openai import (
+    ApiError,
+    Capabilities,
+    EmbeddingRequest,
+    Embeddings,
+    Generation,
+    GenerationRequest,
+    Load,
+    ModelCard,
+)
+from .options import EngineOptions
+
+if TYPE_CHECKING:
+    from .text_engine import TextEngine
+    from .vector_engine import VectorEngine
+
+__all__ = ["TransformersBackend"]
+
+_OWNER = "modalkit-transformers"
+
+
+class TransformersBackend:
+    """One model, generating text or embedding it."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = options
+        self._text: TextEngine | None = None
+        self._vectors: VectorEngine | None = None
+
+    @property
+    def card(self) -> ModelCard:
+        """The served name, and the context length once loaded."""
+        engine = self._text or self._vectors
+        return ModelCard(self._options.name, _OWNER, engine.context_length if engine else None)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the loaded model is for."""
+        engine = self._text or self._vectors
+        return engine.capabilities if engine else Capabilities()
+
+    def load(self) -> str:
+        """Import PyTorch and transformers, and load the model."""
+        try:
+            from .loading import load_engine  # noqa: PLC0415  seconds, and perhaps not installed
+        except ImportError as error:
+            feature = "The transformers engine"
+            raise MissingExtraError(feature, "transformers") from error
+        engine, summary = load_engine(self._options)
+        if engine.capabilities.embeddings:
+            self._vectors = engine
+        else:
+            self._text = engine
+        return summary
+
+    def close(self) -> None:
+        """Stop the model's thread."""
+        if self._text is not None:
+            self._text.close()
+        if self._vectors is not None:
+            self._vectors.close()
+
+    def current_load(self) -> Load:
+        """What runs and waits."""
+        engine = self._text or self._vectors
+        return engine.current_load() if engine else Load(0, 0)
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Queue a request for text."""
+        if self._text is None:
+            raise _not_this("text")
+        return await self._text.generate(request)
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Embed texts."""
+        if self._vectors is None:
+            raise _not_this("embeddings")
+        return await self._vectors.embed(request)
+
+
+def _not_this(what: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, f"This model does not give {what}.", param="model")

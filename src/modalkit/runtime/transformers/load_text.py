@@ -1,0 +1,73 @@
+"""Loading a causal language model."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .cache import bytes_per_token
+from .forward import CausalForward, left_padded
+from .hub import device, model_arguments, source
+from .memory import MemoryPlan, free_bytes, plan_memory
+from .options import EngineOptions
+from .probe import batches_correctly
+from .prompts import PromptEncoder
+from .scheduler import Limits, Scheduler
+from .text import TokenTexts
+from .text_engine import TextEngine
+
+__all__ = ["load_text_engine"]
+
+_LOG = logging.getLogger(__name__)
+_CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
+_UNKNOWN_CONTEXT = 2048
+
+
+def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:
+    """The engine, and one line on what was loaded."""
+    tokenizer = AutoTokenizer.from_pretrained(options.model, **source(options))
+    loaded = AutoModelForCausalLM.from_pretrained(options.model, **model_arguments(options))
+    model: PreTrainedModel = loaded.to(device(options)).eval()
+    vocabulary = model.get_input_embeddings().num_embeddings
+    forward = CausalForward(model)
+    with torch.inference_mode():
+        batched = batches_correctly(forward, vocabulary, model.dtype)
+        plan = _plan(options, model, forward)
+    if not batched:
+        _LOG.warning("This architecture is not batched: each answer takes model calls of its own.")
+    limits = Limits(options.max_batch_size, plan.max_cells, options.prefill_tokens, batched)
+    engine = TextEngine(
+        Scheduler(forward, limits),
+        PromptEncoder(tokenizer, vocabulary),
+        TokenTexts(tokenizer),
+        ends=_ends(model, tokenizer),
+        context_length=plan.context_length,
+        max_open=options.max_batch_size + options.max_waiting,
+    )
+    kind = "batched" if batched else "one by one"
+    what = f"{type(model).__name__}, {model.device}, {str(model.dtype).removeprefix('torch.')}"
+    return engine, f"{what}, context {plan.context_length}, up to {options.max_batch_size} {kind}"
+
+
+def _plan(options: EngineOptions, model: PreTrainedModel, forward: CausalForward) -> MemoryPlan:
+    """Measure what a token takes, rather than derive it from each family's own field names."""
+    cache = forward.new_cache()
+    forward(*left_padded([[0]], forward.device), cache)
+    budget = free_bytes(forward.device)
+    return plan_memory(options, _model_context(model), bytes_per_token(cache), budget)
+
+
+def _model_context(model: PreTrainedModel) -> int:
+    config = model.config.get_text_config(decoder=True)
+    known = [getattr(config, name, None) for name in _CONTEXT_NAMES]
+    return next((int(value) for value in known if value), _UNKNOWN_CONTEXT)
+
+
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every token the model's authors say ends an answer."""
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    ends = {configured} if isinstance(configured, int) else set(configured or ())
+    ends.add(tokenizer.eos_token_id)
+    return frozenset(token for token in ends if isinstance(token, int))

@@ -1,0 +1,75 @@
+"""From a request's prompt to token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jinja2 import TemplateError
+from pydantic import JsonValue
+from transformers import PreTrainedTokenizerBase
+
+from ..openai import ChatPrompt, Prompt, invalid
+
+__all__ = ["PromptEncoder"]
+
+
+class PromptEncoder:
+    """One model's tokenizer and chat template.
+
+    Args:
+        vocabulary: How many token ids the model knows.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
+
+    @property
+    def knows_chat(self) -> bool:
+        """Whether there is a chat template."""
+        return bool(self._tokenizer.chat_template)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """The ids the model reads; raises a 400 for a prompt that cannot be read."""
+        if isinstance(prompt, ChatPrompt):
+            return self._encode(self._render(prompt), "messages", special=False)
+        if isinstance(prompt, str):
+            return self._encode(prompt, "prompt", special=True)
+        self.check_ids(prompt, "prompt")
+        return list(prompt)
+
+    def check_ids(self, ids: tuple[int, ...], param: str) -> None:
+        """Raise a 400 for a token id that the model does not know."""
+        for token in ids:
+            if token >= self._vocabulary:
+                msg = f"The token id {token} is not below {self._vocabulary}, this model's vocabulary."
+                raise invalid(msg, param)
+
+    def check_bias(self, bias: Mapping[int, float]) -> None:
+        """Raise a 400 for a bias on a token that the model does not know."""
+        self.check_ids(tuple(bias), "logit_bias")
+
+    def _encode(self, text: str, param: str, *, special: bool) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
+        if not ids:
+            raise invalid("The prompt has no tokens. Write something for the model to read.", param)
+        return ids
+
+    def _render(self, prompt: ChatPrompt) -> str:
+        if not self.knows_chat:
+            msg = "This model has no chat template. Use /v1/completions."
+            raise invalid(msg, "messages", code="unsupported_parameter")
+        turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+        arguments: Mapping[str, JsonValue] = prompt.template_arguments
+        reserved = {"tokenize", "add_generation_prompt", "conversation"} & arguments.keys()
+        if reserved:
+            msg = f"'chat_template_kwargs' cannot set {sorted(reserved)[0]!r}; the server sets it."
+            raise invalid(msg, "chat_template_kwargs")
+        try:
+            text = self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True, **arguments
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            msg = f"The model's chat template refuses these messages: {error}"
+            raise invalid(msg, "messages") from None
+        return str(text)
