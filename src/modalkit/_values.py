@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from .errors import DeclarationError
 
-__all__ = ["Value", "did_you_mean", "one_of"]
+__all__ = ["Value", "between", "did_you_mean", "one_of"]
 
 
 class Value(BaseModel):
@@ -32,6 +32,22 @@ class Value(BaseModel):
         """Return a copy with some fields changed, validated like a new value."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **changes})
+
+
+def between(least: float, most: float | None = None, unit: str = "") -> AfterValidator:
+    """Return the annotation of a number that must lie in a range, both ends included.
+
+    The error reads ``Scaling.timeout: must be 1 to 86400 seconds, got 0.``
+    """
+    span = f"at least {least}" if most is None else f"{least} to {most}"
+    problem = f"must be {span} {unit}".rstrip()
+
+    def check(number: float | None) -> float | None:
+        if number is not None and not (least <= number and (most is None or number <= most)):
+            raise ValueError(problem)
+        return number
+
+    return AfterValidator(check)
 
 
 _LOOK_ALIKES = str.maketrans("oil", "011")
