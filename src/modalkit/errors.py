@@ -2,11 +2,13 @@
 
     ModalkitError
     ├── DeclarationError (ValueError)      one declared value is impossible
+    ├── PlanError (ValueError)             declarations that do not go together, all at once
     ├── MissingExtraError (ImportError)    an optional dependency is not installed
     ├── EngineError                        the engine process
     │   ├── EngineExitedError              it died: return code and last lines
     │   ├── EngineTimeoutError (TimeoutError)   it was not ready in time
     │   └── EngineRequestError             it refused a request: status and message
+    ├── BatchError                         a batched method broke its promise
     └── LocalModalError                    the local Modal could not do what was asked
 
 Messages name the place, show the value with ``repr`` and say what to write instead.
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "BatchError",
     "DeclarationError",
     "EngineError",
     "EngineExitedError",
@@ -25,6 +28,7 @@ __all__ = [
     "LocalModalError",
     "MissingExtraError",
     "ModalkitError",
+    "PlanError",
 ]
 
 
@@ -34,6 +38,18 @@ class ModalkitError(Exception):
 
 class DeclarationError(ModalkitError, ValueError):
     """A declared value that cannot work, whatever it is combined with."""
+
+
+class PlanError(ModalkitError, ValueError):
+    """Declarations that are possible alone but not together.
+
+    Attributes:
+        problems: Every problem found, each with its place and its remedy.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class MissingExtraError(ModalkitError, ImportError):
@@ -95,6 +111,10 @@ class EngineRequestError(EngineError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"The engine answered {status}: {message}")
         self.status = status
+
+
+class BatchError(ModalkitError):
+    """A batched method did not return one answer per request."""
 
 
 class LocalModalError(ModalkitError):

@@ -47,12 +47,19 @@ class Engine(Value, ABC):
     Class attributes:
         title: Name for people, such as ``"SGLang"``.
         ready_path: Route that answers 200 once requests will be served, and is cheap to ask.
+        needs_model: Whether it serves nothing without a model.
+        needs_gpu: Whether its image runs on a GPU only.
+        runtime_included: Whether its image already holds what modalkit's own code needs there
+            (aiohttp, pydantic, starlette, uvicorn).
         child_key_variable: Variable in which the process itself looks for its API key, where it
             has one; the runtime copies the key there, so that it never stands in argv.
     """
 
     title: ClassVar[str]
     ready_path: ClassVar[str] = "/health"
+    needs_model: ClassVar[bool] = True
+    needs_gpu: ClassVar[bool] = False
+    runtime_included: ClassVar[bool] = False
     child_key_variable: ClassVar[str | None] = None
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What runs inside a container: engine processes, the gateway before them, custom services."""

@@ -1,0 +1,118 @@
+"""From a plan to ordinary Modal objects: the only client-side module that calls Modal.
+
+``@serve(app)`` does what a user would have written by hand: it adds enter, method, exit and web
+members to a subclass of theirs, with the same module and name, and decorates that with
+``modal.concurrent`` and ``app.cls``, or with ``app.server``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import modal
+
+from .errors import DeclarationError
+from .members import member_functions
+from .plan import ServicePlan, plan_service
+from .secrets import secrets_to_modal
+from .service import ModelService
+
+__all__ = ["cls_keywords", "serve", "server_keywords"]
+
+S = TypeVar("S", bound=ModelService)
+
+
+def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
+    """Register a `ModelService` on a Modal app.
+
+    Args:
+        app: The user's own app; everything else on it stays as it is.
+
+    Returns:
+        A class decorator. What it returns is Modal's own class, so ``Chat().generate.remote``,
+        ``.map``, ``.spawn``, ``with_options`` and ``modal run`` work as they do anywhere; with
+        ``Endpoint(kind="server")`` it is Modal's server, which has HTTP only.
+
+    Raises:
+        PlanError: Declarations that do not go together, all at once.
+        DeclarationError: A model folder beside the file that is not there.
+    """
+
+    def decorate(service: type[S]) -> type[S]:
+        if not (isinstance(service, type) and issubclass(service, ModelService)):
+            msg = f"@serve(app) takes a subclass of ModelService, got {service!r}."
+            raise DeclarationError(msg)
+        plan = plan_service(service)
+        subclass = _subclass(service, member_functions(service, plan))
+        if plan.is_server:
+            return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle stands in for the class
+        concurrent = modal.concurrent(**plan.scaling.to_modal_concurrent(plan.concurrency))
+        return app.cls(**cls_keywords(service, plan))(concurrent(subclass))  # type: ignore[arg-type]  # Modal types only functions here
+
+    return decorate
+
+
+def cls_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str, Any]:
+    """The keywords ``app.cls`` gets for a plan."""
+    keywords = {
+        **_common_keywords(service, plan),
+        **plan.scaling.to_modal(),
+        **plan.resources.to_modal(),
+    }
+    if plan.endpoint is not None and plan.endpoint.routing_region is not None:
+        keywords["routing_region"] = plan.endpoint.routing_region
+    return keywords
+
+
+def server_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str, Any]:
+    """The keywords ``app.server`` gets for a plan."""
+    assert plan.endpoint is not None  # noqa: S101 - a server plan has one
+    return {
+        **_common_keywords(service, plan),
+        **plan.scaling.to_modal_server(),
+        **plan.resources.to_modal_server(),
+        **plan.endpoint.to_modal_server(),
+    }
+
+
+def _common_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str, Any]:
+    keywords: dict[str, Any] = {
+        "image": _image(service, plan),
+        "secrets": secrets_to_modal(plan.secrets),
+        "volumes": plan.weights.to_modal() if plan.weights else {},
+    }
+    if plan.gpu is not None:
+        keywords["gpu"] = plan.gpu.to_modal()
+    if plan.environment:
+        keywords["env"] = dict(plan.environment)
+    return keywords
+
+
+def _image(service: type[ModelService], plan: ServicePlan) -> modal.Image:
+    image = plan.image
+    # In the container the folder has arrived already, and the file it lies beside has moved.
+    if plan.model_folder is not None and plan.model is not None and modal.is_local():
+        image = image.local_dir(str(_model_folder(service, plan.model_folder)), plan.model)
+    return image.to_modal()
+
+
+def _model_folder(service: type[ModelService], folder: str) -> Path:
+    file = getattr(sys.modules.get(service.__module__), "__file__", None)
+    path = (Path(file).parent if file else Path.cwd()) / folder
+    if not (path / "config.json").is_file():
+        msg = (
+            f"{service.__name__}.model {folder!r} is not a model folder: {path / 'config.json'} does "
+            "not exist. Write a folder beside the file, or a hub id such as 'Qwen/Qwen3-8B'."
+        )
+        raise DeclarationError(msg)
+    return path.resolve()
+
+
+def _subclass(service: type[S], members: Mapping[str, object]) -> type[S]:
+    """A subclass that pickles, prints and is found in the container as the user's own class."""
+    names = {"__module__": service.__module__, "__qualname__": service.__qualname__}
+    docs = {"__doc__": service.__doc__}
+    return type(service.__name__, (service,), {**docs, **members, **names})

@@ -1,0 +1,85 @@
+"""Declarations that are possible alone but not together; each conflict says what to write."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from itertools import groupby
+
+from .routes import Route
+from .service import ModelService
+
+__all__ = ["conflicts"]
+
+_OWN_PATHS = ("/docs", "/health", "/openapi.json")
+
+
+def conflicts(service: type[ModelService]) -> Iterator[str]:
+    """Yield every combination of a service's declarations that cannot work."""
+    yield from _engine_conflicts(service)
+    yield from _model_conflicts(service)
+    yield from _route_conflicts(service)
+    yield from _environment_conflicts(service)
+
+
+def routes_of(service: type[ModelService]) -> dict[str, Route[..., object]]:
+    """The typed routes of a service by method name, inherited ones included."""
+    members = inspect.getmembers_static(service, lambda value: isinstance(value, Route))
+    return dict(members)
+
+
+def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
+    engine = service.engine
+    if engine is None:
+        return
+    if service.model is None and engine.needs_model:
+        yield f"engine {engine.title} needs a model. Write model = 'org/name'."
+    if service.gpu is None and engine.needs_gpu:
+        yield f"engine {engine.title} needs a GPU. Write gpu = GPUProfile('L40S')."
+    for name, route in routes_of(service).items():
+        yield (
+            f"{name} is an @endpoint({route.path!r}) of a service with an engine, whose routes are "
+            "the engine's. Move it to a service without an engine."
+        )
+
+
+def _model_conflicts(service: type[ModelService]) -> Iterator[str]:
+    model = service.model or ""
+    if service.revision is not None and model.startswith((".", "/")):
+        yield f"revision {service.revision!r} names a hub commit, but model {model!r} is a folder."
+    if service.revision is not None and not model:
+        yield f"revision {service.revision!r} has no model to belong to. Write model = 'org/name'."
+    mount = service.weights.mount if service.weights else None
+    if mount and (mount == "/models" or mount.startswith("/models/")) and model.startswith("."):
+        yield f"weights are mounted at {mount!r}, where the folder {model!r} goes. Mount at '/cache'."
+
+
+def _route_conflicts(service: type[ModelService]) -> Iterator[str]:
+    routes = routes_of(service)
+    if service.api is None and routes:
+        yield "api = None serves no HTTP, but there are @endpoint routes. Remove one or the other."
+    for name, route in routes.items():
+        if route.path in _OWN_PATHS:
+            yield f"{name}: the path {route.path!r} is modalkit's own. Choose another."
+        most = service.scaling.concurrency
+        if route.batch and most is not None and most < route.batch.max_size:
+            yield (
+                f"{name} gathers batches of {route.batch.max_size}, but "
+                f"Scaling(concurrency={most}) lets no more than {most} requests in. "
+                f"Write concurrency={2 * route.batch.max_size}."
+            )
+    by_path = sorted((route.path, name) for name, route in routes.items())
+    for path, group in groupby(by_path, key=lambda pair: pair[0]):
+        names = [name for _, name in group]
+        if len(names) > 1:
+            yield f"{' and '.join(names)} have the same path {path!r}. Give each its own."
+
+
+
+
+def _environment_conflicts(service: type[ModelService]) -> Iterator[str]:
+    for secret in service.secrets:
+        for key in secret.keys:
+            if key in service.env:
+                yield f"env sets {key!r}, which Secret({secret.name!r}) also brings. Keep the secret."
+

@@ -1,0 +1,254 @@
+"""What a service will be, as data: made from its declarations alone, before anything happens.
+
+A plan is pure: the same class gives the same plan on every machine, nothing is read, started or
+asked. It is what `compile` turns into Modal objects and what a container starts from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ._values import Value
+from .conflicts import conflicts, routes_of
+from .endpoint import ApiKey, Endpoint
+from .engines.base import Launch
+from .errors import PlanError
+from .gpu import GPUProfile
+from .image import ImageSpec
+from .resources import Resources
+from .routes import Batch
+from .scaling import Scaling
+from .secrets import Secret
+from .service import ModelService
+from .weights import WeightCache
+
+__all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "plan_service"]
+
+ENGINE_METHODS = ("generate", "chat", "stream", "embed")
+
+# Python packages that modalkit's own code needs inside a container, in the versions tested here.
+RUNTIME_REQUIREMENTS = (
+    "aiohttp==3.14.5",
+    "pydantic==2.14.3",
+    "starlette==1.10.0",
+    "uvicorn==0.54.0",
+)
+
+# Behind modalkit's gateway the engine listens here; no other process of the container does.
+ENGINE_PORT = 8899
+
+# Requests one container takes at a time where the service does not say: an engine batches what
+# it is given, a custom model takes one at a time unless it declares batches.
+ENGINE_CONCURRENCY = 64
+
+
+class EnginePlan(Value):
+    """How an engine process will be started.
+
+    Attributes:
+        title: The engine's name for people.
+        launch: What it is started with on the first GPU choice.
+        argv: Its command line there.
+        environment: Variables it is given.
+        ready_path: The route asked until it answers 200.
+    """
+
+    title: str
+    launch: Launch
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    ready_path: str
+
+
+class RoutePlan(Value):
+    """One typed route of a custom service."""
+
+    method: str
+    path: str
+    batch: Batch | None
+
+
+class ServicePlan(Value):
+    """Everything `compile` needs to know of one service.
+
+    Attributes:
+        name: The class name, which Modal uses too.
+        kind: ``"engine"`` when an engine serves the model, ``"custom"`` when the class does.
+        model: What the container loads: a hub id or an absolute path there.
+        model_folder: A folder beside the file that travels with the image, as written.
+        revision: Commit of the hub repository.
+        engine: How the engine is started; ``None`` for a custom service.
+        gpu: GPU choices; ``None`` runs on CPU.
+        image: The whole image, modalkit's own needs included; a model folder joins it last.
+        weights: The weight cache, if there is one.
+        environment: Plain variables of the container.
+        secrets: Secrets in the order they are applied.
+        scaling: Containers and timeouts.
+        concurrency: Inputs one container takes at a time.
+        endpoint: The HTTP endpoint, if there is one.
+        routes: Typed routes of a custom service.
+        methods: Names of the remote methods modalkit adds.
+        resources: CPU, memory, disk, region.
+    """
+
+    name: str
+    kind: Literal["engine", "custom"]
+    model: str | None
+    model_folder: str | None
+    revision: str | None
+    engine: EnginePlan | None
+    gpu: GPUProfile | None
+    image: ImageSpec
+    weights: WeightCache | None
+    environment: dict[str, str]
+    secrets: tuple[Secret, ...]
+    scaling: Scaling
+    concurrency: int
+    endpoint: Endpoint | None
+    routes: tuple[RoutePlan, ...]
+    methods: tuple[str, ...]
+    resources: Resources
+
+    @property
+    def is_server(self) -> bool:
+        """Whether Modal's low-latency server serves it, which has no remote methods."""
+        return self.endpoint is not None and self.endpoint.kind == "server"
+
+    @property
+    def key_variable(self) -> str | None:
+        """The variable that holds the endpoint's key; ``None`` where no key of ours is asked."""
+        auth = self.endpoint.auth if self.endpoint else None
+        return auth.variable if isinstance(auth, ApiKey) else None
+
+
+def plan_service(service: type[ModelService]) -> ServicePlan:
+    """Work out what a service class will be.
+
+    Raises:
+        PlanError: Every combination of declarations that cannot work, at once.
+    """
+    problems = list(conflicts(service))
+    if problems:
+        raise PlanError([f"{service.__name__}: {problem}" for problem in problems])
+    routes = _routes(service)
+    model, folder = _model_in_container(service)
+    return ServicePlan(
+        name=service.__name__,
+        kind="engine" if service.engine else "custom",
+        model=model,
+        model_folder=folder,
+        revision=service.revision,
+        engine=_engine_plan(service, model),
+        gpu=service.gpu,
+        image=_image(service),
+        weights=service.weights,
+        environment=_environment(service),
+        secrets=_secrets(service),
+        scaling=service.scaling,
+        concurrency=_concurrency(service, routes),
+        endpoint=service.api,
+        routes=routes,
+        methods=_engine_methods(service),
+        resources=service.resources,
+    )
+
+
+def _engine_methods(service: type[ModelService]) -> tuple[str, ...]:
+    """The remote methods to add: those of an engine that the user has not written themselves."""
+    if service.engine is None or _is_server(service):
+        return ()
+    return tuple(name for name in ENGINE_METHODS if not hasattr(service, name))
+
+
+def _engine_plan(service: type[ModelService], model: str | None) -> EnginePlan | None:
+    engine = service.engine
+    if engine is None:
+        return None
+    server = _is_server(service)
+    launch = Launch(
+        model=model or service.__name__,
+        revision=service.revision,
+        served_name=_served_name(service),
+        host="0.0.0.0" if server else "127.0.0.1",  # noqa: S104 - Modal's proxy reaches it there
+        port=service.api.port if server and service.api else ENGINE_PORT,
+        gpu_count=service.gpu.count if service.gpu else 0,
+        key_variable=_engine_key_variable(service),
+    )
+    return EnginePlan(
+        title=engine.title,
+        launch=launch,
+        argv=engine.argv(launch),
+        environment=engine.environment(launch),
+        ready_path=engine.ready_path,
+    )
+
+
+def _engine_key_variable(service: type[ModelService]) -> str | None:
+    if not _is_server(service) or service.api is None:
+        return None  # modalkit's gateway stands in front and asks for the key
+    return service.api.auth.variable if isinstance(service.api.auth, ApiKey) else None
+
+
+def _served_name(service: type[ModelService]) -> str:
+    """The last part of the model's name, as a client would write it: ``Qwen3-8B``."""
+    named = getattr(service.engine, "served_name", None)
+    if named:
+        return str(named)
+    return (service.model or service.__name__).rstrip("/").rpartition("/")[2]
+
+
+def _model_in_container(service: type[ModelService]) -> tuple[str | None, str | None]:
+    """The model as the container sees it, and the local folder it comes from, if any."""
+    model = service.model
+    if model is not None and model.startswith("."):
+        return f"/models/{model.rstrip('/').rpartition('/')[2]}", model
+    return model, None
+
+
+def _image(service: type[ModelService]) -> ImageSpec:
+    spec = service.image
+    engine = service.engine
+    if engine is not None:
+        base = _with_runtime(engine.image(), included=engine.runtime_included)
+        image = (spec or ImageSpec.engine()).on(base)
+    else:
+        image = _with_runtime(spec or ImageSpec(), included=False)
+    return image.local_python("modalkit")
+
+
+def _with_runtime(image: ImageSpec, *, included: bool) -> ImageSpec:
+    if included:
+        return image
+    needed = [line for line in RUNTIME_REQUIREMENTS if not image.installs(line.split("==")[0])]
+    return image.uv(*needed) if needed else image
+
+
+def _environment(service: type[ModelService]) -> dict[str, str]:
+    cache = service.weights.env if service.weights else {}
+    return {**cache, **service.env}
+
+
+def _secrets(service: type[ModelService]) -> tuple[Secret, ...]:
+    auth = service.api.auth if service.api else None
+    own = (auth.secret,) if isinstance(auth, ApiKey) else ()
+    return (*service.secrets, *own)
+
+
+def _concurrency(service: type[ModelService], routes: tuple[RoutePlan, ...]) -> int:
+    if service.scaling.concurrency is not None:
+        return service.scaling.concurrency
+    if service.engine is not None:
+        return ENGINE_CONCURRENCY
+    # Two batches' worth: one runs while the next one gathers.
+    return max([2 * route.batch.max_size for route in routes if route.batch], default=1)
+
+
+def _is_server(service: type[ModelService]) -> bool:
+    return service.api is not None and service.api.kind == "server"
+
+
+def _routes(service: type[ModelService]) -> tuple[RoutePlan, ...]:
+    return tuple(
+        RoutePlan(method=name, path=route.path, batch=route.batch)
+        for name, route in routes_of(service).items()
+    )

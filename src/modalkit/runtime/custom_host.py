@@ -1,0 +1,65 @@
+"""A custom service in its container: load, warm up, answer methods and HTTP, unload."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..endpoint import Endpoint
+from ..routes import Route
+from .typed_routes import bind, typed_route
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from ..service import ModelService
+
+__all__ = ["CustomHost"]
+
+
+class CustomHost:
+    """What one container keeps for its instance of a custom service.
+
+    Args:
+        service: The user's instance.
+        routes: Its typed routes by method name.
+    """
+
+    def __init__(
+        self, service: ModelService, routes: Mapping[str, Route[..., object]]
+    ) -> None:
+        self._service = service
+        self._routes = routes
+        self.calls: dict[str, Callable[..., Awaitable[Any]]] = {
+            name: bind(service, name, route) for name, route in routes.items()
+        }
+
+    async def start(self) -> None:
+        """Load the model and warm it up; an error of either ends the container's start."""
+        await _finish(self._service.load())
+        await _finish(self._service.warm_up())
+
+    async def stop(self) -> None:
+        """Release the model."""
+        await _finish(self._service.unload())
+
+    def app(self, endpoint: Endpoint) -> ASGIApp:
+        """The HTTP app of its typed routes, without access rules."""
+        from .custom_app import custom_app  # noqa: PLC0415 - a service without HTTP needs no Starlette
+
+        service = type(self._service)
+        return custom_app(
+            service.__name__,
+            inspect.getdoc(service) or "",
+            [typed_route(name, route) for name, route in self._routes.items()],
+            self.calls,
+            endpoint.path.rstrip("/"),
+            docs=endpoint.docs,
+        )
+
+
+async def _finish(result: None | Awaitable[None]) -> None:
+    """Await what an async method returned; a plain one is done already."""
+    if result is not None:
+        await result

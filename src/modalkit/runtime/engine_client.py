@@ -1,0 +1,91 @@
+"""Talk to the engine of this container over its OpenAI API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+
+import aiohttp
+from pydantic import JsonValue
+
+from ..errors import EngineError, EngineRequestError
+from .process import EngineProcess
+
+__all__ = ["EngineClient"]
+
+Body = Mapping[str, object]
+_NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=10)  # Modal's own timeout ends a call
+
+
+class EngineClient:
+    """An HTTP client of one engine process; every method is one request.
+
+    Raises:
+        EngineExitedError: The process has ended.
+        EngineRequestError: It answered with an error.
+    """
+
+    def __init__(self, process: EngineProcess, base_url: str, served_name: str) -> None:
+        self._process = process
+        self._served_name = served_name
+        # The engine is on loopback: a connection costs nothing, and no limit queues requests here.
+        self.session = aiohttp.ClientSession(
+            base_url,
+            timeout=_NO_LIMIT,
+            connector=aiohttp.TCPConnector(limit=0),
+            headers={"Accept-Encoding": "identity"},
+        )
+
+    async def post(self, path: str, body: Body) -> dict[str, JsonValue]:
+        """Post a request and return the whole answer."""
+        try:
+            async with self.session.post(path, json=self._with_model(body)) as response:
+                await _raise_for_status(response)
+                answer: dict[str, JsonValue] = await response.json()
+                return answer
+        except aiohttp.ClientConnectionError as error:
+            raise self._connection_lost(error) from error
+
+    async def events(self, path: str, body: Body) -> AsyncIterator[dict[str, JsonValue]]:
+        """Post a streaming request and yield its chunks."""
+        streamed = {**self._with_model(body), "stream": True}
+        try:
+            async with self.session.post(path, json=streamed) as response:
+                await _raise_for_status(response)
+                async for line in response.content:
+                    data = line.removeprefix(b"data:").strip()
+                    if data.startswith(b"{"):
+                        yield json.loads(data)
+        except aiohttp.ClientConnectionError as error:
+            raise self._connection_lost(error) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.session.close()
+
+    def _with_model(self, body: Body) -> dict[str, object]:
+        given = {name: value for name, value in body.items() if value is not None}
+        return {"model": self._served_name, **given}
+
+    def _connection_lost(self, error: aiohttp.ClientConnectionError) -> EngineError:
+        self._process.check()  # a dead engine says more than a closed connection
+        return EngineError(f"The connection to {self._process.title} was lost: {error}.")
+
+
+async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
+    if response.status == HTTPStatus.OK:
+        return
+    text = await response.text()
+    raise EngineRequestError(response.status, _message(text))
+
+
+def _message(text: str) -> str:
+    """The message inside an OpenAI error body, or the body itself."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text[:500]
+    error = body.get("error", body) if isinstance(body, dict) else body
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(message or error)

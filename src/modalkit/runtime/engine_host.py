@@ -1,0 +1,98 @@
+"""The engine of one container: started at enter, asked by methods and gateway, stopped at exit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from ..engines.base import Engine, Launch
+from ..errors import EngineError
+from .engine_client import EngineClient
+from .process import EngineProcess
+
+__all__ = ["EngineHost"]
+
+# Requests under way when a container stops may take this long; Modal's own limit is 30 s.
+GRACE_S = 25.0
+
+
+class EngineHost:
+    """One engine process and the client that talks to it.
+
+    Args:
+        engine: The declaration.
+        launch: What it is started with; the GPU count is replaced by this container's.
+        timeout_s: How long it may take to be ready, in seconds.
+    """
+
+    def __init__(self, engine: Engine, launch: Launch, timeout_s: float) -> None:
+        self._engine = engine
+        self._launch = launch.model_copy(update={"gpu_count": _gpu_count(launch)})
+        self._timeout_s = timeout_s
+        self._process: EngineProcess | None = None
+        self._client: EngineClient | None = None
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises:
+            EngineExitedError: It ended while starting.
+            EngineTimeoutError: It was not ready in time.
+        """
+        engine, launch = self._engine, self._launch
+        keys = _keys(launch)
+        environment = engine.environment(launch)
+        if engine.child_key_variable and keys:
+            environment[engine.child_key_variable] = keys[0]
+        self._process = EngineProcess(
+            engine.title, engine.argv(launch), environment, secrets=keys
+        )
+        try:
+            self._process.wait_ready(
+                "127.0.0.1", launch.port, engine.ready_path, self._timeout_s
+            )
+        except BaseException:
+            self._process.stop(grace_s=0)
+            raise
+
+    @property
+    def client(self) -> EngineClient:
+        """The client, made at first use inside the container's event loop."""
+        if self._process is None:
+            msg = f"{self._engine.title} has not been started in this process."
+            raise EngineError(msg)
+        if self._client is None:
+            url = f"http://127.0.0.1:{self._launch.port}"
+            self._client = EngineClient(self._process, url, self._launch.served_name)
+        return self._client
+
+    async def stop(self) -> None:
+        """Close the client and stop the process."""
+        if self._client is not None:
+            await self._client.close()
+        self.stop_process()
+
+    def stop_process(self) -> None:
+        """Stop the process, letting requests under way finish first."""
+        if self._process is not None:
+            self._process.stop(GRACE_S)
+
+
+def _keys(launch: Launch) -> tuple[str, ...]:
+    if launch.key_variable is None:
+        return ()
+    return tuple(os.environ.get(launch.key_variable, "").replace(",", "\n").split())
+
+
+def _gpu_count(launch: Launch) -> int:
+    """GPUs this container really has; a fallback choice may have brought another count."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip()])
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return launch.gpu_count
+    return len(listed.stdout.splitlines()) or launch.gpu_count

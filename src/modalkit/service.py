@@ -1,0 +1,139 @@
+"""`ModelService`: a class whose body declares a model and whose methods run in its container.
+
+The class body runs everywhere and only declares. `modalkit.serve` turns the class into a Modal
+class or server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, ClassVar
+
+from ._values import did_you_mean, one_of
+from .endpoint import Endpoint
+from .engines.base import Engine
+from .errors import DeclarationError
+from .gpu import GPUProfile
+from .image import ImageSpec
+from .resources import Resources
+from .scaling import Scaling
+from .secrets import Secret
+from .weights import WeightCache
+
+if TYPE_CHECKING:
+    import modal
+
+    from .runtime import engine_methods
+
+__all__ = ["ModelService"]
+
+
+class ModelService:
+    """Base of every service. Subclass it, declare in the body, decorate with ``@serve(app)``.
+
+    With an ``engine`` the service has the remote methods `generate`, `chat`, `stream` and
+    `embed`, and an OpenAI-compatible endpoint. Without one it is a custom model: write `load` and
+    methods, decorated with ``@endpoint(path)`` or ``@modal.method()``.
+
+    Declarations (class attributes):
+        model: Hub id (``"Qwen/Qwen3-8B"``), an absolute path in the container, or a folder
+            beside the file (``"./my-model"``) that travels with it.
+        revision: Commit of the hub repository. Default: the newest at first start.
+        engine: What serves the model; ``None`` for a custom model.
+        gpu: GPU type, count and fallbacks; ``None`` runs on CPU.
+        image: What is installed. Default: the engine's own image, or a slim Python.
+        weights: A Volume that keeps what is downloaded and compiled; ``None`` keeps nothing.
+        scaling: Containers, concurrency and timeouts.
+        api: The HTTP endpoint and who may call it; ``None`` serves remote methods only. It is
+            not called ``endpoint``, which would hide the decorator in the class body.
+        secrets: Secrets whose keys the container sees as environment variables.
+        env: Plain environment variables of the container; never secrets.
+        resources: CPU, memory, disk, region.
+
+    Raises:
+        DeclarationError: At class creation, for a public name that is no declaration.
+    """
+
+    model: ClassVar[str | None] = None
+    revision: ClassVar[str | None] = None
+    engine: ClassVar[Engine | None] = None
+    gpu: ClassVar[GPUProfile | None] = None
+    image: ClassVar[ImageSpec | None] = None
+    weights: ClassVar[WeightCache | None] = None
+    scaling: ClassVar[Scaling] = Scaling()
+    api: ClassVar[Endpoint | None] = Endpoint()
+    secrets: ClassVar[Sequence[Secret]] = ()
+    env: ClassVar[Mapping[str, str]] = {}
+    resources: ClassVar[Resources] = Resources()
+
+    if TYPE_CHECKING:
+        # Added by `serve` where there is an engine; declared here so that types survive.
+        generate = modal.method()(engine_methods.generate)
+        chat = modal.method()(engine_methods.chat)
+        stream = modal.method()(engine_methods.stream)
+        embed = modal.method()(engine_methods.embed)
+
+    def __init_subclass__(cls, **keywords: object) -> None:
+        """Refuse a public name that nothing would read."""
+        super().__init_subclass__(**keywords)
+        annotated = cls.__dict__.get("__annotations__", {})
+        for name, value in vars(cls).items():
+            if not name.startswith("_"):
+                _check_name(cls, name, value, annotated=name in annotated)
+
+    def load(self) -> None | Awaitable[None]:
+        """Load the model, once per container, before any request. Override it."""
+
+    def warm_up(self) -> None | Awaitable[None]:
+        """Run the model once before the first request, where that pays. Override it."""
+
+    def unload(self) -> None | Awaitable[None]:
+        """Release what `load` took, when the container stops. Override it."""
+
+    @property
+    def weights_path(self) -> PurePosixPath:
+        """Where the service's `WeightCache` is mounted in the container."""
+        if self.weights is None:
+            msg = f"{type(self).__name__} declares no weights. Write weights = WeightCache('name')."
+            raise DeclarationError(msg)
+        return PurePosixPath(self.weights.mount)
+
+
+DECLARATIONS = tuple(name for name in ModelService.__annotations__)
+_LIFECYCLE = ("load", "warm_up", "unload", "weights_path")
+
+
+def _check_name(cls: type, name: str, value: object, *, annotated: bool) -> None:
+    if name in DECLARATIONS or name in _LIFECYCLE:
+        return
+    declares = isinstance(value, _DECLARED_TYPES)
+    is_member = callable(value) or hasattr(value, "__get__")
+    if is_member and not declares:
+        return
+    if annotated and not declares and not did_you_mean(name, DECLARATIONS):
+        return
+    raise DeclarationError(_unknown_name(cls, name, value))
+
+
+_DECLARED_TYPES = (
+    Endpoint,
+    Engine,
+    GPUProfile,
+    ImageSpec,
+    Resources,
+    Scaling,
+    Secret,
+    WeightCache,
+)
+
+
+def _unknown_name(cls: type, name: str, value: object) -> str:
+    if isinstance(value, Endpoint):
+        return f"{cls.__name__}.{name} is not a declaration. Write api = Endpoint(...)."
+    hint = did_you_mean(name, DECLARATIONS)
+    return (
+        f"{cls.__name__}.{name} is not a declaration.{hint} A service declares "
+        f"{one_of(DECLARATIONS)}; for a constant of your own write {name}: ClassVar[...] = ... "
+        f"or _{name} = ..."
+    )
