@@ -1,1 +1,37 @@
-"""TODO."""
+"""A local Modal: a control plane on loopback for the unmodified modal client and container code.
+
+It knows nothing of the rest of modalkit and serves any Modal app. A part of the picture each:
+
+    plane       every part put together; start and stop
+    server      gRPC in and out; `rpc/` has a module per area of RPCs
+    apps, functions, calls      what the client declared and asked for
+    pools       how many containers, and which input goes where
+    containers, isolation, launch, world    one container: its process, its files, its view
+    web, replicas, network      HTTP from outside to a container
+    state, files, blobs, volumes, images    what is kept, and where
+    protocol    the one module that depends on modal's version
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .plane import LocalModal
+    from .state import default_state_folder
+
+__all__ = ["LocalModal", "default_state_folder"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the plane when it is first used: it loads gRPC and an HTTP server."""
+    if name == "LocalModal":
+        from .plane import LocalModal  # noqa: PLC0415
+
+        return LocalModal
+    if name == "default_state_folder":
+        from .state import default_state_folder  # noqa: PLC0415
+
+        return default_state_folder
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

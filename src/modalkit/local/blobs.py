@@ -1,0 +1,118 @@
+"""Large payloads: uploaded and downloaded over plain HTTP, as the client does with S3."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from aiohttp import web
+from grpclib.const import Status
+
+from .files import FileStore
+from .ids import new_id
+from .protocol import api, refuse
+from .server import Caller, rpc
+
+__all__ = ["Blobs"]
+
+_CHUNK = 1024 * 1024
+
+
+class Blobs:
+    """Blobs of one plane and download links into volumes; every link is unguessable.
+
+    Args:
+        folder: Holds blobs until the plane ends.
+        files: Takes uploaded volume blocks.
+    """
+
+    def __init__(self, folder: Path, files: FileStore) -> None:
+        self.base_url = ""
+        self._folder = folder
+        self._files = files
+        self._ranges: dict[str, tuple[Path, int, int]] = {}
+        self._blocks: dict[str, str] = {}
+
+    @rpc("BlobCreate")
+    async def create(
+        self, _request: api.BlobCreateRequest, _caller: Caller
+    ) -> api.BlobCreateResponse:
+        """Name a blob and say where to upload it."""
+        blob_id = new_id("bl")
+        url = f"{self.base_url}/blob/{blob_id}"
+        return api.BlobCreateResponse(
+            blob_id=blob_id,
+            upload_url=url,
+            blob_ids=[blob_id],
+            upload_urls=api.UploadUrlList(items=[url]),
+        )
+
+    @rpc("BlobGet")
+    async def get(self, request: api.BlobGetRequest, _caller: Caller) -> api.BlobGetResponse:
+        """Say where to download a blob."""
+        if not self.path(request.blob_id).exists():
+            refuse(Status.NOT_FOUND, f"There is no blob {request.blob_id!r} in this local Modal.")
+        return api.BlobGetResponse(download_url=f"{self.base_url}/blob/{request.blob_id}")
+
+    def path(self, blob_id: str) -> Path:
+        """Return where a blob's bytes are."""
+        return self._folder / Path(blob_id).name
+
+    def download_url(self, path: Path, start: int, end: int) -> str:
+        """Return a link to bytes ``start`` to ``end`` of a file."""
+        token = secrets.token_urlsafe(16)
+        self._ranges[token] = (path, start, end)
+        return f"{self.base_url}/range/{token}"
+
+    def upload_url(self, sha256: str) -> str:
+        """Return a link to upload a block to, which must have that SHA-256."""
+        token = secrets.token_urlsafe(16)
+        self._blocks[token] = sha256
+        return f"{self.base_url}/block/{token}"
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one HTTP request."""
+        _, kind, name, *_ = [*request.path.split("/"), "", ""]
+        match request.method, kind:
+            case "PUT", "blob":
+                return await self._take_blob(request, self.path(name))
+            case "GET", "blob" if self.path(name).exists():
+                path = self.path(name)
+                return await _send(request, path, 0, path.stat().st_size)
+            case "GET", "range" if name in self._ranges:
+                return await _send(request, *self._ranges.pop(name))
+            case "PUT", "block" if name in self._blocks:
+                return await self._take_block(request, self._blocks[name])
+        return web.Response(status=404, text="There is nothing here.")
+
+    async def _take_blob(self, request: web.BaseRequest, path: Path) -> web.Response:
+        md5 = hashlib.md5(usedforsecurity=False)
+        with path.open("wb") as out:
+            async for data in request.content.iter_chunked(_CHUNK):
+                md5.update(data)
+                out.write(data)
+        return web.Response(headers={"ETag": f'"{md5.hexdigest()}"'})
+
+    async def _take_block(self, request: web.BaseRequest, sha256: str) -> web.Response:
+        data = await request.content.read()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return web.Response(status=400, text="The block's SHA-256 is not the announced one.")
+        self._files.put(sha256, data)
+        return web.Response(body=sha256.encode())
+
+
+async def _send(request: web.BaseRequest, path: Path, start: int, end: int) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": str(end - start)})
+    await response.prepare(request)
+    with path.open("rb") as source:
+        os.lseek(source.fileno(), start, os.SEEK_SET)
+        position = start
+        while position < end and (data := source.read(min(_CHUNK, end - position))):
+            with contextlib.suppress(ConnectionResetError):
+                await response.write(data)
+            position += len(data)
+    await response.write_eof()
+    return response

@@ -1,0 +1,155 @@
+"""Decide what a container can see: the spec that `launch.py` carries out.
+
+With namespaces (Linux, as root or through a user namespace) a container has its own root folder,
+processes and, if it serves a port, network. Its root shows this machine's files; what it writes
+outside its volumes stays in the container. Without them (macOS, locked-down CI) a container is an
+ordinary process: code is found through PYTHONPATH, and absolute paths are links made on this machine
+while the container runs, where they do not exist already.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import site
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .launch import Bind, ContainerSpec
+
+__all__ = ["Isolation", "Links", "launcher_command"]
+
+_LOG = logging.getLogger("modalkit.local")
+_MASKS = ("/root", "/tmp")  # noqa: S108 - the container's own, not this machine's
+_PROBE_TIMEOUT_S = 10
+
+INSIDE = "/__modal/task"
+"""Where a container with namespaces finds its socket and arguments."""
+
+
+def launcher_command(spec: Path) -> list[str]:
+    """Return the command that starts a container."""
+    launcher = Path(__file__).with_name("launch.py")
+    return [sys.executable, "-I", "-S", str(launcher), str(spec)]
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What this machine allows.
+
+    Attributes:
+        namespaces: Whether containers get a root folder and processes of their own.
+    """
+
+    namespaces: bool
+
+    @classmethod
+    def probe(cls, folder: Path) -> Isolation:
+        """Try namespaces once, with a container that does nothing."""
+        if sys.platform != "linux":
+            return cls(namespaces=False)
+        for name in ("layer", "scratch"):
+            (folder / name).mkdir(parents=True)
+        trial = cls(namespaces=True)
+        python = [sys.executable, "-I", "-S", "-c", "pass"]
+        spec = trial.spec(folder, folder / "layer", python, {}, binds=[], own_network=True)
+        spec["cwd"] = "/"
+        (folder / "spec.json").write_text(json.dumps(spec))
+        try:
+            done = subprocess.run(
+                launcher_command(folder / "spec.json"),
+                capture_output=True,
+                timeout=_PROBE_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            _LOG.debug("No namespaces: %s", error)
+            return cls(namespaces=False)
+        _LOG.debug("Namespaces: exit %d %s", done.returncode, done.stderr.decode(errors="replace"))
+        return cls(namespaces=done.returncode == 0)
+
+    def spec(
+        self,
+        folder: Path,
+        layer: Path,
+        argv: list[str],
+        env: dict[str, str],
+        *,
+        binds: Iterable[Bind],
+        own_network: bool,
+    ) -> ContainerSpec:
+        """Describe one container.
+
+        Args:
+            folder: The container's own folder on this machine.
+            layer: The tree of files mounted into it.
+        """
+        return ContainerSpec(
+            parent=os.getpid(),
+            namespaces=self.namespaces,
+            own_network=own_network and self.namespaces,
+            layer=str(layer),
+            scratch=str(folder / "scratch"),
+            masks=list(_MASKS),
+            keep=_python_below(_MASKS),
+            binds=list(binds),
+            argv=argv,
+            env=env,
+            cwd="/root" if self.namespaces else str(layer / "root"),
+            control_fd=-1,
+            listen_ports=[],
+        )
+
+
+def _python_below(masks: tuple[str, ...]) -> list[str]:
+    """Return what Python itself needs from folders that containers have their own version of."""
+    wanted = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path[1:]}
+    if site.ENABLE_USER_SITE:
+        wanted.add(site.getusersitepackages())
+    below = sorted(
+        path
+        for path in wanted
+        if Path(path).is_dir() and any(path.startswith(mask + "/") for mask in masks)
+    )
+    outermost: list[str] = []
+    for path in below:
+        if not outermost or not path.startswith(outermost[-1] + "/"):
+            outermost.append(path)
+    return outermost
+
+
+class Links:
+    """Without namespaces: links on this machine that stand for a container's absolute paths."""
+
+    def __init__(self) -> None:
+        self._made: dict[Path, int] = {}
+
+    def make(self, targets: Iterable[tuple[str, str]]) -> list[Path]:
+        """Link each ``(path, source)``; a path that cannot be made is left out and logged."""
+        made: list[Path] = []
+        for path, source in targets:
+            link = Path(path)
+            try:
+                if link not in self._made:
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(source)
+            except OSError as error:
+                _LOG.warning(
+                    "%s cannot be shown to the container without namespaces: %s", path, error
+                )
+                continue
+            self._made[link] = self._made.get(link, 0) + 1
+            made.append(link)
+        return made
+
+    def drop(self, links: Iterable[Path]) -> None:
+        """Remove links that no container uses any more."""
+        for link in links:
+            self._made[link] -= 1
+            if not self._made[link]:
+                del self._made[link]
+                link.unlink(missing_ok=True)

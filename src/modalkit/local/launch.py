@@ -1,0 +1,363 @@
+"""The first process of a container: make its world, then become it.
+
+Run by path (``python -I -S launch.py SPEC``) so that it starts in about 20 ms and imports nothing
+of modalkit or Modal. It is the only code that runs between the plane and Modal's own container
+entrypoint. With namespaces the process tree is::
+
+    plane ── launcher (outside the PID namespace; forwards signals, hands out sockets)
+             └── Modal's entrypoint (PID 1 inside; when it ends the kernel ends everything with it)
+
+Both die with their parent (``PR_SET_PDEATHSIG``), so nothing outlives the plane.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+__all__ = ["ContainerSpec", "main"]
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFNAME = 0x8913, 0x8914, 0x8923
+IFF_UP = 0x1
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+
+class Bind(TypedDict):
+    """A host path that appears at a path in the container."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+class ContainerSpec(TypedDict):
+    """Everything the launcher needs, written as JSON by ``isolation.py``.
+
+    Attributes:
+        parent: The plane's process id; the launcher refuses to run under anyone else.
+        namespaces: Make a mount and a PID namespace; otherwise only a session of its own.
+        own_network: Also make a network namespace, and hand sockets in it to ``control_fd``.
+        layer: A folder laid over the machine's root: mounted files and copied image files.
+        scratch: A folder for this container alone, removed by the plane when it ends.
+        masks: Host folders that the container has its own version of.
+        keep: Host paths below a mask that stay visible (Python itself).
+        binds: Volumes and the folder with the plane's socket.
+        control_fd: A connected Unix socket, or -1.
+        listen_ports: Loopback ports the plane serves inside an own network.
+    """
+
+    parent: int
+    namespaces: bool
+    own_network: bool
+    layer: str
+    scratch: str
+    masks: list[str]
+    keep: list[str]
+    binds: list[Bind]
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    control_fd: int
+    listen_ports: list[int]
+
+
+class Kernel:
+    """The few system calls Python 3.11 has no function for."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def _check(self, result: int, what: str) -> None:
+        if result != 0:
+            errno = ctypes.get_errno()
+            msg = f"{what}: {os.strerror(errno)}"
+            raise OSError(errno, msg)
+
+    def unshare(self, flags: int) -> None:
+        """Leave the namespaces named by ``flags``."""
+        self._check(self._libc.unshare(flags), f"unshare({flags:#x})")
+
+    def mount(self, source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+        """Mount ``source`` at ``target``."""
+        result = self._libc.mount(
+            source.encode(),
+            target.encode(),
+            kind.encode() or None,
+            ctypes.c_ulong(flags),
+            data.encode() or None,
+        )
+        self._check(result, f"mount {kind or 'bind'} {source} at {target}")
+
+    def pivot_root(self, new_root: str) -> None:
+        """Make ``new_root`` the root folder and let go of the old one."""
+        os.chdir(new_root)
+        number = SYS_PIVOT_ROOT[os.uname().machine]
+        self._check(self._libc.syscall(number, b".", b"."), "pivot_root")
+        self._check(self._libc.umount2(b".", MNT_DETACH), "umount the old root")
+        os.chdir("/")
+
+    def prctl(self, option: int, value: int) -> None:
+        """Set a process attribute."""
+        self._check(self._libc.prctl(option, value, 0, 0, 0), f"prctl({option})")
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent dies; end now if it already has."""
+    if sys.platform == "linux":
+        Kernel().prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent and os.getppid() != parent:
+        os._exit(1)
+
+
+def enter_namespaces(spec: ContainerSpec, kernel: Kernel) -> None:
+    """Leave the machine's namespaces; without root, through a user namespace."""
+    flags = CLONE_NEWNS | CLONE_NEWPID | (CLONE_NEWNET if spec["own_network"] else 0)
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        kernel.unshare(flags)
+        return
+    kernel.unshare(flags | CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
+def mount_points() -> list[str]:
+    """List where the machine's file systems are mounted."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
+def overlay(kernel: Kernel, lower: str, scratch: Path, target: str) -> None:
+    """Mount a writable view of ``lower`` whose changes go to ``scratch``."""
+    upper, work = scratch / "upper", scratch / "work"
+    upper.mkdir(parents=True, exist_ok=True)
+    work.mkdir(exist_ok=True)
+    data = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    try:
+        kernel.mount("overlay", target, "overlay", 0, f"{data},userxattr")
+    except OSError:
+        kernel.mount("overlay", target, "overlay", 0, data)
+
+
+def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
+    """Put the container's root folder together and return its path."""
+    points = mount_points()
+    kernel.mount("none", "/", "", MS_REC | MS_PRIVATE)
+    memory = Path(spec["scratch"]) / "memory"
+    memory.mkdir()
+    kernel.mount("tmpfs", str(memory), "tmpfs")
+    root = memory / "root"
+    root.mkdir()
+    kernel.mount(str(root), str(root), "", MS_BIND)  # pivot_root wants a mount point
+    _copy_on_write(points, root, memory / "changes", kernel)
+    kept = _hold(spec["keep"], root, memory, kernel)
+    for mask in spec["masks"]:
+        _own(mask, spec, root, kernel)
+    _graft("", spec, root, kernel)
+    for held, path in kept:
+        _bind(held, f"{root}{path}", kernel)
+    for bind in spec["binds"]:
+        _bind(bind["source"], f"{root}{bind['target']}", kernel, read_only=bind["read_only"])
+    return str(root)
+
+
+def _copy_on_write(points: list[str], root: Path, changes: Path, kernel: Kernel) -> None:
+    """Show the machine's top folders; writes stay in the container.
+
+    A folder with other file systems mounted below it cannot be shown that way and is bound as it is.
+    """
+    for entry in os.scandir("/"):
+        target = root / entry.name
+        if entry.is_symlink():
+            target.symlink_to(Path(entry.path).readlink())
+        elif entry.path == "/proc":
+            _mount_proc(root, kernel)
+        elif entry.is_dir():
+            target.mkdir()
+            whole = not any(point.startswith(entry.path + "/") for point in points)
+            if whole and entry.path not in {"/dev", "/sys"}:
+                overlay(kernel, entry.path, changes / entry.name, str(target))
+            else:
+                kernel.mount(entry.path, str(target), "", MS_BIND | MS_REC)
+
+
+def _hold(paths: list[str], root: Path, memory: Path, kernel: Kernel) -> list[tuple[str, str]]:
+    """Keep a handle on paths that a mask is about to cover, through the copy-on-write root."""
+    held: list[tuple[str, str]] = []
+    for index, path in enumerate(paths):
+        place = memory / f"keep{index}"
+        place.mkdir()
+        kernel.mount(f"{root}{path}", str(place), "", MS_BIND)
+        held.append((str(place), path))
+    return held
+
+
+def _own(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
+    """Give the container its own, writable version of a folder, holding only the layer's files."""
+    lower = Path(spec["layer"] + path)
+    lower.mkdir(parents=True, exist_ok=True)
+    Path(f"{root}{path}").mkdir(exist_ok=True)
+    overlay(kernel, str(lower), Path(spec["scratch"]) / "own" / path[1:], f"{root}{path}")
+
+
+def _graft(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
+    """Add the layer's files to the machine's folders; one the machine lacks is added whole."""
+    for entry in os.scandir(spec["layer"] + path):
+        target = f"{path}/{entry.name}"
+        if target in spec["masks"]:
+            continue
+        if not entry.is_dir():
+            _bind(entry.path, f"{root}{target}", kernel)
+        elif Path(f"{root}{target}").is_dir():
+            _graft(target, spec, root, kernel)
+        else:
+            _own(target, spec, root, kernel)
+
+
+def _mount_proc(root: Path, kernel: Kernel) -> None:
+    (root / "proc").mkdir()
+    try:
+        kernel.mount("proc", f"{root}/proc", "proc")
+    except OSError:
+        # A container host may mask its /proc, and then forbids a fresh one: the bound one works.
+        kernel.mount("/proc", f"{root}/proc", "", MS_BIND | MS_REC)
+
+
+def _bind(source: str, target: str, kernel: Kernel, *, read_only: bool = False) -> None:
+    if Path(source).is_dir():
+        Path(target).mkdir(parents=True, exist_ok=True)
+    else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).touch()
+    kernel.mount(source, target, "", MS_BIND | MS_REC)
+    if read_only:
+        kernel.mount("none", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+
+
+def raise_network() -> None:
+    """Bring the loopback interface up as ``eth0``, where Modal's web_server looks for its host."""
+    import fcntl  # noqa: PLC0415 - only containers with an own network need it
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, SIOCSIFNAME, struct.pack("16s16s", b"lo", b"eth0"))
+        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh22x", b"eth0", IFF_UP))
+
+
+def hand_over(control: socket.socket, sock: socket.socket) -> None:
+    """Give the plane a socket that lives in this network."""
+    with sock:
+        socket.send_fds(control, [b"s"], [sock.fileno()])
+
+
+def offer_listeners(spec: ContainerSpec, control: socket.socket) -> None:
+    """Let the plane serve its own ports inside this network."""
+    for port in spec["listen_ports"]:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(64)
+        hand_over(control, listener)
+
+
+def become_container(spec: ContainerSpec, kernel: Kernel | None) -> None:
+    """Replace this process with the container's command, in its own root folder."""
+    if kernel is not None:
+        kernel.pivot_root(build_root(spec, kernel))
+    else:
+        os.setsid()
+    os.chdir(spec["cwd"])
+    os.execve(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - an argv list, no shell
+
+
+def fork_container(spec: ContainerSpec, kernel: Kernel | None) -> int:
+    """Start the container's first process and return its id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        if kernel is not None:
+            kernel.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        become_container(spec, kernel)
+    except BaseException as error:  # noqa: BLE001 - this process must never return
+        sys.stderr.write(f"The container could not be started: {error}\n")
+        sys.stderr.flush()
+    os._exit(125)
+
+
+def attend(child: int, control: socket.socket | None, parent: int) -> int:
+    """Serve socket requests until the child ends; return its exit status as a shell would."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: os.kill(child, received))
+    poll = select.poll()
+    if control is not None:
+        poll.register(control, select.POLLIN)
+    if sys.platform == "linux":
+        poll.register(os.pidfd_open(child), select.POLLIN)
+    while True:
+        ready = poll.poll(None if sys.platform == "linux" else 200)
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        if os.getppid() != parent:
+            os.kill(child, signal.SIGKILL)
+        if control is not None and any(fd == control.fileno() for fd, _ in ready):
+            if not control.recv(1):
+                poll.unregister(control)
+                control = None
+                continue
+            hand_over(control, socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+
+
+def end_strays(child: int) -> None:
+    """Without a PID namespace: kill what the container's process group and orphans left behind."""
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    while children.exists() and (orphans := children.read_text().split()):
+        for orphan in orphans:
+            os.kill(int(orphan), signal.SIGKILL)
+            os.waitpid(int(orphan), 0)
+
+
+def main(spec_path: str) -> int:
+    """Run the container described by a spec file and return its exit status."""
+    spec: ContainerSpec = json.loads(Path(spec_path).read_bytes())
+    die_with_parent(spec["parent"])
+    kernel: Kernel | None = None
+    control = socket.socket(fileno=spec["control_fd"]) if spec["control_fd"] >= 0 else None
+    if spec["namespaces"]:
+        kernel = Kernel()
+        enter_namespaces(spec, kernel)
+        if spec["own_network"]:
+            raise_network()
+            if control is not None:
+                offer_listeners(spec, control)
+    elif sys.platform == "linux":
+        Kernel().prctl(PR_SET_CHILD_SUBREAPER, 1)
+    child = fork_container(spec, kernel)
+    status = attend(child, control, spec["parent"])
+    if kernel is None:
+        end_strays(child)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,215 @@
+"""The local Modal: every part put together, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from .apps import App, Apps
+from .auth import ProxyAuth
+from .blobs import Blobs
+from .calls import Calls
+from .containers import ContainerFactory
+from .files import FileStore
+from .functions import Endpoint, FunctionEntry
+from .images import Images
+from .isolation import Isolation
+from .network import preferred_port
+from .pools import InputPool, ServerPool
+from .protocol import api
+from .replicas import ServerEndpoint
+from .rpc.apps import AppRpcs
+from .rpc.calls import CallRpcs
+from .rpc.containers import ContainerRpcs
+from .rpc.dicts import Dicts
+from .rpc.functions import FunctionRpcs
+from .rpc.mounts import ImageRpcs, Mounts
+from .rpc.queues import Queues
+from .rpc.secrets import Secrets
+from .rpc.volumes import VolumeRpcs
+from .rpc.workspace import WorkspaceRpcs
+from .server import RpcServers
+from .state import State
+from .volumes import Volumes
+from .web import WebEndpoint
+from .world import Worlds, host_environment
+
+__all__ = ["LocalModal"]
+
+_STOP_GRACE_S = 5.0
+
+
+class LocalModal:
+    """A local Modal on loopback.
+
+    Args:
+        folder: Where its state lives.
+        notice: Told short sentences for the user; each is said once.
+    """
+
+    def __init__(self, folder: Path, notice: Callable[[str], None]) -> None:
+        self._said: set[str] = set()
+        self._notice = notice
+        self.apps = Apps()
+        self.auth = ProxyAuth()
+        self.url = ""
+        self._token = "as-" + secrets.token_hex(16)
+        self._state = State(folder)
+        self._calls = Calls()
+        self._files = FileStore(self._state.files, self._state.layers)
+        self._volumes = Volumes(self._state.volumes, self._state.buckets, self._state.records)
+        self._blobs = Blobs(self._state.blobs, self._files)
+        self._blob_server = web.ServerRunner(web.Server(self._blobs.serve, access_log=None))
+        self._images = Images(self._state.records)
+        self._mounts = Mounts(self._state.records, self._files, self._blobs.path)
+        self._secrets = Secrets(self._state.records)
+        self._servers = RpcServers(self._parts(), self._token)
+        self._factory = self._make_factory()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen for clients."""
+        await self._blob_server.setup()
+        blob_socket = socket.create_server(("127.0.0.1", 0))
+        await web.SockSite(self._blob_server, blob_socket).start()
+        port = blob_socket.getsockname()[1]
+        self._blobs.base_url = f"http://127.0.0.1:{port}"
+        self._factory.listen_ports.append(port)
+        self.url = f"http://127.0.0.1:{await self._servers.start()}"
+        self._watch = asyncio.create_task(self.apps.stop_abandoned())
+
+    async def stop(self) -> None:
+        """End every app and container, and let go of every port."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await asyncio.gather(*(self.apps.stop(app, _STOP_GRACE_S) for app in self.apps.all()))
+        await self._factory.finish()
+        await self._servers.stop()
+        await self._blob_server.cleanup()
+        self._volumes.close()
+        self._state.close()
+
+    def say(self, text: str) -> None:
+        """Tell the user something, unless it was said before."""
+        if text not in self._said:
+            self._said.add(text)
+            self._notice(text)
+
+    def endpoints(self) -> list[tuple[str, str]]:
+        """Return the name and URL of every web endpoint of the deployed apps."""
+        return [
+            (f"{function.name}.{method}" if method else function.name, endpoint.url)
+            for app in self.apps.all()
+            if app.state == api.APP_STATE_DEPLOYED
+            for function in app.functions.values()
+            for method, endpoint in function.endpoints.items()
+        ]
+
+    def exports(self) -> dict[str, str]:
+        """Return the variables that point a Modal client here and nowhere else."""
+        return {
+            "MODAL_SERVER_URL": self.url,
+            "MODAL_TOKEN_ID": "ak-local",
+            "MODAL_TOKEN_SECRET": self._token,
+            "MODAL_CONFIG_PATH": str(self._state.folder / "modal.toml"),
+            "MODALKIT_PROXY_KEY": self.auth.key,
+            "MODALKIT_PROXY_SECRET": self.auth.secret,
+        }
+
+    def client_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return a command's variables: the given ones without the user's Modal account."""
+        kept = {name: value for name, value in environment.items() if not _is_account(name)}
+        return {**kept, **self.exports()}
+
+    def _parts(self) -> list[object]:
+        functions = FunctionRpcs(self.apps, self._make_pool, self._open_endpoints, self.say)
+        blobs = self._blobs
+        return [
+            AppRpcs(self.apps, self._page),
+            functions,
+            CallRpcs(self._calls, functions),
+            ContainerRpcs(),
+            self._mounts,
+            ImageRpcs(self._images, platform.python_version()),
+            self._secrets,
+            VolumeRpcs(self._volumes, self._files, blobs.download_url, blobs.upload_url),
+            blobs,
+            Dicts(),
+            Queues(),
+            WorkspaceRpcs(),
+        ]
+
+    def _make_factory(self) -> ContainerFactory:
+        return ContainerFactory(
+            run=self._state.run,
+            sockets=self._state.sockets,
+            isolation=Isolation.probe(self._state.run / "probe"),
+            worlds=Worlds(
+                self._files, self._images, self._mounts, self._secrets, self._volumes
+            ),
+            open_socket=self._servers.open_container_socket,
+            adopt_socket=self._adopt_blob_socket,
+            environment=host_environment(),
+            starting=self._introduce,
+        )
+
+    def _page(self) -> str:
+        return self.url
+
+    def _introduce(self) -> None:
+        """Say, before the first container starts, what runs where."""
+        python = f"Python {platform.python_version()}"
+        self.say(f"images are not built in this version: functions run on this machine's {python}")
+        if not self._factory.isolation.namespaces:
+            self.say(
+                "this machine allows no namespaces: containers share its files, and absolute paths "
+                "are links while they run"
+            )
+
+    def _make_pool(self, function: FunctionEntry) -> InputPool | ServerPool:
+        if function.definition.is_server:
+            return ServerPool(function, self._factory)
+        return InputPool(function, self._factory, self._calls)
+
+    async def _open_endpoints(self, function: FunctionEntry) -> None:
+        """Open the ports that a function's definition asks for and that are not open yet."""
+        for method in wanted_endpoints(function.definition):
+            if method in function.endpoints:
+                continue
+            app = function.app
+            sock = preferred_port(f"{app.environment}/{app.label}/{function.tag}/{method}")
+            endpoint: Endpoint
+            if function.definition.is_server:
+                endpoint = ServerEndpoint(function, self.auth, sock)
+            else:
+                endpoint = WebEndpoint(
+                    function, method, self._calls, self.auth, self._blobs.path, sock
+                )
+            await endpoint.open()
+            function.endpoints[method] = endpoint
+
+    async def _adopt_blob_socket(self, sock: socket.socket, _port: int) -> None:
+        """Serve blobs inside a container's own network too."""
+        with contextlib.suppress(OSError):
+            await web.SockSite(self._blob_server, sock).start()
+
+
+def wanted_endpoints(definition: api.Function) -> list[str]:
+    """Return the methods of a definition that answer web requests; a function is ``""``."""
+    wanted = [""] if definition.is_server or definition.webhook_config.type else []
+    methods = definition.method_definitions.items()
+    return wanted + [name for name, method in methods if method.webhook_config.type]
+
+
+def _is_account(name: str) -> bool:
+    """Return whether a variable belongs to the user's own Modal account."""
+    return name.startswith(("MODAL_TOKEN", "MODAL_OAUTH", "MODAL_SERVER", "MODAL_PROFILE"))
+
+

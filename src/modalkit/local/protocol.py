@@ -1,0 +1,68 @@
+"""Modal's protocol, as the installed client speaks it: the one module that depends on its version.
+
+Everything else in this package takes message types from here as ``api`` and never asks which
+version is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from grpclib.const import Handler, Status
+from grpclib.exceptions import GRPCError
+from modal_proto import api_grpc
+from modal_proto import api_pb2 as api
+
+__all__ = [
+    "MODAL_VERSION",
+    "api",
+    "builder_version",
+    "every_rpc",
+    "refuse",
+    "wants_token",
+]
+
+MODAL_VERSION = importlib.metadata.version("modal")
+
+# Image builder versions that modal itself marks as not yet generally available.
+_NEWEST_STABLE_BUILDER = "2025.06"
+
+# The client sends these without credentials, before it has any.
+_OPEN_RPCS = frozenset({"TokenFlowCreate", "TokenFlowWait"})
+
+
+class _Names:
+    """Stands in for a service while its method table is read: every method is its own name."""
+
+    def __getattr__(self, name: str) -> str:
+        return name
+
+
+def every_rpc() -> dict[str, tuple[str, Handler]]:
+    """Return every RPC the installed protocol knows: its path, its name and its message types."""
+    read_table: Callable[[Any], dict[str, Handler]] = api_grpc.ModalClientBase.__mapping__
+    return {path: (str(handler.func), handler) for path, handler in read_table(_Names()).items()}
+
+
+def wants_token(name: str) -> bool:
+    """Return whether an RPC must carry this plane's token when it comes over TCP."""
+    return name not in _OPEN_RPCS
+
+
+def builder_version() -> str:
+    """Return the newest stable image builder version the installed client knows."""
+    spec = importlib.util.find_spec("modal")
+    if spec is None or not spec.submodule_search_locations:
+        return _NEWEST_STABLE_BUILDER
+    folder = Path(next(iter(spec.submodule_search_locations))) / "builder"
+    known = sorted(path.stem for path in folder.glob("20??.??.txt"))
+    return _NEWEST_STABLE_BUILDER if _NEWEST_STABLE_BUILDER in known else known[-1]
+
+
+def refuse(status: Status, message: str) -> NoReturn:
+    """End the current RPC with an error the client shows to its user."""
+    raise GRPCError(status, message)

@@ -1,0 +1,92 @@
+"""What a container asks of the plane and tells it."""
+
+from __future__ import annotations
+
+from google.protobuf.empty_pb2 import Empty
+
+from ..calls import Input
+from ..protocol import api
+from ..server import Caller, rpc
+
+__all__ = ["ContainerRpcs"]
+
+# A heartbeat is answered when there is something to cancel, or just before the client's 15 s are up.
+_HEARTBEAT_HOLD_S = 14.0
+
+
+class ContainerRpcs:
+    """The container's side of calls and of its own life."""
+
+    @rpc("ContainerHello")
+    async def hello(self, _request: Empty, _caller: Caller) -> Empty:
+        """The entrypoint runs."""
+        return Empty()
+
+    @rpc("ContainerHeartbeat")
+    async def heartbeat(
+        self, _request: api.ContainerHeartbeatRequest, caller: Caller
+    ) -> api.ContainerHeartbeatResponse:
+        """Hold the line until an input is to be cancelled."""
+        cancelled = await caller.own_container.cancellations(_HEARTBEAT_HOLD_S)
+        if not cancelled:
+            return api.ContainerHeartbeatResponse()
+        event = api.CancelInputEvent(input_ids=cancelled)
+        return api.ContainerHeartbeatResponse(cancel_input_event=event)
+
+    @rpc("FunctionGetInputs")
+    async def get_inputs(
+        self, request: api.FunctionGetInputsRequest, caller: Caller
+    ) -> api.FunctionGetInputsResponse:
+        """Wait for work."""
+        container = caller.own_container
+        pool = container.function.pool
+        entries = await pool.next_inputs(container, request.batch_max_size)
+        if not entries:
+            stop = api.FunctionGetInputsItem(kill_switch=True)
+            return api.FunctionGetInputsResponse(inputs=[stop])
+        return api.FunctionGetInputsResponse(inputs=[_item(entry) for entry in entries])
+
+    @rpc("FunctionPutOutputs")
+    async def put_outputs(self, request: api.FunctionPutOutputsRequest, caller: Caller) -> Empty:
+        """Take outputs."""
+        container = caller.own_container
+        for output in request.outputs:
+            container.function.pool.finished(container, output)
+        return Empty()
+
+    @rpc("FunctionGetDynamicConcurrency")
+    async def concurrency(
+        self, request: api.FunctionGetDynamicConcurrencyRequest, caller: Caller
+    ) -> api.FunctionGetDynamicConcurrencyResponse:
+        """Say how many inputs the container may work on."""
+        pool = caller.own_container.function.pool
+        allowed = pool.concurrency(request.target_concurrency, request.max_concurrency)
+        return api.FunctionGetDynamicConcurrencyResponse(concurrency=allowed)
+
+    @rpc("ContainerServerLifecycleReady")
+    async def server_ready(
+        self, _request: api.ContainerServerLifecycleReadyRequest, caller: Caller
+    ) -> Empty:
+        """A server's enter methods are done."""
+        container = caller.own_container
+        container.pool.became_ready(container)
+        return Empty()
+
+    @rpc("TaskResult")
+    async def result(self, request: api.TaskResultRequest, caller: Caller) -> Empty:
+        """The container could not start, or failed outside any input."""
+        caller.own_container.startup_result = request.result
+        return Empty()
+
+
+def _item(entry: Input) -> api.FunctionGetInputsItem:
+    return api.FunctionGetInputsItem(
+        input_id=entry.id,
+        input=entry.message,
+        function_call_id=entry.call.id,
+        function_call_invocation_type=entry.call.invocation,
+        retry_count=entry.attempt,
+        function_map_idx=entry.index,
+    )
+
+

@@ -1,0 +1,223 @@
+"""Function* and Class* RPCs that declare and look up; calling is in `calls`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from grpclib.const import Status
+
+from ..apps import App, Apps
+from ..functions import FunctionEntry
+from ..ids import content_id, new_id
+from ..pools import InputPool, ServerPool
+from ..protocol import api, refuse
+from ..server import Caller, rpc
+
+__all__ = ["FunctionRpcs"]
+
+
+class FunctionRpcs:
+    """Functions, classes and their variants.
+
+    Args:
+        make_pool: Makes the pool of a function.
+        open_endpoints: Opens the ports of a function's web endpoints.
+        notice: Tells the user something, once.
+    """
+
+    def __init__(
+        self,
+        apps: Apps,
+        make_pool: Callable[[FunctionEntry], InputPool | ServerPool],
+        open_endpoints: Callable[[FunctionEntry], Awaitable[None]],
+        notice: Callable[[str], None],
+    ) -> None:
+        self._apps = apps
+        self._make_pool = make_pool
+        self._open_endpoints = open_endpoints
+        self._notice = notice
+        self._functions: dict[str, FunctionEntry] = {}
+
+    def find(self, function_id: str) -> FunctionEntry:
+        """Return a function by its id, or refuse the request."""
+        function = self._functions.get(function_id)
+        if function is None:
+            refuse(Status.NOT_FOUND, f"There is no function {function_id!r} in this local Modal.")
+        return function
+
+    @rpc("FunctionPrecreate")
+    async def precreate(
+        self, request: api.FunctionPrecreateRequest, _caller: Caller
+    ) -> api.FunctionPrecreateResponse:
+        """Give a function its id and URL before its definition is complete."""
+        definition = api.Function(
+            function_name=request.function_name,
+            function_type=request.function_type,
+            webhook_config=request.webhook_config,
+            method_definitions=request.method_definitions,
+            function_schema=request.function_schema,
+            supported_input_formats=request.supported_input_formats,
+            supported_output_formats=request.supported_output_formats,
+        )
+        function = self._functions.get(request.existing_function_id)
+        if function is None:
+            function = self._add(request.app_id, definition)
+        await self._open_endpoints(function)
+        return api.FunctionPrecreateResponse(
+            function_id=function.id, handle_metadata=function.handle()
+        )
+
+    @rpc("FunctionCreate")
+    async def create(
+        self, request: api.FunctionCreateRequest, _caller: Caller
+    ) -> api.FunctionCreateResponse:
+        """Take a function's definition."""
+        ranked = request.function_data.ranked_functions
+        definition = ranked[0].function if ranked else request.function
+        function = self._functions.get(request.existing_function_id)
+        if function is None:
+            function = self._add(request.app_id, definition)
+        function.redefine(definition)
+        function.app.functions[definition.function_name] = function
+        await self._open_endpoints(function)
+        self._mention_gpu(definition)
+        return api.FunctionCreateResponse(
+            function_id=function.id,
+            function=function.described(),
+            function_data=function.data(),
+            handle_metadata=function.handle(),
+        )
+
+    @rpc("FunctionGet")
+    async def get(
+        self, request: api.FunctionGetRequest, _caller: Caller
+    ) -> api.FunctionGetResponse:
+        """Look a deployed function up by name."""
+        app = self._deployed(request.app_name, request.environment_name)
+        function = app.functions.get(request.object_tag)
+        if function is None:
+            names = ", ".join(sorted(entry.name for entry in app.functions.values()))
+            refuse(
+                Status.NOT_FOUND,
+                f"App {app.name!r} has no {request.object_tag.removesuffix('.*')!r}; it has: {names}.",
+            )
+        return api.FunctionGetResponse(
+            function_id=function.id, handle_metadata=function.handle(), function=function.data()
+        )
+
+    @rpc("FunctionGetById")
+    async def get_by_id(
+        self, request: api.FunctionGetByIdRequest, _caller: Caller
+    ) -> api.FunctionGetByIdResponse:
+        """Describe a function."""
+        function = self.find(request.function_id)
+        return api.FunctionGetByIdResponse(
+            function=function.data(), handle_metadata=function.handle()
+        )
+
+    @rpc("FunctionBindParams")
+    async def bind(
+        self, request: api.FunctionBindParamsRequest, _caller: Caller
+    ) -> api.FunctionBindParamsResponse:
+        """Make a variant: class parameters, or options laid over the definition."""
+        variant = self.find(request.function_id).variant(request)
+        self._functions[variant.id] = variant
+        variant.any_pool.adjust()
+        return api.FunctionBindParamsResponse(
+            bound_function_id=variant.id, handle_metadata=variant.handle()
+        )
+
+    @rpc("ClassCreate")
+    async def create_class(
+        self, request: api.ClassCreateRequest, _caller: Caller
+    ) -> api.ClassCreateResponse:
+        """Give a class its id; its methods are in its service function."""
+        class_id = request.existing_class_id or new_id("cs")
+        return api.ClassCreateResponse(
+            class_id=class_id, handle_metadata=api.ClassHandleMetadata()
+        )
+
+    @rpc("ClassGet")
+    async def get_class(
+        self, request: api.ClassGetRequest, _caller: Caller
+    ) -> api.ClassGetResponse:
+        """Look a deployed class up by name."""
+        app = self._deployed(request.app_name, request.environment_name)
+        class_id = app.classes.get(request.object_tag)
+        if class_id is None:
+            names = ", ".join(sorted(app.classes)) or "none"
+            refuse(
+                Status.NOT_FOUND,
+                f"App {app.name!r} has no class {request.object_tag!r}; its classes: {names}.",
+            )
+        return api.ClassGetResponse(class_id=class_id, handle_metadata=api.ClassHandleMetadata())
+
+    @rpc("FunctionGetCurrentStats")
+    async def stats(
+        self, request: api.FunctionGetCurrentStatsRequest, _caller: Caller
+    ) -> api.FunctionStats:
+        """Count a function's inputs and containers."""
+        pool = self.find(request.function_id).any_pool
+        return api.FunctionStats(
+            backlog=pool.backlog if isinstance(pool, InputPool) else 0,
+            num_total_tasks=len(pool.containers),
+            num_running_inputs=sum(container.load for container in pool.containers),
+        )
+
+    @rpc("FunctionGetSchedulingParams")
+    async def scheduling(
+        self, request: api.FunctionGetSchedulingParamsRequest, _caller: Caller
+    ) -> api.FunctionGetSchedulingParamsResponse:
+        """Return a function's autoscaler settings."""
+        response = api.FunctionGetSchedulingParamsResponse()
+        settings = self._settings(self.find(request.function_id))
+        response.autoscaler_configuration.settings.CopyFrom(settings)
+        return response
+
+    @rpc("FunctionUpdateSchedulingParams")
+    async def update_scheduling(
+        self, request: api.FunctionUpdateSchedulingParamsRequest, _caller: Caller
+    ) -> api.FunctionUpdateSchedulingParamsResponse:
+        """Override a function's autoscaler settings until it is deployed again."""
+        function = self.find(request.function_id)
+        function.any_pool.settings.MergeFrom(request.settings)
+        function.any_pool.adjust()
+        return api.FunctionUpdateSchedulingParamsResponse(
+            current_settings=self._settings(function)
+        )
+
+    @staticmethod
+    def _settings(function: FunctionEntry) -> api.AutoscalerSettings:
+        settings = api.AutoscalerSettings()
+        settings.CopyFrom(function.definition.autoscaler_settings)
+        settings.MergeFrom(function.any_pool.settings)
+        return settings
+
+    def _add(self, app_id: str, definition: api.Function) -> FunctionEntry:
+        app = self._apps.get(app_id)
+        if app is None:
+            refuse(Status.NOT_FOUND, f"There is no app {app_id!r} in this local Modal.")
+        function_id = content_id("fu", f"{app_id}/{definition.function_name}".encode())
+        function = FunctionEntry(
+            app, definition.function_name, function_id, definition, self._make_pool
+        )
+        self._functions[function_id] = function
+        return function
+
+    def _deployed(self, name: str, environment: str) -> App:
+        app = self._apps.deployed(name, environment or "main")
+        if app is None:
+            refuse(
+                Status.NOT_FOUND,
+                f"No app {name!r} is deployed in this local Modal. "
+                "Run `modal deploy FILE` against it first.",
+            )
+        return app
+
+    def _mention_gpu(self, definition: api.Function) -> None:
+        gpu = definition.resources.gpu_config
+        if gpu.count:
+            self._notice(
+                f"GPU requests are not scheduled in this version: {definition.function_name!r} asks "
+                f"for {gpu.gpu_type}:{gpu.count} and runs on what this machine has"
+            )

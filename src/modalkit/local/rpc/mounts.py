@@ -1,0 +1,124 @@
+"""Mounts and images: what the client uploads for its functions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from grpclib.const import Status
+
+from ..files import FileStore
+from ..ids import content_id
+from ..images import Images
+from ..protocol import api, builder_version, refuse
+from ..server import Caller, rpc, stream_rpc
+from ..state import Records
+
+__all__ = ["ImageRpcs", "Mounts"]
+
+_KIND = "mount"
+
+
+class Mounts:
+    """Sets of files with their paths, by content.
+
+    Args:
+        take_blob: Returns where an uploaded blob's bytes are.
+    """
+
+    def __init__(
+        self, records: Records, files: FileStore, take_blob: Callable[[str], Path]
+    ) -> None:
+        self._records = records
+        self._files = files
+        self._take_blob = take_blob
+
+    def files(self, mount_id: str) -> list[api.MountFile]:
+        """Return a mount's files; a mount made elsewhere (Modal's own client) has none here."""
+        record = self._records.by_id(mount_id)
+        if record is None:
+            return []
+        return list(api.MountGetOrCreateRequest.FromString(record.body).files)
+
+    @rpc("MountBatchedCheckExistence")
+    async def check(
+        self, request: api.MountBatchedCheckExistenceRequest, _caller: Caller
+    ) -> api.MountBatchedCheckExistenceResponse:
+        """Say which files are not here yet."""
+        missing = [sha for sha in request.sha256_hex_hashes if not self._files.has(sha)]
+        return api.MountBatchedCheckExistenceResponse(missing_sha256_hex_hashes=missing)
+
+    @rpc("MountPutFile")
+    async def put_file(
+        self, request: api.MountPutFileRequest, _caller: Caller
+    ) -> api.MountPutFileResponse:
+        """Keep a file; a request without data only asks whether it is here."""
+        kind = request.WhichOneof("data_oneof")
+        if kind == "data":
+            self._files.put(request.sha256_hex, request.data)
+        elif kind == "data_blob_id":
+            self._files.adopt(request.sha256_hex, self._take_blob(request.data_blob_id))
+        return api.MountPutFileResponse(exists=self._files.has(request.sha256_hex))
+
+    @rpc("MountGetOrCreate")
+    async def get_or_create(
+        self, request: api.MountGetOrCreateRequest, _caller: Caller
+    ) -> api.MountGetOrCreateResponse:
+        """Make a mount of files that are here; Modal's own named mounts are empty here."""
+        kept = api.MountGetOrCreateRequest(
+            files=sorted(request.files, key=lambda entry: entry.filename),
+            deployment_name=request.deployment_name,
+        )
+        body = kept.SerializeToString(deterministic=True)
+        mount_id = content_id("mo", body)
+        if self._records.by_id(mount_id) is None:
+            self._records.put(_KIND, "", mount_id, mount_id, body)
+        handle = api.MountHandleMetadata(content_checksum_sha256_hex=mount_id)
+        return api.MountGetOrCreateResponse(mount_id=mount_id, handle_metadata=handle)
+
+
+class ImageRpcs:
+    """Image definitions; every one is accepted at once."""
+
+    def __init__(self, images: Images, python: str) -> None:
+        self._images = images
+        self._python = python
+
+    @rpc("ImageGetOrCreate")
+    async def get_or_create(
+        self, request: api.ImageGetOrCreateRequest, _caller: Caller
+    ) -> api.ImageGetOrCreateResponse:
+        """Record an image."""
+        image_id = self._images.add(request.image)
+        return api.ImageGetOrCreateResponse(
+            image_id=image_id, result=_success(), metadata=self._metadata(image_id)
+        )
+
+    @rpc("ImageFromId")
+    async def from_id(
+        self, request: api.ImageFromIdRequest, _caller: Caller
+    ) -> api.ImageFromIdResponse:
+        """Describe an image."""
+        if not self._images.known(request.image_id):
+            refuse(Status.NOT_FOUND, f"There is no image {request.image_id!r} in this local Modal.")
+        metadata = self._metadata(request.image_id)
+        return api.ImageFromIdResponse(image_id=request.image_id, metadata=metadata)
+
+    @stream_rpc("ImageJoinStreaming")
+    async def join(
+        self, request: api.ImageJoinStreamingRequest, _caller: Caller
+    ) -> AsyncIterator[api.ImageJoinStreamingResponse]:
+        """Wait for a build; there is nothing to wait for."""
+        metadata = self._metadata(request.image_id)
+        yield api.ImageJoinStreamingResponse(result=_success(), metadata=metadata, eof=True)
+
+    def _metadata(self, image_id: str) -> api.ImageMetadata:
+        return api.ImageMetadata(
+            python_version_info=self._python,
+            workdir=self._images.recipe(image_id).workdir,
+            image_builder_version=builder_version(),
+        )
+
+
+def _success() -> api.GenericResult:
+    return api.GenericResult(status=api.GenericResult.GENERIC_STATUS_SUCCESS)

@@ -1,0 +1,151 @@
+"""Secrets: names and values, kept in the state folder; values go to containers only."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib.const import Status
+
+from ..ids import new_id
+from ..protocol import api, refuse
+from ..server import Caller, rpc
+from ..state import Record, Records
+
+__all__ = ["Secrets"]
+
+_KIND = "secret"
+
+
+class Secrets:
+    """Named secrets on disk, anonymous ones (`Secret.from_dict`) in memory."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._anonymous: dict[str, dict[str, str]] = {}
+
+    def values(self, secret_id: str) -> dict[str, str]:
+        """Return a secret's variables."""
+        if secret_id in self._anonymous:
+            return self._anonymous[secret_id]
+        record = self._find(secret_id)
+        values: dict[str, str] = json.loads(record.body)
+        return values
+
+    @rpc("SecretGetOrCreate")
+    async def get_or_create(
+        self, request: api.SecretGetOrCreateRequest, _caller: Caller
+    ) -> api.SecretGetOrCreateResponse:
+        """Make a secret, or look one up by name."""
+        kind = request.object_creation_type
+        if kind in {api.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP, api.OBJECT_CREATION_TYPE_EPHEMERAL}:
+            return self._anonymously(dict(request.env_dict))
+        environment = request.environment_name or "main"
+        record = self._records.by_name(_KIND, environment, request.deployment_name)
+        if kind == api.OBJECT_CREATION_TYPE_UNSPECIFIED:
+            return self._look_up(record, request)
+        if record is not None and kind == api.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
+            refuse(Status.ALREADY_EXISTS, f"A secret {request.deployment_name!r} exists already.")
+        if record is None or kind == api.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS:
+            body = json.dumps(dict(request.env_dict)).encode()
+            identity = record.id if record else new_id("st")
+            record = self._records.put(
+                _KIND, environment, request.deployment_name, identity, body
+            )
+        return _response(record)
+
+    @rpc("SecretGetInfo")
+    async def info(
+        self, request: api.SecretGetInfoRequest, _caller: Caller
+    ) -> api.SecretGetInfoResponse:
+        """Describe a secret, without its values."""
+        if request.secret_id in self._anonymous:
+            keys = sorted(self._anonymous[request.secret_id])
+            return api.SecretGetInfoResponse(metadata=api.SecretMetadata(keys=keys))
+        return api.SecretGetInfoResponse(metadata=_metadata(self._find(request.secret_id)))
+
+    @rpc("SecretList")
+    async def list(self, request: api.SecretListRequest, _caller: Caller) -> api.SecretListResponse:
+        """List an environment's secrets."""
+        environment = request.environment_name or "main"
+        response = api.SecretListResponse(environment_name=environment)
+        before = request.pagination.created_before
+        for record in self._records.list(_KIND, environment):
+            if not before or record.created_at < before:
+                response.items.add(
+                    label=record.name,
+                    secret_id=record.id,
+                    created_at=record.created_at,
+                    environment_name=environment,
+                    metadata=_metadata(record),
+                )
+        return response
+
+    @rpc("SecretUpdate")
+    async def update(self, request: api.SecretUpdateRequest, _caller: Caller) -> Empty:
+        """Change some of a secret's values."""
+        record = self._find(request.secret_id)
+        values = json.loads(record.body)
+        values.update({change.key: change.value for change in request.updates})
+        body = json.dumps(values).encode()
+        self._records.put(_KIND, record.environment, record.name, record.id, body)
+        return Empty()
+
+    @rpc("SecretDelete")
+    async def delete(self, request: api.SecretDeleteRequest, _caller: Caller) -> Empty:
+        """Remove a secret."""
+        self._records.delete(request.secret_id)
+        return Empty()
+
+    def _anonymously(self, values: dict[str, str]) -> api.SecretGetOrCreateResponse:
+        secret_id = new_id("st")
+        self._anonymous[secret_id] = values
+        metadata = api.SecretMetadata(keys=sorted(values))
+        return api.SecretGetOrCreateResponse(secret_id=secret_id, metadata=metadata)
+
+    def _look_up(
+        self, record: Record | None, request: api.SecretGetOrCreateRequest
+    ) -> api.SecretGetOrCreateResponse:
+        name, required = request.deployment_name, list(request.required_keys)
+        if record is not None:
+            missing = sorted(set(required) - set(json.loads(record.body)))
+            if missing:
+                refuse(
+                    Status.FAILED_PRECONDITION,
+                    f"Secret {name!r} has no {', '.join(missing)}. Add it with: "
+                    f"{_create_command(name, required)} --force",
+                )
+            return _response(record)
+        if required and all(key in os.environ for key in required):
+            return self._anonymously({key: os.environ[key] for key in required})
+        refuse(
+            Status.NOT_FOUND,
+            f"There is no secret {name!r} in this local Modal. Create it with: "
+            f"{_create_command(name, required)}"
+            + (" (or set those variables where you start it)." if required else ""),
+        )
+
+    def _find(self, secret_id: str) -> Record:
+        record = self._records.by_id(secret_id)
+        if record is None or record.kind != _KIND:
+            refuse(Status.NOT_FOUND, f"There is no secret {secret_id!r} in this local Modal.")
+        return record
+
+
+def _create_command(name: str, required: list[str]) -> str:
+    pairs = " ".join(f"{key}=..." for key in required or ["KEY"])
+    return f"modalkit local modal secret create {name} {pairs}"
+
+
+def _metadata(record: Record) -> api.SecretMetadata:
+    return api.SecretMetadata(
+        name=record.name,
+        keys=sorted(json.loads(record.body)),
+        environment_name=record.environment,
+        creation_info=api.CreationInfo(created_at=record.created_at),
+    )
+
+
+def _response(record: Record) -> api.SecretGetOrCreateResponse:
+    return api.SecretGetOrCreateResponse(secret_id=record.id, metadata=_metadata(record))

@@ -1,0 +1,237 @@
+"""Volume RPCs: folders on this machine behind Modal's volume API, versions 1 and 2 alike."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib.const import Status
+
+from ..files import FileStore
+from ..protocol import api, refuse
+from ..server import Caller, rpc, stream_rpc
+from ..state import Record
+from ..volumes import Volumes
+
+__all__ = ["VolumeRpcs"]
+
+_BLOCK = 8 * 1024 * 1024
+_LISTED_AT_ONCE = 500
+_PLAIN_MODE = 0o644
+
+
+class VolumeRpcs:
+    """Volumes by name and id, and the files in them.
+
+    Args:
+        download_url: Returns a URL for a range of a file.
+        upload_url: Returns a URL to upload a block with this SHA-256 to.
+    """
+
+    def __init__(
+        self,
+        volumes: Volumes,
+        files: FileStore,
+        download_url: Callable[[Path, int, int], str],
+        upload_url: Callable[[str], str],
+    ) -> None:
+        self._volumes = volumes
+        self._files = files
+        self._download_url = download_url
+        self._upload_url = upload_url
+
+    @rpc("VolumeGetOrCreate")
+    async def get_or_create(
+        self, request: api.VolumeGetOrCreateRequest, _caller: Caller
+    ) -> api.VolumeGetOrCreateResponse:
+        """Make a volume, or look one up by name."""
+        kind, name = request.object_creation_type, request.deployment_name
+        if kind in {api.OBJECT_CREATION_TYPE_EPHEMERAL, api.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP}:
+            return self._described(self._volumes.create_ephemeral(request.version))
+        environment = request.environment_name or "main"
+        record = self._volumes.find(name, environment)
+        if record is not None and kind == api.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
+            refuse(Status.ALREADY_EXISTS, f"A volume {name!r} exists already.")
+        if record is None and kind == api.OBJECT_CREATION_TYPE_UNSPECIFIED:
+            refuse(
+                Status.NOT_FOUND,
+                f"There is no volume {name!r} in this local Modal. Use "
+                f"Volume.from_name({name!r}, create_if_missing=True) or `modal volume create {name}`.",
+            )
+        if record is None:
+            record = self._volumes.create(name, environment, request.version)
+        return self._described(record.id)
+
+    @rpc("VolumeGetById")
+    async def get_by_id(
+        self, request: api.VolumeGetByIdRequest, _caller: Caller
+    ) -> api.VolumeGetByIdResponse:
+        """Describe a volume."""
+        metadata = self._volumes.metadata(request.volume_id)
+        return api.VolumeGetByIdResponse(volume_id=request.volume_id, metadata=metadata)
+
+    @rpc("VolumeList")
+    async def list(self, request: api.VolumeListRequest, _caller: Caller) -> api.VolumeListResponse:
+        """List an environment's volumes."""
+        environment = request.environment_name or "main"
+        before = request.pagination.created_before
+        items = [
+            self._item(record)
+            for record in self._volumes.list(environment)
+            if not before or record.created_at < before
+        ]
+        return api.VolumeListResponse(items=items, environment_name=environment)
+
+    @rpc("VolumeHeartbeat")
+    async def heartbeat(self, _request: api.VolumeHeartbeatRequest, _caller: Caller) -> Empty:
+        """An ephemeral volume is in use; it stays until the plane ends anyway."""
+        return Empty()
+
+    @rpc("VolumeCommit")
+    async def commit(
+        self, _request: api.VolumeCommitRequest, _caller: Caller
+    ) -> api.VolumeCommitResponse:
+        """Every write is visible to all containers already."""
+        return api.VolumeCommitResponse(skip_reload=True)
+
+    @rpc("VolumeReload")
+    async def reload(self, _request: api.VolumeReloadRequest, _caller: Caller) -> Empty:
+        """Every write is visible to all containers already."""
+        return Empty()
+
+    @rpc("VolumeRename")
+    async def rename(self, request: api.VolumeRenameRequest, _caller: Caller) -> Empty:
+        """Give a volume another name."""
+        self._volumes.rename(request.volume_id, request.name)
+        return Empty()
+
+    @rpc("VolumeDelete")
+    async def delete(self, request: api.VolumeDeleteRequest, _caller: Caller) -> Empty:
+        """Remove a volume and its files."""
+        self._volumes.delete(request.volume_id)
+        return Empty()
+
+    @stream_rpc("VolumeListFiles")
+    async def list_files(
+        self, request: api.VolumeListFilesRequest, _caller: Caller
+    ) -> AsyncIterator[api.VolumeListFilesResponse]:
+        """List a folder of a volume."""
+        for batch in self._batches(request.volume_id, request.path, recursive=request.recursive):
+            yield api.VolumeListFilesResponse(entries=batch)
+
+    @stream_rpc("VolumeListFiles2")
+    async def list_files2(
+        self, request: api.VolumeListFiles2Request, _caller: Caller
+    ) -> AsyncIterator[api.VolumeListFiles2Response]:
+        """List a folder of a volume."""
+        for batch in self._batches(request.volume_id, request.path, recursive=request.recursive):
+            yield api.VolumeListFiles2Response(entries=batch)
+
+    @rpc("VolumeGetFile2")
+    async def get_file(
+        self, request: api.VolumeGetFile2Request, _caller: Caller
+    ) -> api.VolumeGetFile2Response:
+        """Return URLs for a file's blocks."""
+        path = self._volumes.existing(request.volume_id, request.path)
+        if path.is_dir():
+            refuse(Status.INVALID_ARGUMENT, f"{request.path!r} is a directory.")
+        size = path.stat().st_size
+        end = min(size, request.start + request.len) if request.len else size
+        first = request.start // _BLOCK
+        urls, position = [], request.start
+        while position < end:
+            first += 1
+            stop = min(end, first * _BLOCK)
+            urls.append(self._download_url(path, position, stop))
+            position = stop
+        return api.VolumeGetFile2Response(
+            get_urls=urls, size=size, start=request.start, len=max(0, end - request.start)
+        )
+
+    @rpc("VolumePutFiles")
+    async def put_files(self, request: api.VolumePutFilesRequest, _caller: Caller) -> Empty:
+        """Place uploaded files (version 1)."""
+        for entry in request.files:
+            overwrite = not request.disallow_overwrite_existing_files
+            target = self._volumes.target(request.volume_id, entry.filename, overwrite=overwrite)
+            target.unlink(missing_ok=True)
+            self._files.place(entry, target, shared=False)
+        return Empty()
+
+    @rpc("VolumePutFiles2")
+    async def put_files2(
+        self, request: api.VolumePutFiles2Request, _caller: Caller
+    ) -> api.VolumePutFiles2Response:
+        """Place files once all their blocks were uploaded; until then, say which are missing."""
+        response = api.VolumePutFiles2Response()
+        for file_index, entry in enumerate(request.files):
+            for block_index, block in enumerate(entry.blocks):
+                sha = block.contents_sha256.hex()
+                if not self._files.has(sha):
+                    response.missing_blocks.add(
+                        file_index=file_index, block_index=block_index, put_url=self._upload_url(sha)
+                    )
+        if not response.missing_blocks:
+            for entry in request.files:
+                overwrite = not request.disallow_overwrite_existing_files
+                target = self._volumes.target(request.volume_id, entry.path, overwrite=overwrite)
+                self._assemble(entry, target)
+        return response
+
+    @rpc("VolumeRemoveFile")
+    async def remove_file(self, request: api.VolumeRemoveFileRequest, _caller: Caller) -> Empty:
+        """Remove a file or folder."""
+        self._volumes.remove(request.volume_id, request.path, recursive=request.recursive)
+        return Empty()
+
+    @rpc("VolumeRemoveFile2")
+    async def remove_file2(self, request: api.VolumeRemoveFile2Request, _caller: Caller) -> Empty:
+        """Remove a file or folder."""
+        self._volumes.remove(request.volume_id, request.path, recursive=request.recursive)
+        return Empty()
+
+    @rpc("VolumeCopyFiles")
+    async def copy_files(self, request: api.VolumeCopyFilesRequest, _caller: Caller) -> Empty:
+        """Copy within a volume."""
+        sources = [*request.src_paths]
+        self._volumes.copy(request.volume_id, sources, request.dst_path, recursive=request.recursive)
+        return Empty()
+
+    @rpc("VolumeCopyFiles2")
+    async def copy_files2(self, request: api.VolumeCopyFiles2Request, _caller: Caller) -> Empty:
+        """Copy within a volume."""
+        sources = [*request.src_paths]
+        self._volumes.copy(request.volume_id, sources, request.dst_path, recursive=request.recursive)
+        return Empty()
+
+    def _described(self, volume_id: str) -> api.VolumeGetOrCreateResponse:
+        metadata = self._volumes.metadata(volume_id)
+        return api.VolumeGetOrCreateResponse(
+            volume_id=volume_id, version=metadata.version, metadata=metadata
+        )
+
+    def _item(self, record: Record) -> api.VolumeListItem:
+        return api.VolumeListItem(
+            label=record.name,
+            volume_id=record.id,
+            created_at=record.created_at,
+            metadata=self._volumes.metadata(record.id),
+        )
+
+    def _batches(self, volume_id: str, path: str, *, recursive: bool) -> list[list[api.FileEntry]]:
+        entries = [*self._volumes.entries(volume_id, path, recursive=recursive)]
+        starts = range(0, len(entries), _LISTED_AT_ONCE)
+        return [entries[start : start + _LISTED_AT_ONCE] for start in starts]
+
+    def _assemble(self, entry: api.VolumePutFiles2Request.File, target: Path) -> None:
+        """Write a file from its blocks; the zeros at a block's end were not sent."""
+        partial = target.with_name(f".{target.name}.{base64.b16encode(target.name.encode()).decode()[:8]}")
+        with partial.open("wb") as out:
+            for index, block in enumerate(entry.blocks):
+                out.seek(index * _BLOCK)
+                out.write(self._files.path(block.contents_sha256.hex()).read_bytes())
+            out.truncate(entry.size)
+        partial.chmod(entry.mode & 0o777 or _PLAIN_MODE)
+        partial.replace(target)

@@ -1,0 +1,133 @@
+"""What a container of a function finds around it: files, volumes, variables, working folder."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import site
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .files import FileStore
+from .images import Images
+from .launch import Bind
+from .protocol import api
+
+if TYPE_CHECKING:
+    from .functions import FunctionEntry
+    from .rpc.mounts import Mounts
+    from .rpc.secrets import Secrets
+    from .volumes import Volumes
+
+__all__ = ["World", "Worlds", "host_environment"]
+
+# A container inherits only what the machine itself needs: a program that misses a secret here
+# would miss it on Modal too.
+_INHERITED = (
+    "PATH LANG LC_ALL LC_CTYPE TZ VIRTUAL_ENV LD_LIBRARY_PATH SSL_CERT_FILE SSL_CERT_DIR "
+    "REQUESTS_CA_BUNDLE HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy "
+    "CUDA_HOME CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES"
+).split()
+
+
+def host_environment() -> dict[str, str]:
+    """Return the variables a container inherits from this machine."""
+    env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    if site.ENABLE_USER_SITE:
+        env["PYTHONUSERBASE"] = site.getuserbase()
+    return env
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One function's surroundings.
+
+    Attributes:
+        layer: The tree of its mounted and copied files.
+        binds: Its volumes.
+        variables: From its image and secrets, later ones win.
+    """
+
+    layer: Path
+    binds: list[Bind]
+    variables: dict[str, str]
+    workdir: str
+
+    def environment(self, prefix: str) -> dict[str, str]:
+        """Return its variables.
+
+        Args:
+            prefix: Where the layer is, when the container has no root folder of its own.
+        """
+        search = [f"{prefix}/root", f"{prefix}/pkg"]
+        search += [path for path in (self.variables.get("PYTHONPATH"),) if path]
+        search += [path for path in (os.environ.get("PYTHONPATH"),) if path]
+        home = {} if prefix else {"HOME": "/root"}
+        env = {**home, **self.variables, "PYTHONPATH": ":".join(search)}
+        if prefix and "HOME" not in env and "HOME" in os.environ:
+            env["HOME"] = os.environ["HOME"]
+        return env
+
+
+@dataclass(frozen=True, slots=True)
+class Worlds:
+    """Puts worlds together from what the client declared."""
+
+    files: FileStore
+    images: Images
+    mounts: Mounts
+    secrets: Secrets
+    volumes: Volumes
+
+    async def of(self, function: FunctionEntry) -> World:
+        """Return the surroundings of a function's containers."""
+        definition = function.definition
+        recipe = self.images.recipe(definition.image_id)
+        variables = dict(recipe.env)
+        for secret_id in definition.secret_ids:
+            variables.update(self.secrets.values(secret_id))
+        return World(
+            layer=await self.files.layer(self._placed(definition)),
+            binds=[*self._volumes(definition), *self._buckets(definition)],
+            variables=variables,
+            workdir=recipe.workdir,
+        )
+
+    def _placed(self, definition: api.Function) -> Iterator[tuple[str, api.MountFile]]:
+        """Yield the files of the image, then of the mounts, with their paths."""
+        for mount_id, source, destination in self.images.recipe(definition.image_id).copies:
+            for entry in self.mounts.files(mount_id):
+                if (path := _copied_to(entry.filename, source, destination)) is not None:
+                    yield path, entry
+        for mount_id in definition.mount_ids:
+            for entry in self.mounts.files(mount_id):
+                yield entry.filename, entry
+
+    def _volumes(self, definition: api.Function) -> Iterator[Bind]:
+        for mount in definition.volume_mounts:
+            source = self.volumes.folder(mount.volume_id, mount.sub_path)
+            yield Bind(
+                source=str(source), target=mount.mount_path, read_only=mount.read_only
+            )
+
+    def _buckets(self, definition: api.Function) -> Iterator[Bind]:
+        for bucket in definition.cloud_bucket_mounts:
+            source = self.volumes.bucket(bucket.bucket_name, bucket.key_prefix)
+            yield Bind(
+                source=str(source), target=bucket.mount_path, read_only=bucket.read_only
+            )
+
+
+def _copied_to(filename: str, source: str, destination: str) -> str | None:
+    """Return where a Dockerfile's COPY puts a file of the context, or None if it does not match."""
+    base = posixpath.normpath("/" + source)
+    if base == "/":
+        return posixpath.join(destination, filename.lstrip("/"))
+    if filename == base:
+        whole_name = destination.endswith("/")
+        return posixpath.join(destination, posixpath.basename(base)) if whole_name else destination
+    if filename.startswith(base + "/"):
+        return posixpath.join(destination, filename[len(base) + 1 :])
+    return None
