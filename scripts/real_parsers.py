@@ -42,6 +42,7 @@ class StandIn:
         return StandIn()
 
     def __call__(self, *args: object, **options: object) -> object:
+        """Return what is decorated, or another stand-in."""
         decorates = len(args) == 1 and callable(args[0]) and not options
         return args[0] if decorates else StandIn()
 

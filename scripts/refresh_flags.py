@@ -11,7 +11,7 @@ It writes ``src/modalkit/data/<engine>_flags.json``. modalkit itself is not need
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import os
 import re
@@ -25,7 +25,15 @@ DATA = Path(__file__).resolve().parent.parent / "src" / "modalkit" / "data"
 TAKES = {0: "nothing", None: "one", "+": "some", "*": "any", "?": "maybe"}
 
 # What a flag takes is found by asking its converter, so that one rule fits both engines.
-PROBES = {"text": "words", "json": "{}", "list": "[]", "size": "1k", "float": "0.5", "int": "7"}
+PROBES = {
+    "text": "words",
+    "json": "{}",
+    "list": "[]",
+    "iec_size": "1Ki",
+    "size": "1k",
+    "float": "0.5",
+    "int": "7",
+}
 
 Row = dict[str, object]
 
@@ -82,7 +90,7 @@ def vllm_version() -> str:
 
 def head(engine: str, engine_version: str, source: str) -> Row:
     """Return what the table says about itself."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    today = dt.datetime.now(dt.UTC).date().isoformat()
     return {"engine": engine, "version": engine_version, "read_on": today, "source": source}
 
 
@@ -121,8 +129,7 @@ def kind_of(action: argparse.Action) -> str:
     accepted = {kind for kind, text in PROBES.items() if accepts(action.type, text)}
     if action.choices and not accepted & {"int", "float"}:
         return "text"
-    order = ("text", "json", "list", "size", "float", "int")
-    kind = next((kind for kind in order if kind in accepted), "json")
+    kind = next((kind for kind in PROBES if kind in accepted), "json")
     return "json" if kind == "list" else kind
 
 

@@ -1,0 +1,280 @@
+"""What SGLang and vLLM have in common: typed fields, parallelism, and flags checked before use."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from ..errors import DeclarationError
+from .base import Engine, Launch
+from .flags import EngineName, FlagTable, flag_problems, flag_table, split_flags
+from .speculative import Speculative
+from .variables import without_secrets
+
+__all__ = ["GPUEngine"]
+
+# What modalkit decides itself, by flag; the table adds every other spelling.
+_OWNED = {
+    "--host": "modalkit chooses the address itself. Leave it out.",
+    "--port": "modalkit chooses the port itself. Leave it out.",
+    "--model": "The service says which model. Write model = 'org/name' in its body.",
+    "--revision": "The service says which commit. Write revision = '...' in its body.",
+    "--config": "A file would bring flags that nobody checked. Write them here.",
+    "--api-key": "A key in a command line can be read by every process. Write api = Endpoint(...) in the service.",
+    "--admin-api-key": "A key in a command line can be read by every process. modalkit sets one.",
+    "--hf-token": "A token in a command line can be read by every process. Write secrets = [Secret(...)] in the service.",
+    "--ssl-keyfile-password": "A password in a command line can be read by every process. Modal ends TLS before the engine.",
+    "--help": "It would print and exit. Leave it out.",
+    "--headless": "The engine has to answer HTTP on its port. Leave it out.",
+    "--uds": "The engine has to answer HTTP on its port. Leave it out.",
+    "--grpc": "The engine has to answer HTTP on its port. Leave it out.",
+    "--grpc-mode": "The engine has to answer HTTP on its port. Leave it out.",
+    "--smg-grpc-mode": "The engine has to answer HTTP on its port. Leave it out.",
+    "--nnodes": "A service runs in one container. Leave it out.",
+    "--node-rank": "A service runs in one container. Leave it out.",
+}
+
+
+class GPUEngine(Engine):
+    """Base of the engines whose flags modalkit knows by heart.
+
+    Args:
+        version: The engine's release. Flags can be checked for the pinned default only.
+        unchecked_flags: Let flags and values pass that modalkit's table does not know; needed
+            for another ``version``. Default false.
+        base_image: Another image than the default, with its tag or digest.
+        task: ``"generate"`` text, or ``"embed"`` it into vectors.
+        served_name: The name clients put in ``model=``. Default: the service's model.
+        context_length: Tokens of prompt and answer together. Default: the model's own limit.
+        tensor_parallel: GPUs that share each layer. Default: all of the container that
+            ``pipeline_parallel`` and ``data_parallel`` leave.
+        pipeline_parallel: Groups of GPUs that hold consecutive layers. Default 1.
+        data_parallel: Whole copies of the model in the container. Default 1.
+        dtype: Number format of weights and activations. Default: the model's own.
+        quantization: Method the weights were quantised with, or are to be while loading.
+        kv_cache_dtype: Number format of the KV cache, such as ``"fp8_e4m3"``.
+        memory_fraction: Share of each GPU's memory the engine may take, above 0 and up to 1.
+        max_running_requests: Requests that are decoded together at most.
+        chunked_prefill: Whether long prompts are read in pieces between decode steps. Default:
+            the engine's choice.
+        prefill_chunk_tokens: Tokens of such a piece.
+        prefix_caching: Keep the KV cache of shared beginnings. Default true.
+        cuda_graphs: Capture CUDA graphs: slower start, faster decoding. Default true.
+        attention_backend: Kernels for attention. Default: the engine's choice.
+        load_format: How weights are read from disk. Default: the engine's choice.
+        tool_parser: How this model family writes tool calls; without it none are found.
+        reasoning_parser: How it marks its reasoning; without it that stays in the text.
+        chat_template: Path of a Jinja template. Default: the tokenizer's own.
+        speculative: Speculative decoding.
+        lora: LoRA adapters: the name clients ask for, and the hub id or path of each.
+        max_lora_rank: Highest rank among them.
+        trust_remote_code: Run Python that comes with the weights. Default false.
+        seed: Seed of sampling where a request has none.
+        log_level: What the engine prints at least.
+        extra_args: Further flags, one string per word, as the engine's own command line has
+            them. Flags with a field of their own are refused.
+        env: Environment variables of the engine; never secrets.
+
+    Raises:
+        DeclarationError: Anything the pinned version would refuse, all at once.
+    """
+
+    needs_gpu: ClassVar[bool] = True
+    runtime_included: ClassVar[bool] = True
+
+    table_name: ClassVar[EngineName]
+    value_flags: ClassVar[Mapping[str, str]]
+    """The flag of every field that is passed on as it is."""
+    set_flags: ClassVar[Mapping[str, str]]
+    """Further flags that a field decides, by flag."""
+
+    version: str
+    unchecked_flags: bool = False
+    base_image: str | None = None
+    task: Literal["generate", "embed"] = "generate"
+    served_name: str | None = None
+    context_length: PositiveInt | None = None
+    tensor_parallel: PositiveInt | None = None
+    pipeline_parallel: PositiveInt | None = None
+    data_parallel: PositiveInt | None = None
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] | None = None
+    quantization: str | None = None
+    kv_cache_dtype: str | None = None
+    memory_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_running_requests: PositiveInt | None = None
+    chunked_prefill: bool | None = None
+    prefill_chunk_tokens: PositiveInt | None = None
+    prefix_caching: bool = True
+    cuda_graphs: bool = True
+    attention_backend: str | None = None
+    load_format: str | None = None
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    chat_template: str | None = None
+    speculative: Speculative | None = None
+    lora: Mapping[str, str] = Field(default_factory=dict)
+    max_lora_rank: PositiveInt | None = None
+    trust_remote_code: bool = False
+    seed: int | None = None
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    extra_args: tuple[str, ...] = ()
+    env: Mapping[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def table(cls) -> FlagTable:
+        """Return the flags of the pinned version."""
+        return flag_table(cls.table_name)
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command line; ``python`` in it is the container's interpreter.
+
+        Raises:
+            DeclarationError: The container has too few GPUs for the parallelism asked for, or a
+                number that it does not divide.
+        """
+        return (
+            *self._program(launch),
+            *self._parallelism(launch),
+            *(word for pair in self._values() for word in pair),
+            *self._switches(),
+            *self.extra_args,
+        )
+
+    def environment(self, launch: Launch) -> dict[str, str]:  # noqa: ARG002 - the same everywhere
+        """Return the variables: downloads at full speed, then the engine's ``env``."""
+        return {"HF_XET_HIGH_PERFORMANCE": "1", **self.env}
+
+    @abstractmethod
+    def _program(self, launch: Launch) -> tuple[str, ...]:
+        """Return the program and what the launch decides."""
+
+    @abstractmethod
+    def _switches(self) -> tuple[str, ...]:
+        """Return the flags of fields that are not passed on as they are."""
+
+    def _values(self) -> Iterator[tuple[str, str]]:
+        for field, flag in self.value_flags.items():
+            value = getattr(self, field)
+            if value is not None:
+                yield flag, str(value)
+
+    def _parallelism(self, launch: Launch) -> tuple[str, ...]:
+        """The tensor parallelism that fills the container."""
+        copies = (self.pipeline_parallel or 1) * (self.data_parallel or 1)
+        size = self.tensor_parallel or max(launch.gpu_count // copies, 1)
+        has, needs = launch.gpu_count, size * copies
+        if has and (needs > has or (self.tensor_parallel is None and needs != has)):
+            msg = (
+                f"{self.title}: {self._asked_for(size)} needs "
+                f"{needs if needs > has else f'a multiple of {copies}'} GPUs, the container has "
+                f"{has}. Write GPUProfile(..., count={needs}) or ask for less."
+            )
+            raise DeclarationError(msg)
+        return (self.set_flags_of("tensor_parallel"), str(size)) if size > 1 else ()
+
+    def _asked_for(self, size: int) -> str:
+        asked = {
+            "tensor_parallel": self.tensor_parallel and size,
+            "pipeline_parallel": self.pipeline_parallel,
+            "data_parallel": self.data_parallel,
+        }
+        return ", ".join(f"{field}={value}" for field, value in asked.items() if value)
+
+    @classmethod
+    def set_flags_of(cls, field: str) -> str:
+        """Return the flag that a field decides."""
+        return next(flag for flag, decided_by in cls.set_flags.items() if decided_by == field)
+
+    @field_validator("extra_args", mode="before")
+    @classmethod
+    def _one_string_per_word(cls, value: object) -> object:
+        if isinstance(value, str):
+            msg = (
+                f"{cls.__name__}.extra_args is one string. Write a tuple with one string per "
+                "word: extra_args=('--flag', 'value')."
+            )
+            raise DeclarationError(msg)
+        return value
+
+    @field_validator("lora")
+    @classmethod
+    def _plain_names(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name in value:
+            if not name or set(name) & set("=, \t\n"):
+                msg = f"{cls.__name__}.lora {name!r} cannot name an adapter. Write a word without '=', ',' and spaces."
+                raise DeclarationError(msg)
+        return value
+
+    @field_validator("env")
+    @classmethod
+    def _no_secrets(cls, env: Mapping[str, str]) -> Mapping[str, str]:
+        return without_secrets(cls.__name__, env)
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        problems = [*self._field_problems(), *self._flag_problems()]
+        if problems:
+            raise DeclarationError("\n".join(problems))
+        return self
+
+    def _field_problems(self) -> Iterator[str]:
+        if self.chunked_prefill is False and self.prefill_chunk_tokens is not None:
+            yield (
+                f"{self.title}.prefill_chunk_tokens is of no use with chunked_prefill=False. "
+                "Leave one of them out."
+            )
+        if self.max_lora_rank is not None and not self.lora:
+            yield f"{self.title}.max_lora_rank is of no use without lora={{'name': 'path'}}."
+
+    def _flag_problems(self) -> Iterator[str]:
+        here = type(self).__name__
+        table = self.table()
+        reserved = self._reserved_flags()
+        yield from _reserved(self.extra_args, f"{here}.extra_args", reserved)
+        if self.unchecked_flags:
+            return
+        if self.version != table.version:
+            yield (
+                f"{here}(version={self.version!r}): modalkit knows the flags of "
+                f"{table.version!r} (read {table.read_on}) and cannot check these. "
+                f"Write version={table.version!r}, or add unchecked_flags=True."
+            )
+            return
+        plugins = frozenset(given.name for given in split_flags(self.extra_args))
+        for field, flag in self.value_flags.items():
+            value = getattr(self, field)
+            if value is not None:
+                problems = flag_problems((f"{flag}={value}",), table, also_given=plugins)
+                yield from (f"{here}.{field}: {problem}" for problem in problems)
+        for problem in flag_problems(self._switches(), table):
+            yield f"{here}: {problem}"
+        for problem in flag_problems(self.extra_args, table, skip=reserved):
+            yield f"{here}.extra_args: {problem}"
+
+    def _reserved_flags(self) -> dict[str, str]:
+        """What to write instead, by every spelling of a flag that extra_args may not hold."""
+        here = type(self).__name__
+        fields = {flag: field for field, flag in self.value_flags.items()} | dict(self.set_flags)
+        decided = "A field of this engine decides it already. Leave one of them out."
+        instead = (
+            {given.name: decided for given in split_flags(self._switches())}
+            | {flag: f"Write {here}({field}=...)." for flag, field in fields.items()}
+            | _OWNED
+        )
+        spellings = {
+            spelling: instead[name]
+            for flag in self.table().flags
+            for name in flag.names
+            if name in instead
+            for spelling in flag.names
+        }
+        return instead | spellings
+
+
+def _reserved(arguments: tuple[str, ...], where: str, reserved: Mapping[str, str]) -> Iterator[str]:
+    for given in split_flags(arguments):
+        if given.name in reserved:
+            yield f"{where} {given.name!r} is not written here. {reserved[given.name]}"

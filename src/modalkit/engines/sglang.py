@@ -1,0 +1,155 @@
+"""SGLang: an engine process with a cache of shared prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import PositiveInt
+
+from ..image import ImageSpec
+from .base import Launch
+from .flags import EngineName
+from .gpu_engine import GPUEngine
+from .speculative import Speculative
+
+__all__ = ["SGLang"]
+
+
+class SGLang(GPUEngine):
+    """Serve the model with SGLang.
+
+    The image is the project's own of this version, which was not run here: modalkit checks the
+    flags with the version's real parser, on a CPU. The process listens on the loopback address
+    behind modalkit's gateway; give it no address of its own, since with a key of its own
+    ``/server_info`` shows that key to whoever already has it.
+
+    Args:
+        version: Release; its flags are known for the default.
+        expert_parallel: GPUs that share the experts of a layer. Default: all see all of them.
+        attention_data_parallel: GPUs that hold a copy of the attention layers each, within
+            ``tensor_parallel``; for models with latent attention, such as DeepSeek's.
+        metrics: Serve ``/metrics``. Default true.
+
+    All other fields are those of `GPUEngine`.
+
+    Raises:
+        DeclarationError: Anything this version would refuse, all at once.
+
+    Examples:
+        >>> from modalkit.engines import Launch
+        >>> launch = Launch(model="Qwen/Qwen3-8B", served_name="qwen", gpu_count=2)
+        >>> engine = SGLang(context_length=32_768, tool_parser="qwen")
+        >>> engine.argv(launch)[-6:]
+        ('--context-length', '32768', '--tool-call-parser', 'qwen', '--enable-metrics')
+        >>> SGLang(tool_parser="llama4")
+        Traceback (most recent call last):
+            ...
+        modalkit.errors.DeclarationError: SGLang.tool_parser: SGLang 0.5.23 does not know 'llama4' for '--tool-call-parser'. Write 'pythonic' for Llama 4.
+    """
+
+    title: ClassVar[str] = "SGLang"
+    # /health runs a token through the model; /ready only says whether it may.
+    ready_path: ClassVar[str] = "/ready"
+    table_name: ClassVar[EngineName] = "sglang"
+    value_flags: ClassVar[Mapping[str, str]] = {
+        "pipeline_parallel": "--pp-size",
+        "data_parallel": "--dp-size",
+        "expert_parallel": "--ep-size",
+        "attention_data_parallel": "--attn-dp-size",
+        "context_length": "--context-length",
+        "dtype": "--dtype",
+        "quantization": "--quantization",
+        "kv_cache_dtype": "--kv-cache-dtype",
+        "memory_fraction": "--mem-fraction-static",
+        "max_running_requests": "--max-running-requests",
+        "prefill_chunk_tokens": "--chunked-prefill-size",
+        "attention_backend": "--attention-backend",
+        "load_format": "--load-format",
+        "tool_parser": "--tool-call-parser",
+        "reasoning_parser": "--reasoning-parser",
+        "chat_template": "--chat-template",
+        "max_lora_rank": "--max-lora-rank",
+        "seed": "--random-seed",
+        "log_level": "--log-level",
+    }
+    set_flags: ClassVar[Mapping[str, str]] = {
+        "--tp-size": "tensor_parallel",
+        "--served-model-name": "served_name",
+        "--is-embedding": "task",
+        "--disable-radix-cache": "prefix_caching",
+        "--enable-lora": "lora",
+        "--lora-paths": "lora",
+        "--trust-remote-code": "trust_remote_code",
+        "--enable-metrics": "metrics",
+    }
+
+    version: str = "0.5.23"
+    expert_parallel: PositiveInt | None = None
+    attention_data_parallel: PositiveInt | None = None
+    metrics: bool = True
+
+    def image(self) -> ImageSpec:
+        """Return SGLang's own image of this version, or ``base_image``."""
+        return ImageSpec.registry(self.base_image or f"lmsysorg/sglang:v{self.version}")
+
+    def _program(self, launch: Launch) -> tuple[str, ...]:
+        keyed: tuple[str, ...] = ()
+        if launch.key_variable:
+            # SGLang takes its keys from argv only; this puts them there inside the process.
+            keyed = (
+                "modalkit.runtime.keyed",
+                f"--key-variable={launch.key_variable}",
+                "--key-flag=--api-key",
+                "--random-key-flag=--admin-api-key",
+            )
+        revision = ("--revision", launch.revision) if launch.revision else ()
+        return (
+            *("python", "-m", *keyed, "sglang.launch_server"),
+            *("--model-path", launch.model, *revision),
+            *("--served-model-name", self.served_name or launch.served_name),
+            *("--host", launch.host, "--port", str(launch.port)),
+        )
+
+    def _switches(self) -> tuple[str, ...]:
+        lora = tuple(f"{name}={path}" for name, path in self.lora.items())
+        eager = (
+            "--cuda-graph-backend-decode",
+            "disabled",
+            "--cuda-graph-backend-prefill",
+            "disabled",
+        )
+        return (
+            *(() if self.task == "generate" else ("--is-embedding",)),
+            *(("--chunked-prefill-size", "-1") if self.chunked_prefill is False else ()),
+            *(() if self.prefix_caching else ("--disable-radix-cache",)),
+            *(() if self.cuda_graphs else eager),
+            *(_speculative(self.speculative) if self.speculative else ()),
+            *(("--enable-lora", "--lora-paths", *lora) if lora else ()),
+            *(("--trust-remote-code",) if self.trust_remote_code else ()),
+            *(("--enable-metrics",) if self.metrics else ()),
+        )
+
+
+_ALGORITHMS = {
+    "draft_model": "STANDALONE",
+    "eagle": "EAGLE",
+    "eagle3": "EAGLE3",
+    "mtp": "NEXTN",
+    "ngram": "NGRAM",
+}
+
+
+def _speculative(guess: Speculative) -> tuple[str, ...]:
+    algorithm = ("--speculative-algorithm", _ALGORITHMS[guess.method])
+    if guess.method == "ngram":
+        return (*algorithm, "--speculative-num-draft-tokens", str(guess.draft_tokens))
+    model = ("--speculative-draft-model-path", guess.draft_model) if guess.draft_model else ()
+    # One chain of guesses; the engine counts the token that it is sure of as a draft token too.
+    return (
+        *algorithm,
+        *model,
+        *("--speculative-num-steps", str(guess.draft_tokens)),
+        *("--speculative-eagle-topk", "1"),
+        *("--speculative-num-draft-tokens", str(guess.draft_tokens + 1)),
+    )

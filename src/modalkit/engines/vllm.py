@@ -1,0 +1,143 @@
+"""vLLM: an engine process with a paged KV cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from ..errors import DeclarationError
+from ..image import ImageSpec
+from .base import Launch
+from .flags import EngineName
+from .gpu_engine import GPUEngine
+from .speculative import Speculative
+
+__all__ = ["VLLM"]
+
+_CUDA_IMAGE = "nvidia/cuda:13.0.2-devel-ubuntu24.04"
+_PYTHON = "3.12"
+# Routes that these open ask for no key, not even vLLM's own (vllm/entrypoints/serve).
+_OPENS_ADMIN_ROUTES = "VLLM_SERVER_DEV_MODE"
+
+
+class VLLM(GPUEngine):
+    """Serve the model with vLLM.
+
+    The image is NVIDIA's CUDA 13 with compilers, Python 3.12 and the release from the package
+    index; it was not built here. The flags are checked with the release's real parser, on a CPU.
+
+    Args:
+        version: Release; its flags are known for the default.
+        expert_parallel: Spread the experts of each layer over all GPUs instead of splitting each.
+
+    All other fields are those of `GPUEngine`.
+
+    Raises:
+        DeclarationError: Anything this version would refuse, all at once.
+
+    Examples:
+        >>> from modalkit.engines import Launch
+        >>> launch = Launch(model="Qwen/Qwen3-8B", served_name="qwen", gpu_count=2)
+        >>> VLLM(memory_fraction=0.9).argv(launch)[-4:]
+        ('--tensor-parallel-size', '2', '--gpu-memory-utilization', '0.9')
+        >>> VLLM(extra_args=("--swap-space", "4"))
+        Traceback (most recent call last):
+            ...
+        modalkit.errors.DeclarationError: VLLM.extra_args: vLLM 0.33.0 has no flag '--swap-space'. It is gone: a preempted request is computed again. Leave it out.
+    """
+
+    title: ClassVar[str] = "vLLM"
+    child_key_variable: ClassVar[str | None] = "VLLM_API_KEY"
+    table_name: ClassVar[EngineName] = "vllm"
+    value_flags: ClassVar[Mapping[str, str]] = {
+        "pipeline_parallel": "--pipeline-parallel-size",
+        "data_parallel": "--data-parallel-size",
+        "context_length": "--max-model-len",
+        "dtype": "--dtype",
+        "quantization": "--quantization",
+        "kv_cache_dtype": "--kv-cache-dtype",
+        "memory_fraction": "--gpu-memory-utilization",
+        "max_running_requests": "--max-num-seqs",
+        "prefill_chunk_tokens": "--max-num-batched-tokens",
+        "attention_backend": "--attention-backend",
+        "load_format": "--load-format",
+        "tool_parser": "--tool-call-parser",
+        "reasoning_parser": "--reasoning-parser",
+        "chat_template": "--chat-template",
+        "max_lora_rank": "--max-lora-rank",
+        "seed": "--seed",
+    }
+    set_flags: ClassVar[Mapping[str, str]] = {
+        "--tensor-parallel-size": "tensor_parallel",
+        "--served-model-name": "served_name",
+        "--enable-expert-parallel": "expert_parallel",
+        "--runner": "task",
+        "--convert": "task",
+        "--enable-chunked-prefill": "chunked_prefill",
+        "--enable-prefix-caching": "prefix_caching",
+        "--enforce-eager": "cuda_graphs",
+        "--enable-auto-tool-choice": "tool_parser",
+        "--enable-lora": "lora",
+        "--lora-modules": "lora",
+        "--trust-remote-code": "trust_remote_code",
+        "--log-level": "log_level",
+    }
+
+    version: str = "0.33.0"
+    expert_parallel: bool = False
+
+    def image(self) -> ImageSpec:
+        """Return CUDA 13 with Python and vLLM, or vLLM upon ``base_image``."""
+        base = ImageSpec.registry(self.base_image or _CUDA_IMAGE, add_python=_PYTHON)
+        return base.uv(f"vllm=={self.version}")
+
+    def _program(self, launch: Launch) -> tuple[str, ...]:
+        revision = ("--revision", launch.revision) if launch.revision else ()
+        return (
+            *("python", "-m", "vllm.entrypoints.cli.main", "serve", launch.model, *revision),
+            *("--served-model-name", self.served_name or launch.served_name),
+            *("--host", launch.host, "--port", str(launch.port)),
+        )
+
+    def _switches(self) -> tuple[str, ...]:
+        chunked = {
+            None: (),
+            True: ("--enable-chunked-prefill",),
+            False: ("--disable-chunked-prefill",),
+        }
+        lora = tuple(f"{name}={path}" for name, path in self.lora.items())
+        return (
+            *(() if self.task == "generate" else ("--runner", "pooling", "--convert", "embed")),
+            *(("--enable-expert-parallel",) if self.expert_parallel else ()),
+            *chunked[self.chunked_prefill],
+            *(() if self.prefix_caching else ("--disable-prefix-caching",)),
+            *(() if self.cuda_graphs else ("--enforce-eager",)),
+            *(("--enable-auto-tool-choice",) if self.tool_parser else ()),
+            *(_speculative(self.speculative) if self.speculative else ()),
+            *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
+            *(("--trust-remote-code",) if self.trust_remote_code else ()),
+            *(("--log-level", self.log_level.upper()) if self.log_level else ()),
+        )
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command line; ``python`` in it is the container's interpreter.
+
+        Raises:
+            DeclarationError: Parallelism the container's GPUs do not allow, or routes without a
+                key on an address that others reach.
+        """
+        if launch.key_variable and self.env.get(_OPENS_ADMIN_ROUTES) == "1":
+            msg = (
+                f"VLLM.env {_OPENS_ADMIN_ROUTES}='1' opens /sleep, /wake_up and /collective_rpc "
+                "without a key to everyone who reaches the endpoint. Write "
+                "Endpoint(kind='web'), which has a gateway in front, or leave it out."
+            )
+            raise DeclarationError(msg)
+        return super().argv(launch)
+
+
+def _speculative(guess: Speculative) -> Iterator[str]:
+    yield from ("--spec-method", guess.method)
+    if guess.draft_model:
+        yield from ("--spec-model", guess.draft_model)
+    yield from ("--spec-tokens", str(guess.draft_tokens))
