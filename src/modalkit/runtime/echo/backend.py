@@ -97,7 +97,7 @@ class EchoBackend:
         width = request.dimensions or self._options.embedding_width
         if width > self._options.embedding_width:
             msg = f"'dimensions' can be at most {self._options.embedding_width}, not {width}."
-            raise invalid(msg, "dimensions")
+            raise invalid(param="dimensions", message=msg)
         await asyncio.sleep(self._options.ttft_ms / 1000)
         texts = [answer(entry) for entry in request.inputs]
         count = sum(len(words(text)) for text in texts)
@@ -203,14 +203,14 @@ def _milliseconds(options: Mapping[str, str], name: str, default: float) -> floa
         return float(value)
     except ValueError:
         msg = f"The header 'X-Modalkit-{name.title()}' must be a number of milliseconds, not {value!r}."
-        raise invalid(msg, None) from None
+        raise invalid(param=None, message=msg) from None
 
 
 def _raise_injected(asked: str) -> None:
     lowest, highest = 400, 599
     if not asked.isdecimal() or not lowest <= int(asked) <= highest:
         msg = f"The header 'X-Modalkit-Fail' must be a status from 400 to 599, not {asked!r}."
-        raise invalid(msg, None)
+        raise invalid(param=None, message=msg)
     raise _injected(int(asked), "Injected: the request asked for this failure.")
 
 

@@ -60,7 +60,7 @@ class _CountAnswers:
 
 
 async def _api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)  # noqa: S101  Starlette's handler type is wider than ours
+    assert isinstance(error, ApiError)  # noqa: S101  Starlette's handler type is wider
     return JSONResponse(error.body(), error.status, error.headers())
 
 

@@ -47,6 +47,7 @@ class BearerAuth:
         self._digests = tuple(sha256(key.encode()).digest() for key in keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401."""
         if scope["type"] != "http" or scope["path"] in _OPEN_PATHS or self._admits(scope):
             await self._app(scope, receive, send)
             return

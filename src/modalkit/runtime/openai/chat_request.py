@@ -124,13 +124,21 @@ class ChatBody(GenerationBody):
     verbosity: JsonValue = None
     web_search_options: JsonValue = None
 
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether log probabilities are part of the answer."""
+        return bool(self.logprobs)
+
     def request(self, can: Capabilities, options: Mapping[str, str]) -> GenerationRequest:
         """The neutral request; raises a 400 for what this backend cannot honour."""
         self._refuse_beyond(can)
         if self.top_logprobs is not None and not self.logprobs:
-            raise invalid("'top_logprobs' needs 'logprobs': true.", "top_logprobs")
+            raise invalid(param="top_logprobs", message="'top_logprobs' needs 'logprobs': true.")
         if None not in (self.max_tokens, self.max_completion_tokens):
-            raise invalid("Give 'max_completion_tokens' or 'max_tokens', not both.", "max_tokens")
+            raise invalid(
+                param="max_tokens",
+                message="Give 'max_completion_tokens' or 'max_tokens', not both.",
+            )
         return GenerationRequest(
             prompts=(self._prompt(can),),
             n=self.n or 1,
@@ -144,15 +152,17 @@ class ChatBody(GenerationBody):
 
     def _refuse_beyond(self, can: Capabilities) -> None:
         if not can.tools and self.tools:
-            raise unsupported("tools", "Serve the model with SGLang or vLLM to call functions.")
+            raise unsupported(
+                param="tools", instead="Serve the model with SGLang or vLLM to call functions."
+            )
         if not can.tools and self.tool_choice not in {None, "none", "auto"}:
-            raise unsupported("tool_choice", "Serve the model with SGLang or vLLM.")
+            raise unsupported(param="tool_choice", instead="Serve the model with SGLang or vLLM.")
         if self.tool_choice not in {None, "none", "auto"} and not self.tools:
-            raise invalid("'tool_choice' needs 'tools'.", "tool_choice")
+            raise invalid(param="tool_choice", message="'tool_choice' needs 'tools'.")
         if not can.template_arguments and self.chat_template_kwargs:
-            raise unsupported("chat_template_kwargs", "Leave it out.")
+            raise unsupported(param="chat_template_kwargs", instead="Leave it out.")
         if not can.logprobs and self.logprobs:
-            raise unsupported("logprobs", "Leave it out.")
+            raise unsupported(param="logprobs", instead="Leave it out.")
 
     def _prompt(self, can: Capabilities) -> ChatPrompt:
         messages = tuple(
@@ -172,7 +182,10 @@ class ChatBody(GenerationBody):
             return self.tool_choice or "auto"
         name = self.tool_choice.function.name
         if name not in {part.function.name for part in self.tools or ()}:
-            raise invalid(f"'tool_choice' names {name!r}, which is not in 'tools'.", "tool_choice")
+            raise invalid(
+                param="tool_choice",
+                message=f"'tool_choice' names {name!r}, which is not in 'tools'.",
+            )
         return f"={name}"
 
 
@@ -182,13 +195,17 @@ def _tool(function: _Function) -> Tool:
 
 def _message(message: _Message, place: str, can: Capabilities) -> ChatMessage:
     if message.name is not None:
-        raise unsupported(f"{place}.name", "Put the name into the content.")
+        raise unsupported(param=f"{place}.name", instead="Put the name into the content.")
     if not can.tools and (message.role == "tool" or message.tool_calls):
-        raise unsupported(f"{place}.tool_calls", "Serve the model with SGLang or vLLM.")
+        raise unsupported(
+            param=f"{place}.tool_calls", instead="Serve the model with SGLang or vLLM."
+        )
     if message.role == "tool" and message.tool_call_id is None:
-        raise invalid("A tool message needs 'tool_call_id'.", f"{place}.tool_call_id")
+        raise invalid(param=f"{place}.tool_call_id", message="A tool message needs 'tool_call_id'.")
     if message.content is None and message.role != "assistant":
-        raise invalid("Only an assistant message may be without content.", f"{place}.content")
+        raise invalid(
+            param=f"{place}.content", message="Only an assistant message may be without content."
+        )
     # "developer" is the newer name of "system"; chat templates know the older one.
     role = "system" if message.role == "developer" else message.role
     return ChatMessage(
@@ -207,5 +224,7 @@ def _text(content: str | list[_ContentPart] | None, place: str) -> str:
         return content or ""
     for number, part in enumerate(content):
         if part.type != "text" or part.text is None:
-            raise unsupported(f"{place}[{number}]", f"Only text parts are, not {part.type!r}.")
+            raise unsupported(
+                param=f"{place}[{number}]", instead=f"Only text parts are, not {part.type!r}."
+            )
     return "".join(part.text or "" for part in content)

@@ -35,12 +35,19 @@ class CompletionBody(GenerationBody):
     echo: JsonValue = None
     suffix: JsonValue = None
 
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether log probabilities are part of the answer."""
+        return self.logprobs is not None
+
     def request(self, can: Capabilities, options: Mapping[str, str]) -> GenerationRequest:
         """The neutral request; raises a 400 for what this backend cannot honour."""
         if self.best_of not in {None, self.n or 1}:
-            raise unsupported("best_of", "Ask for 'n' answers and choose in the client.")
+            raise unsupported(
+                param="best_of", instead="Ask for 'n' answers and choose in the client."
+            )
         if not can.logprobs and self.logprobs is not None:
-            raise unsupported("logprobs", "Leave it out.")
+            raise unsupported(param="logprobs", instead="Leave it out.")
         return GenerationRequest(
             prompts=_inputs(self.prompt, "prompt"),
             n=self.n or 1,
@@ -69,16 +76,16 @@ def _inputs(given: _Text, param: str) -> tuple[str | tuple[int, ...], ...]:
     """Four spellings of "one or several texts", as a tuple of texts or token ids."""
     if isinstance(given, str):
         return (given,)
-    if not given:
-        raise invalid(f"{param!r} must not be empty.", param)
-    if isinstance(given[0], int):
-        return (tuple(token for token in given if isinstance(token, int)),)
-    if len(given) > _MAX_INPUTS:
-        raise invalid(f"{param!r} has {len(given)} entries; {_MAX_INPUTS} is the most.", param)
-    if [] in given:
-        raise invalid(f"{param!r} has an entry without tokens.", param)
-    return tuple(
+    if len(given) > _MAX_INPUTS and not isinstance(given[0], int):
+        msg = f"{param!r} has {len(given)} entries; {_MAX_INPUTS} is the most."
+        raise invalid(param=param, message=msg)
+    ids = tuple(item for item in given if isinstance(item, int))
+    texts = tuple(
         item if isinstance(item, str) else tuple(item)
         for item in given
         if not isinstance(item, int)
     )
+    inputs = (ids,) if ids else texts
+    if not inputs or () in inputs:
+        raise invalid(param=param, message=f"{param!r} has an entry without tokens, or no entry.")
+    return inputs

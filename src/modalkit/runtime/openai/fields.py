@@ -17,6 +17,7 @@ MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 20
 MAX_STOPS = 16
 _MAX_TOKEN_ID = 2**31
+_MAX_SHOWN = 80  # characters of a refused value
 
 
 class Body(BaseModel):
@@ -36,7 +37,7 @@ class Body(BaseModel):
         for name, (neutral, instead) in self.NEUTRAL.items():
             value: JsonValue = getattr(self, name)
             if value is not None and value not in neutral:
-                raise unsupported(name, instead)
+                raise unsupported(param=name, instead=instead)
 
 
 BodyT = TypeVar("BodyT", bound=Body)
@@ -88,17 +89,20 @@ class GenerationBody(Body):
         """Raise a 400 for the first field that could only be ignored."""
         super().refuse_special()
         if self.stream_options is not None and not self.streams:
-            raise invalid("'stream_options' needs 'stream': true.", "stream_options")
+            raise invalid(param="stream_options", message="'stream_options' needs 'stream': true.")
         if self.stream_options is not None and self.stream_options.include_obfuscation:
-            raise unsupported("stream_options.include_obfuscation", "Leave it out.")
+            raise unsupported(param="stream_options.include_obfuscation", instead="Leave it out.")
 
     def stop_strings(self) -> tuple[str, ...]:
         """The stop strings, refused when empty or too many."""
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(stops) > MAX_STOPS:
-            raise invalid(f"At most {MAX_STOPS} stop strings are possible, not {len(stops)}.", "stop")
+            raise invalid(
+                param="stop",
+                message=f"At most {MAX_STOPS} stop strings are possible, not {len(stops)}.",
+            )
         if "" in stops:
-            raise invalid("A stop string must not be empty.", "stop")
+            raise invalid(param="stop", message="A stop string must not be empty.")
         return stops
 
     def sampling(self) -> Sampling:
@@ -122,7 +126,7 @@ def _token_ids(bias: Mapping[str, float]) -> dict[int, float]:
     for token in bias:
         if not token.isdecimal() or int(token) >= _MAX_TOKEN_ID:
             msg = f"'logit_bias' maps token ids to numbers; {token!r} is not a token id."
-            raise invalid(msg, "logit_bias")
+            raise invalid(param="logit_bias", message=msg)
     return {int(token): value for token, value in bias.items()}
 
 
@@ -139,18 +143,26 @@ def parse(body: type[BodyT], raw: bytes) -> BodyT:
 def _refusal(detail: ErrorDetails, raw: bytes) -> ApiError:
     if detail["type"] == "json_invalid":
         msg = f"The body is not JSON: {detail['ctx']['error']}."
-        return invalid(msg, None, code="invalid_json")
+        return invalid(param=None, message=msg, code="invalid_json")
     if not detail["loc"]:
-        return invalid("The body must be a JSON object.", None, code="invalid_type")
+        return invalid(param=None, message="The body must be a JSON object.", code="invalid_type")
     param = _param(detail["loc"], from_json(raw))
     if detail["type"] == "missing":
-        return invalid(f"Missing required parameter: {param!r}.", param, "missing_required_parameter")
+        return invalid(
+            param=param,
+            message=f"Missing required parameter: {param!r}.",
+            code="missing_required_parameter",
+        )
     if detail["type"] == "extra_forbidden":
-        msg = f"Unrecognized request argument supplied: {param!r}. It would be ignored; leave it out."
-        return invalid(msg, param, code="unknown_parameter")
+        msg = (
+            f"Unrecognized request argument supplied: {param!r}. It would be ignored; leave it out."
+        )
+        return invalid(param=param, message=msg, code="unknown_parameter")
     value = repr(detail["input"])
-    shown = value if len(value) <= 80 else f"{value[:77]}..."  # noqa: PLR2004  one line of text
-    return invalid(f"Invalid value for {param!r}: {detail['msg']}; got {shown}.", param)
+    shown = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..."
+    return invalid(
+        param=param, message=f"Invalid value for {param!r}: {detail['msg']}; got {shown}."
+    )
 
 
 def _param(loc: tuple[int | str, ...], document: JsonValue) -> str:

@@ -69,12 +69,12 @@ class ApiError(EngineRequestError):
         return headers
 
 
-def invalid(message: str, param: str | None, code: str = "invalid_value") -> ApiError:
+def invalid(*, param: str | None, message: str, code: str = "invalid_value") -> ApiError:
     """A 400 for a field whose value cannot be right."""
     return ApiError(HTTPStatus.BAD_REQUEST, message, param=param, code=code)
 
 
-def unsupported(param: str, instead: str) -> ApiError:
+def unsupported(*, param: str, instead: str) -> ApiError:
     """A 400 for a field that this server could only ignore."""
     message = f"{param!r} is not supported by this model server. {instead}"
     return ApiError(HTTPStatus.BAD_REQUEST, message, param=param, code="unsupported_parameter")

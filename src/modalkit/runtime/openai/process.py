@@ -149,7 +149,7 @@ class _Loading(threading.Thread):
             what = self._backend.load()
         except ModalkitError as error:
             self.failure = str(error)
-        except Exception as error:  # noqa: BLE001  whatever it is, it ends the process with one line
+        except Exception as error:
             logging.getLogger(__name__).debug("Loading failed.", exc_info=error)
             self.failure = f"{self._backend.card.id!r} could not be loaded: {_one_line(error)}"
         if self.failure is not None:

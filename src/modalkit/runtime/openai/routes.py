@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
@@ -13,15 +14,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .answers import ChoiceBody, Observed, StreamedAnswer, whole_answer
-from .backend import Backend, GenerationRequest
+from .answers import Observed, StreamedAnswer, whole_answer
+from .backend import Backend
 from .chat_request import ChatBody
 from .completion_request import CompletionBody, EmbeddingBody
-from .fields import GenerationBody, parse
+from .fields import parse
 from .metrics import Metrics
 from .problems import ApiError, model_not_found, unsupported
 from .replies import chat_choice, completion_choice, embeddings_body
-from .sse import ChatChunks, Chunks, CompletionChunks
+from .sse import ChatChunks, CompletionChunks
 
 __all__ = ["Routes"]
 
@@ -30,6 +31,20 @@ _OPTION_PREFIX = "x-modalkit-"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How one kind of answer is written."""
+
+    prefix: str
+    name: str
+    chunks: type[ChatChunks | CompletionChunks]
+    choice: Callable[..., dict[str, JsonValue]]
+
+
+_CHAT = _Form("chatcmpl", "chat.completion", ChatChunks, chat_choice)
+_COMPLETION = _Form("cmpl", "text_completion", CompletionChunks, completion_choice)
 
 
 class Routes:
@@ -89,50 +104,35 @@ class Routes:
 
     async def _chat(self, request: Request) -> Response:
         self._refuse_route("chat", "/v1/chat/completions")
-        started = time.perf_counter()
-        body = parse(ChatBody, await _read(request))
-        self._check_model(body.model)
-        neutral = body.request(self._backend.capabilities, _options(request))
-        chunks = partial(ChatChunks, with_logprobs=bool(body.logprobs))
-        choice = partial(chat_choice, with_logprobs=bool(body.logprobs))
-        generation = await self._generate(neutral, started)
-        kind = ("chatcmpl", "chat.completion")
-        return await self._answer(request, body, neutral, generation, kind, chunks, choice)
+        return await self._generate(request, ChatBody, _CHAT)
 
     async def _complete(self, request: Request) -> Response:
         self._refuse_route("completions", "/v1/completions")
+        return await self._generate(request, CompletionBody, _COMPLETION)
+
+    async def _generate(
+        self, request: Request, kind: type[ChatBody | CompletionBody], form: _Form
+    ) -> Response:
+        """Start a generation; stream or gather it, as the request asks."""
         started = time.perf_counter()
-        body = parse(CompletionBody, await _read(request))
+        body = parse(kind, await _read(request))
         self._check_model(body.model)
         neutral = body.request(self._backend.capabilities, _options(request))
-        chunks = partial(CompletionChunks, with_logprobs=body.logprobs is not None)
-        choice = partial(completion_choice, with_logprobs=body.logprobs is not None)
-        generation = await self._generate(neutral, started)
-        kind = ("cmpl", "text_completion")
-        return await self._answer(request, body, neutral, generation, kind, chunks, choice)
-
-    async def _generate(self, neutral: GenerationRequest, started: float) -> Observed:
-        return Observed(await self._backend.generate(neutral), self._metrics, started)
-
-    async def _answer(
-        self,
-        request: Request,
-        body: GenerationBody,
-        neutral: GenerationRequest,
-        generation: Observed,
-        kind: tuple[str, str],
-        chunks: Callable[..., Chunks],
-        choice: ChoiceBody,
-    ) -> Response:
-        """Stream or gather, as the request asks."""
-        prefix, name = kind
-        answer_id, created = f"{prefix}-{uuid.uuid4().hex}", int(time.time())
+        generation = Observed(await self._backend.generate(neutral), self._metrics, started)
+        answer_id, created = f"{form.prefix}-{uuid.uuid4().hex}", int(time.time())
         if body.streams:
-            chunked = chunks(answer_id, created, body.model, with_usage=body.includes_usage)
-            return StreamedAnswer(generation, chunked)
-        envelope: dict[str, JsonValue] = {"id": answer_id, "object": name, "created": created}
-        envelope["model"] = body.model
+            chunks = form.chunks(
+                answer_id,
+                created,
+                body.model,
+                with_usage=body.includes_usage,
+                with_logprobs=body.wants_logprobs,
+            )
+            return StreamedAnswer(generation, chunks)
+        envelope: dict[str, JsonValue] = {"id": answer_id, "object": form.name}
+        envelope |= {"created": created, "model": body.model}
         count = len(neutral.prompts) * neutral.n
+        choice = partial(form.choice, with_logprobs=body.wants_logprobs)
         return await whole_answer(generation, request.receive, envelope, count, choice)
 
     async def _embed(self, request: Request) -> Response:
@@ -148,7 +148,9 @@ class Routes:
 
     def _refuse_route(self, capability: str, route: str) -> None:
         if not getattr(self._backend.capabilities, capability):
-            raise unsupported("model", f"{self._backend.card.id!r} does not answer {route}.")
+            raise unsupported(
+                param="model", instead=f"{self._backend.card.id!r} does not answer {route}."
+            )
 
 
 async def _read(request: Request) -> bytes:

@@ -93,9 +93,7 @@ class ChatChunks(_Envelope):
     def _logprobs(self, entries: Sequence[TokenLogprob]) -> str:
         return json.dumps(chat_logprobs(entries)) if self._with_logprobs else "null"
 
-    def _event(
-        self, index: int, delta: str, logprobs: str = "null", finish: str = "null"
-    ) -> str:
+    def _event(self, index: int, delta: str, logprobs: str = "null", finish: str = "null") -> str:
         return self.wrap(
             f'{{"index": {index}, "delta": {delta}, "logprobs": {logprobs}, '
             f'"finish_reason": {finish}}}'

@@ -54,12 +54,9 @@ class TransformersBackend:
         except ImportError as error:
             feature = "The transformers engine"
             raise MissingExtraError(feature, "transformers") from error
-        engine, summary = load_engine(self._options)
-        if engine.capabilities.embeddings:
-            self._vectors = engine
-        else:
-            self._text = engine
-        return summary
+        loaded = load_engine(self._options)
+        self._text, self._vectors = loaded.text, loaded.vectors
+        return loaded.summary
 
     def close(self) -> None:
         """Stop the model's thread."""
@@ -76,15 +73,17 @@ class TransformersBackend:
     async def generate(self, request: GenerationRequest) -> Generation:
         """Queue a request for text."""
         if self._text is None:
-            raise _not_this("text")
+            raise _not_this(self.card.id)
         return await self._text.generate(request)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Embed texts."""
         if self._vectors is None:
-            raise _not_this("embeddings")
+            raise _not_this(self.card.id)
         return await self._vectors.embed(request)
 
 
-def _not_this(what: str) -> ApiError:
-    return ApiError(HTTPStatus.BAD_REQUEST, f"This model does not give {what}.", param="model")
+def _not_this(model: str) -> ApiError:
+    """The routes ask for `capabilities` first, so only a caller of this class sees it."""
+    message = f"The model {model!r} is not for this kind of request."
+    return ApiError(HTTPStatus.BAD_REQUEST, message, param="model")

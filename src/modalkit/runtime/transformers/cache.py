@@ -15,8 +15,8 @@ step costs one slice assignment per layer instead of a concatenation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import (
     Cache,
@@ -25,9 +25,13 @@ from transformers.cache_utils import (
     DynamicCache,
     DynamicLayer,
     DynamicSlidingWindowLayer,
+    LinearAttentionCacheLayerMixin,
 )
 
-__all__ = ["AlignedCache", "Window"]
+__all__ = ["AlignedCache", "Window", "bytes_per_token"]
+
+
+_Layer = CacheLayerMixin | LinearAttentionCacheLayerMixin | DummyLayer
 
 
 @dataclass(slots=True)
@@ -39,14 +43,14 @@ class Window:
     end: int = 0
 
 
-class _AlignedLayer(CacheLayerMixin):
+class _AlignedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformers' own
     """One attention layer's keys and values: rows x heads x columns x width."""
 
     keys: Tensor
     values: Tensor
 
     def __init__(self, window: Window, sliding_window: int | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers' own
         self._window = window
         self._sliding = sliding_window
         self.is_sliding = sliding_window is not None
@@ -84,24 +88,20 @@ class _AlignedLayer(CacheLayerMixin):
             return self._window.start
         return max(self._window.start, self._window.end + 1 - self._sliding)
 
-    def resize(self, like: tuple[Tensor, Tensor], rows: int, columns: int, end: int) -> None:
+    def resize(self, like: _KeysValues, rows: int, columns: int, end: int) -> None:
         """Move the live part so that it ends at column ``end`` of new buffers."""
+        fresh = _KeysValues(_empty(like.keys, rows, columns), _empty(like.values, rows, columns))
         live = self._window
-        self.keys = self._moved("keys", like[0], (rows, columns, end), live)
-        self.values = self._moved("values", like[1], (rows, columns, end), live)
-
-    def _moved(self, name: str, like: Tensor, size: tuple[int, int, int], live: Window) -> Tensor:
-        rows, columns, end = size
-        # Zeros, not garbage: a masked column is still multiplied, and 0 x NaN is NaN.
-        fresh = like.new_zeros(rows, like.shape[1], columns, like.shape[3])
         if live.rows:
-            width = live.end - live.start
-            old: Tensor = getattr(self, name)
-            fresh[: live.rows, :, end - width : end] = old[: live.rows, :, live.start : live.end]
-        return fresh
+            old = slice(live.start, live.end)
+            new = slice(end - (live.end - live.start), end)
+            fresh.keys[: live.rows, :, new] = self.keys[: live.rows, :, old]
+            fresh.values[: live.rows, :, new] = self.values[: live.rows, :, old]
+        self.keys, self.values = fresh
 
-    def place(self, row: int, keys: Tensor, values: Tensor) -> None:
+    def place(self, row: int, prefilled: _KeysValues, chosen: Tensor) -> None:
         """Write whole sequences at rows from ``row`` on, ending at the window's end."""
+        keys, values = prefilled.keys[chosen], prefilled.values[chosen]
         last, end, width = row + keys.shape[0], self._window.end, keys.shape[2]
         self.keys[row:last, :, end - width : end] = keys
         self.values[row:last, :, end - width : end] = values
@@ -117,8 +117,10 @@ class AlignedCache(Cache):
     """The layers of one model, all sharing a `Window`."""
 
     def __init__(self, window: Window, template: DynamicCache) -> None:
-        super().__init__(layers=[_counterpart(layer, window) for layer in template.layers])
-        self._window = window
+        layers: list[_Layer] = [_counterpart(layer, window) for layer in template.layers]
+        super().__init__(layers=layers)
+        numbered = enumerate(layers)
+        self._aligned = {n: layer for n, layer in numbered if isinstance(layer, _AlignedLayer)}
 
     @staticmethod
     def can_hold(template: DynamicCache) -> bool:
@@ -128,40 +130,50 @@ class AlignedCache(Cache):
 
     def resize(self, like: Cache, rows: int, columns: int, end: int) -> None:
         """Give every layer buffers of this size; ``like`` has their heads, widths and dtype."""
-        for mine, other in self._pairs(like):
-            mine.resize((other.keys, other.values), rows, columns, end)
+        for number, tensors in _stored(like).items():
+            self._aligned[number].resize(tensors, rows, columns, end)
 
     def place(self, row: int, prefilled: DynamicCache, chosen: Tensor) -> None:
         """Write the chosen rows of a prefilled batch at rows from ``row`` on."""
-        for mine, other in self._pairs(prefilled):
-            mine.place(row, other.keys[chosen], other.values[chosen])
+        for number, tensors in _stored(prefilled).items():
+            self._aligned[number].place(row, tensors, chosen)
 
     def copy_row(self, source: int, target: int, start: int) -> None:
         """Copy one sequence over another."""
-        for mine, _ in self._pairs(self):
-            mine.copy_row(source, target, start)
-
-    def _pairs(self, other: Cache) -> list[tuple[_AlignedLayer, _AlignedLayer | DynamicLayer]]:
-        return [
-            (mine, theirs)
-            for mine, theirs in zip(self.layers, other.layers, strict=True)
-            if isinstance(mine, _AlignedLayer)
-            and isinstance(theirs, _AlignedLayer | DynamicLayer)
-            and getattr(theirs, "keys", None) is not None
-        ]
+        for number in _stored(self):
+            self._aligned[number].copy_row(source, target, start)
 
 
-def _counterpart(layer: object, window: Window) -> CacheLayerMixin | DummyLayer:
-    if isinstance(layer, DummyLayer):
-        return DummyLayer()
-    sliding = layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None
-    return _AlignedLayer(window, sliding)
+class _KeysValues(NamedTuple):
+    """What one layer stores: rows x heads x columns x width, twice."""
+
+    keys: Tensor
+    values: Tensor
+
+
+def _stored(cache: Cache) -> dict[int, _KeysValues]:
+    """What each layer stores, by its number; layers that share another's store nothing."""
+    stored: dict[int, _KeysValues] = {}
+    for number, layer in enumerate(cache.layers):
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if isinstance(keys, Tensor) and isinstance(values, Tensor):
+            stored[number] = _KeysValues(keys, values)
+    return stored
 
 
 def bytes_per_token(cache: Cache) -> int:
     """What one column of one row takes in this cache, in bytes."""
-    tensors: list[torch.Tensor] = []
-    for layer in cache.layers:
-        if getattr(layer, "keys", None) is not None:
-            tensors += [layer.keys, layer.values]
+    tensors = [tensor for pair in _stored(cache).values() for tensor in pair]
     return sum(tensor.shape[1] * tensor.shape[3] * tensor.element_size() for tensor in tensors)
+
+
+def _empty(like: Tensor, rows: int, columns: int) -> Tensor:
+    """Zeros, not garbage: a masked column is still multiplied, and 0 x NaN is NaN."""
+    return like.new_zeros(rows, like.shape[1], columns, like.shape[3])
+
+
+def _counterpart(layer: _Layer, window: Window) -> _Layer:
+    if isinstance(layer, DummyLayer):
+        return layer
+    sliding = layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None
+    return _AlignedLayer(window, sliding)

@@ -51,7 +51,7 @@ class DecodeThread(threading.Thread):
                 try:
                     self._hand_over(self._scheduler.read_prompts())
                     self._hand_over(self._scheduler.decode())
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  others must go on
                     _LOG.exception("A model step failed; its requests are answered 500.")
                     self._fail(error)
 

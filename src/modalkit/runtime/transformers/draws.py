@@ -32,7 +32,7 @@ class Draws:
             or sampling.logit_bias
             or sampling.repetition_penalty != 1
         )
-        self._random = random.Random(seed)  # noqa: S311  sampling text, not a secret
+        self._random = random.Random(seed)  # noqa: S311  sampling text, not making a secret
         self._generated: Tensor | None = None
         self._seen: Tensor | None = None
         self._counted = 0

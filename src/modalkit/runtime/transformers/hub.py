@@ -8,12 +8,21 @@ from typing import TypedDict
 
 import torch
 from pydantic import JsonValue
-from transformers.utils import cached_file
+from transformers import PreTrainedModel
+from transformers.utils.hub import cached_file
 
 from ...errors import DeclarationError
 from .options import EngineOptions
 
-__all__ = ["ModelArguments", "Source", "device", "model_arguments", "read_json", "source"]
+__all__ = [
+    "ModelArguments",
+    "Source",
+    "device",
+    "model_arguments",
+    "read_json",
+    "source",
+    "vocabulary_size",
+]
 
 
 class Source(TypedDict):
@@ -38,7 +47,11 @@ def source(options: EngineOptions) -> Source:
 def model_arguments(options: EngineOptions) -> ModelArguments:
     """The arguments for a model."""
     dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
-    arguments: ModelArguments = {**source(options), "dtype": dtype}
+    arguments: ModelArguments = {
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+        "dtype": dtype,
+    }
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
     return arguments
@@ -68,3 +81,8 @@ def read_json(options: EngineOptions, name: str) -> JsonValue:
         return None
     content: JsonValue = json.loads(Path(path).read_text(encoding="utf-8"))
     return content
+
+
+def vocabulary_size(model: PreTrainedModel) -> int:
+    """How many token ids the model has a vector for."""
+    return model.get_input_embeddings().get_parameter("weight").shape[0]

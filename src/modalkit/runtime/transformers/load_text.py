@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from .cache import bytes_per_token
 from .forward import CausalForward, left_padded
-from .hub import device, model_arguments, source
+from .hub import device, model_arguments, source, vocabulary_size
 from .memory import MemoryPlan, free_bytes, plan_memory
 from .options import EngineOptions
 from .probe import batches_correctly
@@ -23,21 +29,26 @@ __all__ = ["load_text_engine"]
 _LOG = logging.getLogger(__name__)
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
 _UNKNOWN_CONTEXT = 2048
+# A CPU is busy with this many for a few decode steps' time; a GPU needs more to be busy at all.
+_PREFILL_TOKENS = {"cpu": 512, "cuda": 4096}
 
 
 def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:
     """The engine, and one line on what was loaded."""
     tokenizer = AutoTokenizer.from_pretrained(options.model, **source(options))
     loaded = AutoModelForCausalLM.from_pretrained(options.model, **model_arguments(options))
-    model: PreTrainedModel = loaded.to(device(options)).eval()
-    vocabulary = model.get_input_embeddings().num_embeddings
+    model: PreTrainedModel = nn.Module.to(loaded, device(options))
+    vocabulary = vocabulary_size(model)
     forward = CausalForward(model)
     with torch.inference_mode():
         batched = batches_correctly(forward, vocabulary, model.dtype)
         plan = _plan(options, model, forward)
     if not batched:
         _LOG.warning("This architecture is not batched: each answer takes model calls of its own.")
-    limits = Limits(options.max_batch_size, plan.max_cells, options.prefill_tokens, batched)
+    reads = (
+        options.prefill_tokens or _PREFILL_TOKENS["cpu" if forward.device.type == "cpu" else "cuda"]
+    )
+    limits = Limits(options.max_batch_size, plan.max_cells, reads, batched)
     engine = TextEngine(
         Scheduler(forward, limits),
         PromptEncoder(tokenizer, vocabulary),
@@ -67,7 +78,7 @@ def _model_context(model: PreTrainedModel) -> int:
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Every token the model's authors say ends an answer."""
-    configured = model.generation_config.eos_token_id if model.generation_config else None
+    configured = getattr(model.generation_config, "eos_token_id", None)
     ends = {configured} if isinstance(configured, int) else set(configured or ())
     ends.add(tokenizer.eos_token_id)
     return frozenset(token for token in ends if isinstance(token, int))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from pydantic import JsonValue
+from torch import nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...errors import DeclarationError
@@ -23,10 +24,8 @@ def load_vector_engine(options: EngineOptions) -> tuple[VectorEngine, str]:
     prefix = f"{folder}/" if folder else ""
     settings = read_json(options, f"{prefix}sentence_bert_config.json")
     tokenizer = AutoTokenizer.from_pretrained(options.model, subfolder=folder, **source(options))
-    loaded = AutoModel.from_pretrained(
-        options.model, subfolder=folder, **model_arguments(options)
-    )
-    model: PreTrainedModel = loaded.to(device(options)).eval()
+    loaded = AutoModel.from_pretrained(options.model, subfolder=folder, **model_arguments(options))
+    model: PreTrainedModel = nn.Module.to(loaded, device(options))
     pooling = _pooling(options, modules)
     encoder = TextEncoder(
         model,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from transformers import AutoConfig, logging
+from transformers import AutoConfig
+from transformers.utils.logging import disable_progress_bar
 
 from .hub import read_json, source
 from .load_text import load_text_engine
@@ -12,19 +15,30 @@ from .options import EngineOptions
 from .text_engine import TextEngine
 from .vector_engine import VectorEngine
 
-__all__ = ["load_engine"]
+__all__ = ["Loaded", "load_engine"]
 
 _GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
-def load_engine(options: EngineOptions) -> tuple[TextEngine | VectorEngine, str]:
-    """The engine for this model, ready to run, and one line on what it is."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One of two kinds of engine, and one line on what it is."""
+
+    summary: str
+    text: TextEngine | None = None
+    vectors: VectorEngine | None = None
+
+
+def load_engine(options: EngineOptions) -> Loaded:
+    """The engine for this model, ready to run."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    logging.disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
     if _embeds(options):
-        return load_vector_engine(options)
-    return load_text_engine(options)
+        vectors, summary = load_vector_engine(options)
+        return Loaded(summary, vectors=vectors)
+    text, summary = load_text_engine(options)
+    return Loaded(summary, text=text)
 
 
 def _embeds(options: EngineOptions) -> bool:

@@ -67,5 +67,7 @@ def _lowered(options: EngineOptions, wanted: int, affordable: int) -> int:
             "if the device has more memory."
         )
         raise DeclarationError(msg)
-    _LOG.warning("Memory holds %d tokens: the context length is %d, not %d.", affordable, fits, wanted)
+    _LOG.warning(
+        "Memory holds %d tokens: the context length is %d, not %d.", affordable, fits, wanted
+    )
     return fits

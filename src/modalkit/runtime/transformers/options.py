@@ -30,7 +30,7 @@ class EngineOptions:
         max_kv_tokens: The most tokens the key-value cache holds, padding included; None is what
             fits into a share of the free memory.
         prefill_tokens: The most prompt tokens per model call, so that long prompts do not
-            stall the answers under way.
+            stall the answers under way; None is 512 on a CPU and 4096 on a GPU.
         threads: CPU threads of the model; None is PyTorch's own choice.
     """
 
@@ -46,7 +46,7 @@ class EngineOptions:
     max_waiting: int = 256
     context_length: int | None = None
     max_kv_tokens: int | None = None
-    prefill_tokens: int = 2048
+    prefill_tokens: int | None = None
     threads: int | None = None
 
     @property
@@ -73,7 +73,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--max-waiting", type=int, default=256, help="requests behind them")
     work.add_argument("--context-length", type=count, help="tokens of prompt and answer")
     work.add_argument("--max-kv-tokens", type=count, help="tokens in the key-value cache")
-    work.add_argument("--prefill-tokens", type=count, default=2048, help="prompt tokens per call")
+    work.add_argument("--prefill-tokens", type=count, help="prompt tokens per call")
     work.add_argument("--threads", type=count, help="CPU threads of the model")
 
 

@@ -16,12 +16,12 @@ from .cache import AlignedCache
 from .forward import CausalForward, left_padded
 from .rows import AlignedRows, Rows, SoloRows
 
-__all__ = ["batches_correctly", "warm_up"]
+__all__ = ["batches_correctly"]
 
 _LOG = logging.getLogger(__name__)
 _SHORT, _LONG, _STEPS = 5, 11, 3
 # Relative to the spread of the logits. Rounding stays far below, a wrong mask far above.
-_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.15}
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
 
 
 def batches_correctly(forward: CausalForward, vocabulary: int, dtype: torch.dtype) -> bool:
@@ -34,11 +34,12 @@ def batches_correctly(forward: CausalForward, vocabulary: int, dtype: torch.dtyp
     steps = [[row[_LONG + step] for row in tokens] for step in range(_STEPS)]
     try:
         batched = _batched(forward, prompts, steps)
-    except Exception as error:  # noqa: BLE001  whatever it is, the one-by-one path remains
+    except Exception as error:  # noqa: BLE001  one by one remains
         _LOG.debug("The model cannot be batched.", exc_info=error)
         return False
     alone = torch.stack([_alone(forward, prompts, steps, row) for row in range(2)], dim=1)
-    deviation = (batched - alone).abs().max() / alone.std()
+    # The mean: in half precision one expert chosen differently may move a few logits far.
+    deviation = (batched - alone).abs().mean() / alone.std()
     return bool(deviation < _TOLERANCE.get(dtype, _TOLERANCE[torch.bfloat16]))
 
 

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from jinja2 import TemplateError
-from pydantic import JsonValue
 from transformers import PreTrainedTokenizerBase
 
 from ..openai import ChatPrompt, Prompt, invalid
 
 __all__ = ["PromptEncoder"]
+
+# Arguments of `apply_chat_template` itself; everything else reaches the template.
+_SERVER_SETS = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "max_length",
+        "padding",
+        "return_dict",
+        "return_tensors",
+        "tokenize",
+        "tokenizer_kwargs",
+        "truncation",
+    }
+)
 
 
 class PromptEncoder:
@@ -43,7 +60,7 @@ class PromptEncoder:
         for token in ids:
             if token >= self._vocabulary:
                 msg = f"The token id {token} is not below {self._vocabulary}, this model's vocabulary."
-                raise invalid(msg, param)
+                raise invalid(param=param, message=msg)
 
     def check_bias(self, bias: Mapping[int, float]) -> None:
         """Raise a 400 for a bias on a token that the model does not know."""
@@ -52,24 +69,27 @@ class PromptEncoder:
     def _encode(self, text: str, param: str, *, special: bool) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
         if not ids:
-            raise invalid("The prompt has no tokens. Write something for the model to read.", param)
+            raise invalid(
+                param=param,
+                message="The prompt has no tokens. Write something for the model to read.",
+            )
         return ids
 
     def _render(self, prompt: ChatPrompt) -> str:
         if not self.knows_chat:
             msg = "This model has no chat template. Use /v1/completions."
-            raise invalid(msg, "messages", code="unsupported_parameter")
+            raise invalid(param="messages", message=msg, code="unsupported_parameter")
         turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
-        arguments: Mapping[str, JsonValue] = prompt.template_arguments
-        reserved = {"tokenize", "add_generation_prompt", "conversation"} & arguments.keys()
+        arguments: dict[str, Any] = dict(prompt.template_arguments)
+        reserved = _SERVER_SETS & arguments.keys()
         if reserved:
-            msg = f"'chat_template_kwargs' cannot set {sorted(reserved)[0]!r}; the server sets it."
-            raise invalid(msg, "chat_template_kwargs")
+            msg = f"'chat_template_kwargs' cannot set {min(reserved)!r}; the server sets it."
+            raise invalid(param="chat_template_kwargs", message=msg)
         try:
             text = self._tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=True, **arguments
             )
         except (TemplateError, TypeError, ValueError) as error:
             msg = f"The model's chat template refuses these messages: {error}"
-            raise invalid(msg, "messages") from None
+            raise invalid(param="messages", message=msg) from None
         return str(text)

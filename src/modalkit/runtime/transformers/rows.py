@@ -70,7 +70,7 @@ class AlignedRows:
         """Append sequences, moving the buffers first when they have no room."""
         padded = prefilled.get_seq_length()
         if not self._starts:
-            self._window.start = self._window.end = self._window.rows = 0
+            self._begin_at(padded)
         count = len(self) + len(rows)
         if count > self._mask.shape[0] or padded > self._window.end or self._is_full():
             self._resize(prefilled, count, max(self._width(), padded))
@@ -106,6 +106,11 @@ class AlignedRows:
         logits = self._forward(ids, mask, window.end - starts, self._cache)
         window.end += 1
         return logits
+
+    def _begin_at(self, column: int) -> None:
+        """Place the window of no rows, in the buffers there are if they are wide enough."""
+        place = column if column < self._mask.shape[1] else 0
+        self._window.start = self._window.end = place
 
     def _width(self) -> int:
         return self._window.end - self._window.start

@@ -21,7 +21,9 @@ def choose(logits: Tensor, rows: list[Sequence]) -> tuple[list[int], list[TokenC
     """
     adjusted = _adjusted(logits, rows)
     drawn = [place for place, row in enumerate(rows) if not row.draws.is_greedy]
-    tokens: list[int] = adjusted.argmax(dim=-1).tolist() if len(drawn) < len(rows) else [0] * len(rows)
+    tokens: list[int] = (
+        adjusted.argmax(dim=-1).tolist() if len(drawn) < len(rows) else [0] * len(rows)
+    )
     if drawn:
         chosen = _draw(adjusted[drawn], [rows[place] for place in drawn])
         for place, token in zip(drawn, chosen, strict=True):
@@ -102,9 +104,7 @@ def _nucleus(values: Tensor, limits: list[int], rows: list[Sequence]) -> tuple[T
     return values * kept, bool(decided.all())
 
 
-def _chances(
-    logits: Tensor, tokens: list[int], rows: list[Sequence]
-) -> list[TokenChances | None]:
+def _chances(logits: Tensor, tokens: list[int], rows: list[Sequence]) -> list[TokenChances | None]:
     chances: list[TokenChances | None] = [None] * len(rows)
     asked = [place for place, row in enumerate(rows) if row.top_logprobs is not None]
     if not asked:
@@ -114,7 +114,9 @@ def _chances(
     own = logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1).tolist()
     most = min(max(rows[place].top_logprobs or 0 for place in asked), logprobs.shape[1])
     values, ids = logprobs.topk(most, dim=-1)
-    best = [list(zip(*pair, strict=True)) for pair in zip(ids.tolist(), values.tolist(), strict=True)]
+    best = [
+        list(zip(*pair, strict=True)) for pair in zip(ids.tolist(), values.tolist(), strict=True)
+    ]
     for number, place in enumerate(asked):
         chances[place] = TokenChances(own[number], best[number][: rows[place].top_logprobs or 0])
     return chances

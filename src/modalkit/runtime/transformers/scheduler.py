@@ -45,6 +45,7 @@ class Scheduler:
         self._forward = forward
         self._limits = limits
         self._waiting: deque[Sequence] = deque()
+        self._cohort: deque[Sequence] = deque()
         self._prefill: Prefill | None = None
         self._decoding: list[Sequence] = []
         self._rows = self._no_rows()
@@ -57,12 +58,12 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Sequences that do not yet."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._cohort)
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self._waiting or self._prefill or self._decoding)
+        return not (self._waiting or self._cohort or self._prefill or self._decoding)
 
     def submit(self, sequence: Sequence) -> None:
         """Put a sequence at the end of the queue."""
@@ -105,13 +106,25 @@ class Scheduler:
         return SoloRows(self._forward, self._limits.max_cells)
 
     def _admit(self) -> None:
-        """Start to read the prompts of the next in the queue, as many as there is room for."""
+        """Start to read the next prompts, as many as there is room for.
+
+        Whoever can be admitted together is read in the order of length, because a batch is
+        padded to its longest prompt. Later arrivals wait for the whole cohort, so that a long
+        prompt is not overtaken forever.
+        """
+        if not self._cohort:
+            self._cohort = self._next_cohort()
         group: list[Sequence] = []
-        while self._waiting and self._has_room([*group, self._waiting[0]]):
-            group.append(self._waiting.popleft())
+        while self._cohort and self._has_room([*group, self._cohort[0]]):
+            group.append(self._cohort.popleft())
         if group:
             piece = self._limits.prefill_tokens if self._limits.batched else None
             self._prefill = Prefill(self._forward, group, piece)
+
+    def _next_cohort(self) -> deque[Sequence]:
+        free = self._limits.max_rows - len(self._decoding)
+        oldest = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        return deque(sorted(oldest, key=lambda sequence: sequence.length))
 
     def _has_room(self, group: list[Sequence]) -> bool:
         if len(group) > 1 and not self._limits.batched:
@@ -143,8 +156,8 @@ class Scheduler:
 
     def _drop_cancelled(self) -> None:
         self._drop([place for place, one in enumerate(self._decoding) if one.cancelled])
-        if any(sequence.cancelled for sequence in self._waiting):
-            self._waiting = deque(one for one in self._waiting if not one.cancelled)
+        self._waiting = _wanted(self._waiting)
+        self._cohort = _wanted(self._cohort)
         if self._prefill and all(one.cancelled for one in self._prefill.sequences):
             self._prefill = None
 
@@ -154,6 +167,12 @@ class Scheduler:
             # The rows move their last one into the gap, and so do we.
             self._decoding[place] = self._decoding[-1]
             self._decoding.pop()
+
+
+def _wanted(queue: deque[Sequence]) -> deque[Sequence]:
+    if any(sequence.cancelled for sequence in queue):
+        return deque(sequence for sequence in queue if not sequence.cancelled)
+    return queue
 
 
 def _accept(logits: Tensor, sequences: list[Sequence]) -> list[TokenEvent]:

@@ -26,6 +26,7 @@ __all__ = ["TextEngine"]
 
 _LONG_PROMPT = 20_000  # characters; encoding more would hold up everybody's tokens
 
+
 class TextEngine:
     """Turns requests into sequences and follows them to their end.
 
@@ -105,7 +106,7 @@ class TextEngine:
     def _reserve(self, count: int) -> None:
         if count > self._max_open:
             msg = f"A request may have at most {self._max_open} answers here, not {count}."
-            raise invalid(msg, "n")
+            raise invalid(param="n", message=msg)
         if self._open + count > self._max_open:
             raise overloaded(self.current_load().waiting)
         self._open += count

@@ -18,6 +18,7 @@ from ..openai import (
     invalid,
     overloaded,
 )
+from .hub import vocabulary_size
 from .pooling import Pooling
 
 __all__ = ["TextEncoder", "VectorEngine"]
@@ -48,7 +49,7 @@ class TextEncoder:
         self._pooling = pooling
         self._lowercase = lowercase
         self._prefix = prefix
-        self._vocabulary = model.get_input_embeddings().num_embeddings
+        self._vocabulary = vocabulary_size(model)
 
     def tokens(self, text: str | tuple[int, ...]) -> list[int]:
         """The ids the model reads; ids given by the client are taken as they are."""
@@ -59,8 +60,10 @@ class TextEncoder:
             return list(ids)
         unknown = next((token for token in text if token >= self._vocabulary), None)
         if unknown is not None:
-            msg = f"The token id {unknown} is not below {self._vocabulary}, this model's vocabulary."
-            raise invalid(msg, "input")
+            msg = (
+                f"The token id {unknown} is not below {self._vocabulary}, this model's vocabulary."
+            )
+            raise invalid(param="input", message=msg)
         return list(text[: self.max_tokens])
 
     @torch.inference_mode()
@@ -123,7 +126,9 @@ class VectorEngine:
     def _checked_width(self, asked: int | None) -> int:
         width = self._encoder.width
         if asked is not None and asked > width:
-            raise invalid(f"'dimensions' can be at most {width}, not {asked}.", "dimensions")
+            raise invalid(
+                param="dimensions", message=f"'dimensions' can be at most {width}, not {asked}."
+            )
         return asked or width
 
     def _tokenize(self, request: EmbeddingRequest) -> list[list[int]]:
@@ -147,7 +152,7 @@ class VectorEngine:
             ids = [job.tokens for job in batch]
             try:
                 vectors = await loop.run_in_executor(self._worker, self._encoder.encode, ids)
-            except Exception as error:  # noqa: BLE001  it belongs to the requests of this batch
+            except Exception as error:  # noqa: BLE001  it is these requests' own
                 _fail(batch, error)
             else:
                 for job, vector in zip(batch, vectors, strict=True):
