@@ -103,8 +103,10 @@ class ContainerPool:
             return
         scaling = self.scaling
         limit = scaling.maximum or _DEFAULT_LIMIT + self._waiting_for_others()
-        wanted = math.ceil(self.demand / scaling.per_container)
-        wanted = max(scaling.minimum, wanted + (scaling.buffer if self.demand else 0))
+        wanted = scaling.minimum
+        if self.demand:
+            needed = max(1, math.ceil(self.demand / scaling.per_container))
+            wanted = max(wanted, needed + scaling.buffer)
         missing = min(wanted, limit) - len(self.live)
         starting = sum(not container.ready for container in self.live)
         if self.demand == 0 and time.monotonic() < self._paused_until:
