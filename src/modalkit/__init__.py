@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .compile import serve
     from .endpoint import CORS, ApiKey, Endpoint, ProxyAuth
-    from .engines import SGLang, Transformers, VLLM, Echo, Engine, Launch
+    from .engines import VLLM, Echo, Engine, Launch, SGLang, Transformers
     from .errors import ModalkitError
     from .gpu import GPUProfile
     from .image import ImageSpec

@@ -75,11 +75,8 @@ def _route_conflicts(service: type[ModelService]) -> Iterator[str]:
             yield f"{' and '.join(names)} have the same path {path!r}. Give each its own."
 
 
-
-
 def _environment_conflicts(service: type[ModelService]) -> Iterator[str]:
     for secret in service.secrets:
         for key in secret.keys:
             if key in service.env:
                 yield f"env sets {key!r}, which Secret({secret.name!r}) also brings. Keep the secret."
-

@@ -130,9 +130,7 @@ def _caller_signature(route: Route[..., object]) -> inspect.Signature:
         return signature
     itself, requests = list(signature.parameters.values())[:2]
     one = requests.replace(annotation=inspect.Parameter.empty)
-    return signature.replace(
-        parameters=[itself, one], return_annotation=inspect.Signature.empty
-    )
+    return signature.replace(parameters=[itself, one], return_annotation=inspect.Signature.empty)
 
 
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ from .engines.base import Launch
 from .errors import PlanError
 from .gpu import GPUProfile
 from .image import ImageSpec
+from .image_layers import UvInstall
 from .resources import Resources
 from .routes import Batch
 from .scaling import Scaling
@@ -206,21 +207,21 @@ def _model_in_container(service: type[ModelService]) -> tuple[str | None, str | 
 
 
 def _image(service: type[ModelService]) -> ImageSpec:
-    spec = service.image
-    engine = service.engine
-    if engine is not None:
-        base = _with_runtime(engine.image(), included=engine.runtime_included)
-        image = (spec or ImageSpec.engine()).on(base)
+    spec, engine = service.image, service.engine
+    if engine is None:
+        image = _with_runtime(spec or ImageSpec())
+    elif spec is not None and not spec.extends_engine:
+        image = _with_runtime(spec)
     else:
-        image = _with_runtime(spec or ImageSpec(), included=False)
+        base = engine.image() if engine.runtime_included else _with_runtime(engine.image())
+        image = spec.on(base) if spec else base
     return image.local_python("modalkit")
 
 
-def _with_runtime(image: ImageSpec, *, included: bool) -> ImageSpec:
-    if included:
-        return image
-    needed = [line for line in RUNTIME_REQUIREMENTS if not image.installs(line.split("==")[0])]
-    return image.uv(*needed) if needed else image
+def _with_runtime(image: ImageSpec) -> ImageSpec:
+    """Add what modalkit's own code needs, first, so that the user's own pins have the last word."""
+    runtime = UvInstall(requirements=RUNTIME_REQUIREMENTS)
+    return ImageSpec(base=image.base, layers=(runtime, *image.layers))
 
 
 def _environment(service: type[ModelService]) -> dict[str, str]:

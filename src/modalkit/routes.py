@@ -46,8 +46,14 @@ class Batch(Value):
 
 
 # A route may take any name, ``generate`` and ``embed`` included, which `ModelService` declares for
-# services with an engine. Deriving from Any tells type checkers that overriding those is fine.
-class Route(Any, Generic[P, R]):  # type: ignore[misc]  # the reason is the line above
+# services with an engine. A base of Any tells type checkers that overriding those is fine.
+if TYPE_CHECKING:
+    _Overriding = Any
+else:
+    _Overriding = object
+
+
+class Route(Generic[P, R], _Overriding):
     """A method with an HTTP path; `endpoint` makes it, `serve` compiles it.
 
     Attributes:

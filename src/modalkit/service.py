@@ -6,6 +6,7 @@ class or server.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
@@ -77,18 +78,18 @@ class ModelService:
     def __init_subclass__(cls, **keywords: object) -> None:
         """Refuse a public name that nothing would read."""
         super().__init_subclass__(**keywords)
-        annotated = cls.__dict__.get("__annotations__", {})
+        annotated = inspect.get_annotations(cls)
         for name, value in vars(cls).items():
             if not name.startswith("_"):
                 _check_name(cls, name, value, annotated=name in annotated)
 
-    def load(self) -> None | Awaitable[None]:
+    def load(self) -> Awaitable[None] | None:
         """Load the model, once per container, before any request. Override it."""
 
-    def warm_up(self) -> None | Awaitable[None]:
+    def warm_up(self) -> Awaitable[None] | None:
         """Run the model once before the first request, where that pays. Override it."""
 
-    def unload(self) -> None | Awaitable[None]:
+    def unload(self) -> Awaitable[None] | None:
         """Release what `load` took, when the container stops. Override it."""
 
     @property

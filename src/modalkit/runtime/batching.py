@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -52,7 +53,7 @@ class Batcher(Generic[Req, Res]):
     async def submit(self, request: Req) -> Res:
         """Wait for the answer to one request; a cancelled caller leaves the queue."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting[Req, Res](request, loop.create_future(), loop.time())
+        waiting = _Waiting(request, loop.create_future(), loop.time())
         self._queue.append(waiting)
         if len(self._queue) >= self._batch.max_size:
             self._full.set()
@@ -81,10 +82,8 @@ class Batcher(Generic[Req, Res]):
         self._full.clear()
         if len(self._queue) >= self._batch.max_size or left <= 0:
             return
-        try:
+        with suppress(TimeoutError):  # nobody else came: leave with those who are here
             await asyncio.wait_for(self._full.wait(), timeout=left)
-        except TimeoutError:
-            pass  # nobody else came: leave with those who are here
 
     def _drop_cancelled(self) -> bool:
         while self._queue and self._queue[0].answer.done():

@@ -88,7 +88,7 @@ class _Handler:
         try:
             answer = await self._call(*arguments, **keywords)
             content = self._route.answer.dump_json(answer)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one bad request must not end the service
             # The caller learns that it failed; why it failed is for the log, not for strangers.
             _log.exception("%s failed", self._route.name)
             detail = f"{self._route.name} failed; the service's log says why."

@@ -26,9 +26,7 @@ class CustomHost:
         routes: Its typed routes by method name.
     """
 
-    def __init__(
-        self, service: ModelService, routes: Mapping[str, Route[..., object]]
-    ) -> None:
+    def __init__(self, service: ModelService, routes: Mapping[str, Route[..., object]]) -> None:
         self._service = service
         self._routes = routes
         self.calls: dict[str, Callable[..., Awaitable[Any]]] = {
@@ -59,7 +57,7 @@ class CustomHost:
         )
 
 
-async def _finish(result: None | Awaitable[None]) -> None:
+async def _finish(result: Awaitable[None] | None) -> None:
     """Await what an async method returned; a plain one is done already."""
     if result is not None:
         await result

@@ -66,8 +66,8 @@ class CustomServer:
             self._fail(error)
             return
         serving = asyncio.create_task(self._server.serve())
-        while not self._server.started and not serving.done():
-            await asyncio.sleep(0.005)
+        while not self._server.started and not serving.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)  # uvicorn has no event for it
         if not self._server.started:
             self._fail(EngineError(f"Port {self._server.config.port} could not be opened."))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 from ..engines.base import Engine, Launch
 from ..errors import EngineError
@@ -44,13 +45,10 @@ class EngineHost:
         environment = engine.environment(launch)
         if engine.child_key_variable and keys:
             environment[engine.child_key_variable] = keys[0]
-        self._process = EngineProcess(
-            engine.title, engine.argv(launch), environment, secrets=keys
-        )
+        argv = _with_this_python(engine.argv(launch))
+        self._process = EngineProcess(engine.title, argv, environment, secrets=keys)
         try:
-            self._process.wait_ready(
-                "127.0.0.1", launch.port, engine.ready_path, self._timeout_s
-            )
+            self._process.wait_ready("127.0.0.1", launch.port, engine.ready_path, self._timeout_s)
         except BaseException:
             self._process.stop(grace_s=0)
             raise
@@ -78,6 +76,11 @@ class EngineHost:
             self._process.stop(GRACE_S)
 
 
+def _with_this_python(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Let ``python`` be the interpreter of this container, whatever PATH says."""
+    return (sys.executable, *argv[1:]) if argv[0] == "python" else argv
+
+
 def _keys(launch: Launch) -> tuple[str, ...]:
     if launch.key_variable is None:
         return ()
@@ -91,7 +94,11 @@ def _gpu_count(launch: Launch) -> int:
         return len([device for device in visible.split(",") if device.strip()])
     try:
         listed = subprocess.run(
-            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30, check=True
+            ["nvidia-smi", "--list-gpus"],  # noqa: S607 - found on PATH wherever there is a driver
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return launch.gpu_count

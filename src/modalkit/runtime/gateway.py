@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from http import HTTPStatus
 
 import aiohttp
 from starlette.requests import Request
@@ -71,6 +72,7 @@ class Gateway:
         self._client = client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward one request; the ASGI entry."""
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
@@ -109,9 +111,7 @@ class Gateway:
             )
 
     @contextlib.asynccontextmanager
-    async def _answer(
-        self, request: Request, body: bytes
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, request: Request, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
         query = request.url.query
         path = request.scope["path"] + (f"?{query}" if query else "")
         headers = [pair for pair in request.headers.items() if pair[0] not in _HOP_BY_HOP]
@@ -143,5 +143,6 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def _problem(status: int, message: str) -> Response | ASGIApp:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    blame_us = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = "server_error" if blame_us else "invalid_request_error"
     return JSONResponse({"error": {"message": message, "type": kind, "code": None}}, status)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import IO, TextIO
@@ -102,19 +103,15 @@ class EngineProcess:
         """Ask it to stop, give requests under way ``grace_s`` seconds, then end its whole group."""
         if self._process.poll() is None:
             self._signal_group(signal.SIGTERM)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=grace_s)
-            except subprocess.TimeoutExpired:
-                pass  # it had its time
         self._signal_group(signal.SIGKILL)
         self._process.wait()
         self._reader.join(timeout=1)
 
     def _signal_group(self, number: signal.Signals) -> None:
-        try:
+        with suppress(ProcessLookupError):  # nothing of the group is left
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass  # nothing of the group is left
 
     def _forward(self, pipe: IO[bytes]) -> None:
         for raw in pipe:

@@ -50,7 +50,7 @@ def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
         DeclarationError: A parameter or the answer has no annotation, or a batched method does
             not take and return one list.
     """
-    hints = _hints(name, route)
+    hints = _hints(route)
     answer = hints.pop("return")
     parameters = _parameters(route)
     if route.batch is not None:
@@ -85,7 +85,7 @@ def bind(instance: object, name: str, route: Route[..., object]) -> Callable[...
     return Batcher[Any, Any](name, call, route.batch).submit
 
 
-def _hints(name: str, route: Route[..., object]) -> dict[str, Any]:
+def _hints(route: Route[..., object]) -> dict[str, Any]:
     function = route.function
     where = f"{function.__qualname__} (endpoint {route.path!r})"
     try:

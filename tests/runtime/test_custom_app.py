@@ -1,0 +1,230 @@
+"""Typed routes of a custom service over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from pydantic import BaseModel, Field
+
+from modalkit.endpoint import CORS, ApiKey, Endpoint
+from modalkit.errors import DeclarationError
+from modalkit.routes import Batch, endpoint
+from modalkit.runtime.access import guarded
+from modalkit.runtime.custom_host import CustomHost
+from modalkit.runtime.typed_routes import typed_route
+
+
+class Text(BaseModel):
+    text: str = Field(min_length=1)
+
+
+class Label(BaseModel):
+    label: str
+    score: float
+
+
+class Classifier:
+    """Says whether a text is loud."""
+
+    weights = None
+
+    def load(self) -> None:
+        self.loud = "!"
+
+    def warm_up(self) -> None:
+        assert self.loud
+
+    def unload(self) -> None:
+        del self.loud
+
+    @endpoint("/classify")
+    def classify(self, request: Text) -> Label:
+        """Classify one text."""
+        return Label(label="loud" if self.loud in request.text else "calm", score=1.0)
+
+    @endpoint("/repeat")
+    async def repeat(self, word: str, times: int = 2) -> list[str]:
+        return [word] * times
+
+    @endpoint("/lengths", batch=Batch(8))
+    def lengths(self, requests: list[Text]) -> list[int]:
+        return [len(request.text) for request in requests]
+
+    @endpoint("/broken")
+    def broken(self, request: Text) -> Label:
+        msg = "the password is hunter2"
+        raise RuntimeError(msg)
+
+
+def routes():
+    names = ("classify", "repeat", "lengths", "broken")
+    return {name: vars(Classifier)[name] for name in names}
+
+
+def ask(requests, served=None):
+    """Start the service, run one coroutine with an HTTP client on it, stop it."""
+
+    async def scenario():
+        rules = served or Endpoint(public=True)
+        host = CustomHost(Classifier(), routes())
+        await host.start()
+        transport = httpx.ASGITransport(guarded(host.app(rules), rules))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            answer = await requests(client)
+        await host.stop()
+        return answer
+
+    return asyncio.run(scenario())
+
+
+def post(path, body, served=None, **options):
+    return ask(lambda client: client.post(path, json=body, **options), served)
+
+
+def test_a_model_parameter_is_the_body():
+    """A method with one pydantic parameter takes that model and answers its own."""
+    answer = post("/classify", {"text": "Hello!"})
+    assert (answer.status_code, answer.json()) == (200, {"label": "loud", "score": 1.0})
+
+
+def test_plain_parameters_are_fields_of_the_body():
+    """A method with plain parameters takes an object with a field for each, defaults kept."""
+    assert post("/repeat", {"word": "hi"}).json() == ["hi", "hi"]
+    assert post("/repeat", {"word": "hi", "times": 3}).json() == ["hi", "hi", "hi"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/classify", {"text": ""}, ["body", "text"]),
+        ("/classify", {}, ["body", "text"]),
+        ("/repeat", {"word": "hi", "times": "many"}, ["body", "times"]),
+        ("/repeat", {"word": "hi", "tiems": 3}, ["body", "tiems"]),
+        ("/lengths", {"text": 3}, ["body", "text"]),
+    ],
+)
+def test_a_body_that_does_not_fit_is_422_with_the_field(path, body, place):
+    """A wrong body is refused with 422 and the place of each problem."""
+    answer = post(path, body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == place
+
+
+def test_a_body_that_is_not_json_is_422():
+    """Bytes that are not JSON are a problem of the body, not of the server."""
+    answer = ask(lambda client: client.post("/classify", content=b"{"))
+    assert answer.status_code == 422
+
+
+def test_http_requests_share_batches():
+    """Requests that arrive together are answered from shared batches, in order."""
+
+    async def many(client):
+        sent = [client.post("/lengths", json={"text": "x" * size}) for size in range(1, 21)]
+        return [answer.json() for answer in await asyncio.gather(*sent)]
+
+    assert ask(many) == list(range(1, 21))
+
+
+def test_a_failing_method_tells_strangers_nothing():
+    """An exception is a 500 that keeps its message in the service's log."""
+    answer = post("/broken", {"text": "x"})
+    assert answer.status_code == 500
+    assert "hunter2" not in answer.text
+
+
+def test_the_schema_names_types_and_problems():
+    """The OpenAPI document has every route with its request, its answer and the 422."""
+    schema = ask(lambda client: client.get("/openapi.json")).json()
+    assert set(schema["paths"]) == {"/classify", "/repeat", "/lengths", "/broken"}
+    classify = schema["paths"]["/classify"]["post"]
+    assert classify["summary"] == "Classify one text."
+    body = classify["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/Text"}
+    assert set(classify["responses"]) == {"200", "422"}
+    assert {"Text", "Label"} <= set(schema["components"]["schemas"])
+
+
+def test_the_docs_page_needs_nothing_from_outside():
+    """The documentation page lists the routes and loads no script or style from elsewhere."""
+    page = ask(lambda client: client.get("/docs")).text
+    assert "/classify" in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_a_key_guards_everything_but_health(monkeypatch):
+    """With a key declared every route but the health check answers 401 without it."""
+    monkeypatch.setenv("MODALKIT_API_KEY", "old-key,new-key")
+    closed = Endpoint()
+    assert post("/classify", {"text": "x"}, closed).status_code == 401
+    wrong = {"Authorization": "Bearer other"}
+    assert post("/classify", {"text": "x"}, closed, headers=wrong).status_code == 401
+    for key in ("old-key", "new-key"):
+        right = {"Authorization": f"Bearer {key}"}
+        assert post("/classify", {"text": "x"}, closed, headers=right).status_code == 200
+    assert ask(lambda client: client.get("/health"), closed).status_code == 200
+    assert ask(lambda client: client.get("/openapi.json"), closed).status_code == 401
+
+
+def test_a_missing_key_stops_the_container(monkeypatch):
+    """A container whose key variable is empty refuses to serve rather than serve openly."""
+    monkeypatch.delenv("TEAM_KEYS", raising=False)
+    with pytest.raises(DeclarationError, match="TEAM_KEYS"):
+        post("/classify", {"text": "x"}, Endpoint(auth=ApiKey(variable="TEAM_KEYS")))
+
+
+def test_a_path_prefix_moves_every_route():
+    """Endpoint(path=...) serves below that path and nowhere else, schema included."""
+    below = Endpoint("/loudness", public=True)
+    assert post("/loudness/classify", {"text": "x"}, below).status_code == 200
+    assert post("/classify", {"text": "x"}, below).status_code == 404
+    assert post("/loudnessclassify", {"text": "x"}, below).status_code == 404
+    schema = ask(lambda client: client.get("/loudness/openapi.json"), below).json()
+    assert "/loudness/classify" in schema["paths"]
+
+
+def test_cors_answers_a_preflight_without_a_key(monkeypatch):
+    """A browser's preflight from an allowed origin passes; another origin's does not."""
+    monkeypatch.setenv("MODALKIT_API_KEY", "key")
+    rules = Endpoint(cors=CORS("https://app.example.com"))
+
+    def preflight(origin):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        return ask(lambda client: client.options("/classify", headers=headers), rules)
+
+    assert preflight("https://app.example.com").status_code == 200
+    assert preflight("https://evil.example.com").status_code == 400
+
+
+def test_docs_can_be_left_out():
+    """Endpoint(docs=False) serves neither the page nor the schema."""
+    bare = Endpoint(public=True, docs=False)
+    assert ask(lambda client: client.get("/docs"), bare).status_code == 404
+    assert ask(lambda client: client.get("/openapi.json"), bare).status_code == 404
+
+
+def test_a_route_without_types_is_refused():
+    """A route whose parameter or answer has no annotation cannot be typed, and says which."""
+
+    class Untyped:
+        @endpoint("/x")
+        def predict(self, text):
+            return text
+
+    with pytest.raises(DeclarationError, match="no annotation for text, return"):
+        typed_route("predict", vars(Untyped)["predict"])
+
+
+def test_a_batched_route_takes_and_returns_lists():
+    """A batched method that does not take one list says what to write."""
+
+    class Single:
+        @endpoint("/x", batch=Batch(4))
+        def predict(self, request: Text) -> Label:
+            raise NotImplementedError
+
+    with pytest.raises(DeclarationError, match="list\\[Request\\]"):
+        typed_route("predict", vars(Single)["predict"])

@@ -1,0 +1,281 @@
+"""The house rules that a reader may rely on, read from the source files themselves."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "modalkit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 50  # without its docstring
+
+# What each part of the house may import; a module not named here belongs to its folder's part.
+DECLARATIONS = {
+    "endpoint", "gpu", "image", "messages", "resources", "routes", "scaling", "schedule",
+    "secrets", "weights",
+}  # fmt: skip
+BASE = {"errors", "_values", "_names"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "_values": {"errors"},
+    "_names": {"errors", "_values"},
+    **{name: BASE | DECLARATIONS for name in DECLARATIONS},
+    "engines": BASE | DECLARATIONS,
+    "service": BASE | DECLARATIONS | {"engines"},
+    "conflicts": BASE | DECLARATIONS | {"engines", "service"},
+    "plan": BASE | DECLARATIONS | {"engines", "service", "conflicts"},
+    "runtime": BASE | DECLARATIONS | {"engines", "service", "plan"},
+    "members": BASE | DECLARATIONS | {"engines", "service", "conflicts", "plan", "runtime"},
+    "compile": BASE | DECLARATIONS | {"engines", "service", "conflicts", "plan", "members"},
+    "local": {"errors"},
+    "cli": {"errors", "local", "__init__"},
+    "__init__": set(),  # binds lazily; what it names for type checkers does not run
+}
+
+# The only places that may load these packages when they are imported themselves.
+HEAVY_AT_IMPORT = {
+    "modal": ("compile.py", "members.py", "local/"),
+    "modal_proto": ("local/",),
+    "grpclib": ("local/",),
+    "torch": ("runtime/transformers/",),
+    "transformers": ("runtime/transformers/",),
+    "huggingface_hub": ("runtime/transformers/",),
+    "aiohttp": ("runtime/", "local/"),
+    "starlette": ("runtime/", "local/"),
+    "uvicorn": ("runtime/", "local/"),
+}
+# Function-level imports are for compile methods (modal) and for packages an extra brings.
+NOWHERE = ("sglang", "vllm", "sentence_transformers", "requests")
+
+
+def part_of(path: Path) -> str:
+    """The part of the house a file belongs to: ``image_layers.py`` belongs to ``image``."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    stem = first.split("_")[0]
+    return stem if first not in MAY_IMPORT and stem in MAY_IMPORT else first
+
+
+def imports(path: Path, *, at_import_only: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield line and absolute dotted name of every import that runs."""
+    tree = ast.parse(path.read_text("utf-8"))
+    package = ["modalkit", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in _running(tree, at_import_only):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            if node.module is None:
+                yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, module
+
+
+def _running(node: ast.AST, at_import_only: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from [other, *_running(other, at_import_only)]
+            continue
+        if at_import_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        yield child
+        yield from _running(child, at_import_only)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_arrows_go_one_way(path):
+    """A module imports only what stands before it in the house."""
+    part = part_of(path)
+    allowed = MAY_IMPORT[part] | {part}
+    for line, module in imports(path):
+        if not module.startswith("modalkit."):
+            continue
+        target = part_of(PACKAGE / f"{module.split('.')[1]}.py")
+        assert target in allowed, f"{path}:{line} {part} imports {target}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_heavy_packages_are_imported_where_the_house_says(path):
+    """Only the named modules load modal, torch and web packages by being imported."""
+    for line, module in imports(path, at_import_only=True):
+        top = module.split(".")[0]
+        if top in HEAVY_AT_IMPORT:
+            assert name_of(path).startswith(HEAVY_AT_IMPORT[top]), f"{path}:{line} imports {top}"
+    for line, module in imports(path):
+        assert module.split(".")[0] not in NOWHERE, f"{path}:{line} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_functions_are_short(path):
+    """A file is about one thing and a function fits on a screen."""
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            length = (body[-1].end_lineno or 0) - body[0].lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{path}:{node.lineno} {node.name}: {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_modules_say_what_is_public(path):
+    """Every module has a docstring, and an ``__all__`` whose names exist in it."""
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree), f"{path} has no docstring"
+    if path.name in {"__init__.py", "__main__.py"} and len(tree.body) <= 2:
+        return
+    if path.name == "__main__.py":
+        return
+    exported = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    assert exported, f"{path} has no __all__"
+    defined = {name for node in tree.body for name in _defined(node)}
+    assert set(exported[0]) <= defined, f"{path}: {set(exported[0]) - defined}"
+
+
+def _defined(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Assign(targets=targets):
+            yield from (ast.unparse(target) for target in targets)
+        case ast.AnnAssign(target=target):
+            yield ast.unparse(target)
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            yield from (alias.asname or alias.name for alias in names)
+        case ast.If(body=body, orelse=orelse) | ast.Try(body=body, orelse=orelse):
+            for child in [*body, *orelse]:
+                yield from _defined(child)
+
+
+def test_the_door_opens_to_every_public_name():
+    """``modalkit.__all__`` is sorted as ruff sorts it, small, and every name of it is there."""
+    import modalkit
+
+    assert len(modalkit.__all__) <= 30
+    for name in modalkit.__all__:
+        value = getattr(modalkit, name)
+        assert type(value).__name__ != "module", f"{name} is hidden by a module of the same name"
+
+
+def test_every_error_class_is_raised_somewhere():
+    """The error tree holds no decoration: each leaf is raised by the code."""
+    source = "\n".join(path.read_text("utf-8") for path in FILES)
+    tree = ast.parse((PACKAGE / "errors.py").read_text("utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    parents = {ast.unparse(base) for node in classes for base in node.bases}
+    for node in classes:
+        raised = f"raise {node.name}(" in source or f" {node.name}(" in source
+        subclassed = node.name in parents
+        assert raised or subclassed, f"{node.name} is never raised"
+
+
+def test_no_any_in_public_signatures():
+    """A public function or method does not say ``Any``; an overload says what it means."""
+    for path in FILES:
+        if name_of(path).startswith(("local/", "runtime/")):
+            continue
+        for node in ast.parse(path.read_text("utf-8")).body:
+            for function in _public_functions(node):
+                overloads = [ast.unparse(item) for item in function.decorator_list]
+                hints = [argument.annotation for argument in _arguments(function)]
+                hints.append(function.returns)
+                told = " ".join(ast.unparse(hint) for hint in hints if hint is not None)
+                assert "Any" not in told.replace("dict[str, Any]", ""), (
+                    f"{path}:{function.lineno} {function.name}({told}) {overloads}"
+                )
+
+
+def _public_functions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+        yield node
+    if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        for child in node.body:
+            yield from _public_functions(child)
+
+
+def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return [*every, *(extra for extra in (arguments.vararg, arguments.kwarg) if extra)]
+
+
+LOADED = """
+import sys
+import modalkit
+from modalkit import GPUProfile, ImageSpec, ModelService, SGLang, Scaling, WeightCache
+print(sorted(set(sys.modules) & {"modal", "torch", "transformers", "huggingface_hub", "aiohttp"}))
+"""
+
+
+def test_declaring_loads_no_heavy_package():
+    """Importing modalkit and every declaration loads neither modal nor torch nor transformers."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
+COST = """
+import time
+started = time.process_time()
+import {module}
+print(time.process_time() - started)
+"""
+
+
+def _import_cost(module: str) -> float:
+    """Least processor time of several fresh interpreters, in seconds."""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", COST.format(module=module)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for _ in range(5)
+    ]
+    return min(float(run.stdout) for run in runs)
+
+
+def test_importing_costs_no_more_than_pydantic():
+    """``import modalkit`` costs at most 1.3 times ``import pydantic``, by processor time."""
+    pydantic = _import_cost("pydantic, pydantic.main")
+    assert _import_cost("modalkit") <= 1.3 * pydantic
+
+
+def test_tests_say_what_they_hold():
+    """Every test has a sentence in its docstring, and none uses mock."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+                "test_"
+            ):
+                assert (ast.get_docstring(node) or "").strip(), f"{path}: {node.name} says nothing"
+        names = {module for _, module in _plain_imports(tree)}
+        assert not {name for name in names if "mock" in name}, f"{path} uses mock"
+
+
+def _plain_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or ""
