@@ -14,6 +14,7 @@ __all__ = [
     "check_container_path",
     "check_environment_name",
     "check_object_name",
+    "check_region",
     "is_object_name",
     "is_variable_name",
 ]
@@ -21,6 +22,7 @@ __all__ = [
 _OBJECT_NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 _APP_ID = re.compile(r"ap-[a-zA-Z0-9]{22}")
 _ENVIRONMENT_NAME = re.compile(r"(?![eE][nN]-)[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
+_REGION = re.compile(r"[a-z]+(-[a-z0-9]+)*")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -62,6 +64,22 @@ def check_environment_name(where: str, name: str | None) -> None:
     msg = (
         f"{where} {name!r} is not the name of a Modal environment: it starts with a letter or "
         "digit (but not with 'en-') and goes on with letters, digits, '-', '_' and '.', 64 at most."
+    )
+    raise DeclarationError(msg)
+
+
+def check_region(where: str, region: str) -> None:
+    """Refuse what cannot be one of Modal's regions; which exist depends on the day.
+
+    Raises:
+        DeclarationError: The region and the nearest form.
+    """
+    if _REGION.fullmatch(region):
+        return
+    nearest = re.sub(r"[^a-z0-9]+", "-", region.lower()).strip("-")
+    hint = nearest if _REGION.fullmatch(nearest) else "us-east"
+    msg = (
+        f"{where} {region!r} does not have the form of a Modal region. Write one such as {hint!r}."
     )
     raise DeclarationError(msg)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +22,9 @@ class Value(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    place: ClassVar[str] = ""
+    """What messages call it, where that is not the name of the class."""
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -43,7 +47,9 @@ def between(least: float, most: float | None = None, unit: str = "") -> AfterVal
     problem = f"must be {span} {unit}".rstrip()
 
     def check(number: float | None) -> float | None:
-        if number is not None and not (least <= number and (most is None or number <= most)):
+        if number is None:
+            return None
+        if not math.isfinite(number) or number < least or (most is not None and number > most):
             raise ValueError(problem)
         return number
 
@@ -78,12 +84,17 @@ def _explain_one(declared: type[BaseModel], item: Mapping[str, Any]) -> str:
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, DeclarationError):
         return str(cause)
-    where = ".".join([declared.__name__, *(str(part) for part in item["loc"])])
+    name = declared.__dict__.get("place") or declared.__name__
+    where = ".".join([name, *(str(part) for part in item["loc"])])
     if item["type"] == "extra_forbidden":
         known = sorted(declared.model_fields)
         hint = did_you_mean(str(item["loc"][-1]), known)
-        return f"{where} is not a field.{hint} {declared.__name__} has {one_of(known)}."
+        return f"{where} is not a field.{hint} {name} has {one_of(known)}."
     if item["type"] == "missing":
         return f"{where} is required."
+    if item["type"] == "model_type":
+        # Only its type: where a Secret belongs, what was given may be a secret's value.
+        expected = item["ctx"]["class_name"]
+        return f"{where} must be {expected}(...), got {type(item['input']).__name__}."
     problem = str(cause) if cause is not None else f"{item['msg'][0].lower()}{item['msg'][1:]}"
     return f"{where}: {problem.rstrip('.')}, got {item['input']!r}."

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, Strict, model_validator
 
-from ._names import is_variable_name
+from ._names import check_region, is_variable_name
 from ._values import Value, between
 from .errors import DeclarationError
 from .secrets import Secret, holds_credential
@@ -26,6 +26,7 @@ __all__ = [
 
 _DEFAULT_SECRET = "modalkit-api-key"  # noqa: S105 - the name of a Secret in Modal, not its value
 _DEFAULT_VARIABLE = "MODALKIT_API_KEY"
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.~-]+)+")
 _LABEL = re.compile(r"(?![0-9]+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -228,6 +229,7 @@ class Endpoint(Value):
         routing_region: str | None = None,
         docs: bool = True,
     ) -> None:
+        _check_auth(auth)
         super().__init__(
             path=path,
             kind=kind,
@@ -251,6 +253,8 @@ class Endpoint(Value):
         _check_path(self.path)
         if self.label is not None:
             _check_label(self.label)
+        if self.routing_region is not None:
+            check_region("Endpoint.routing_region", self.routing_region)
         if self.kind == "server":
             self._check_server()
         return self
@@ -327,12 +331,22 @@ def _as_secret(secret: object) -> Secret:
     return secret
 
 
+def _check_auth(auth: object) -> None:
+    if auth is None or isinstance(auth, ApiKey | ProxyAuth | Mapping):
+        return
+    # Its type alone: someone may have pasted the key itself.
+    msg = f"Endpoint.auth must be ApiKey(...) or ProxyAuth(), got {type(auth).__name__}. Write ApiKey(Secret('NAME'))."
+    raise DeclarationError(msg)
+
+
 def _check_path(path: str) -> None:
-    nearest = "/" + "/".join(part for part in path.split("/") if part not in {"", ".", ".."})
-    nearest = re.sub(r"[\s?#].*", "", nearest)
-    if path != nearest:
-        msg = f"Endpoint.path {path!r} is not a plain path. Write {nearest!r}."
-        raise DeclarationError(msg)
+    if path == "/" or _PATH.fullmatch(path):
+        return
+    plain = re.sub(r"[?#].*", "", path)
+    parts = [re.sub(r"[^\w.~-]+", "-", part, flags=re.ASCII) for part in plain.split("/")]
+    nearest = "/" + "/".join(part for part in parts if part not in {"", ".", ".."})
+    msg = f"Endpoint.path {path!r} is not a plain path. Write {nearest!r}."
+    raise DeclarationError(msg)
 
 
 def _check_label(label: str) -> None:

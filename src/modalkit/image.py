@@ -10,24 +10,16 @@ from ._values import Value
 from .errors import DeclarationError
 from .gpu import GPUProfile
 from .image_bases import AnyBase, DebianSlim, Dockerfile, EngineBase, Registry
-from .image_layers import (
-    AnyLayer,
-    Apt,
-    Env,
-    LocalDir,
-    LocalFile,
-    LocalPath,
-    LocalPython,
+from .image_installs import (
     PackageInstall,
     PipInstall,
     PyprojectFile,
     RequirementsFile,
-    Run,
     UvInstall,
     UvLock,
-    Workdir,
 )
-from .image_order import in_build_order
+from .image_layers import Apt, Env, LocalDir, LocalFile, LocalPath, LocalPython, Run, Workdir
+from .image_order import AnyLayer, in_build_order
 from .image_pins import check_conflicts, check_no_includes
 from .secrets import Secret
 
@@ -124,7 +116,7 @@ class ImageSpec(Value):
             add_python: Python series to add to an image that has none. Default: none.
             build_args: Values of its ``ARG`` lines; never secrets. Default: none.
         """
-        args = tuple((build_args or {}).items())
+        args = _pairs("ImageSpec.dockerfile.build_args", build_args or {})
         base = Dockerfile(
             path=path, context_dir=context_dir, add_python=add_python, build_args=args
         )
@@ -135,6 +127,11 @@ class ImageSpec(Value):
         """Start from the image of the service's engine, whichever it is; see :meth:`on`."""
         return cls(base=EngineBase())
 
+    @property
+    def extends_engine(self) -> bool:
+        """Whether this spec began with :meth:`engine` and still waits for its base."""
+        return isinstance(self.base, EngineBase)
+
     def on(self, base: ImageSpec) -> ImageSpec:
         """Put these steps on another spec, in place of :meth:`engine`.
 
@@ -143,7 +140,7 @@ class ImageSpec(Value):
         Raises:
             DeclarationError: This spec has a base of its own.
         """
-        if not isinstance(self.base, EngineBase):
+        if not self.extends_engine:
             msg = f"ImageSpec.on() replaces ImageSpec.engine(), but this spec starts from {self.base.kind!r}. Begin it with ImageSpec.engine()."
             raise DeclarationError(msg)
         return ImageSpec(base=base.base, layers=(*base.layers, *self.layers))
@@ -195,7 +192,8 @@ class ImageSpec(Value):
 
     def env(self, variables: Mapping[str, str] | None = None, /, **more: str) -> ImageSpec:
         """Set environment variables of the later steps and the container; never secrets."""
-        return self._with(Env(variables=tuple({**(variables or {}), **more}.items())))
+        pairs = _pairs("ImageSpec.env", {**(variables or {}), **more})
+        return self._with(Env(variables=pairs))
 
     def run(
         self,
@@ -335,6 +333,17 @@ class ImageSpec(Value):
             earlier = [text for install in installs for text in install.requirements]
             check_conflicts("ImageSpec", earlier, layer.requirements)
         return ImageSpec(base=self.base, layers=(*self.layers, layer))
+
+
+def _pairs(where: str, variables: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Return the variables as a tuple; a value of another type is named but not shown."""
+    pairs = []
+    for name, value in variables.items():
+        if not isinstance(value, str):
+            msg = f"{where}[{name!r}] must be a string, got {type(value).__name__}. Write it in quotes."
+            raise DeclarationError(msg)
+        pairs.append((name, value))
+    return tuple(pairs)
 
 
 def _check_exists(local: LocalPath) -> None:

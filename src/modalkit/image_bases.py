@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -77,6 +77,8 @@ class DebianSlim(Base):
 class Registry(Base):
     """An image from a registry."""
 
+    place: ClassVar[str] = "ImageSpec.registry"
+
     kind: Literal["registry"] = "registry"
     tag: str
     add_python: str | None = None
@@ -86,7 +88,7 @@ class Registry(Base):
     @field_validator("add_python", mode="before")
     @classmethod
     def _is_offered(cls, python: object) -> object:
-        return _check_add_python(python)
+        return None if python is None else _check_python(f"{cls.place}.add_python", python)
 
     @model_validator(mode="after")
     def _is_reference(self) -> Self:
@@ -118,6 +120,8 @@ class Registry(Base):
 class Dockerfile(Base):
     """An image built from a Dockerfile on this machine."""
 
+    place: ClassVar[str] = "ImageSpec.dockerfile"
+
     kind: Literal["dockerfile"] = "dockerfile"
     path: str
     context_dir: str | None = None
@@ -127,7 +131,7 @@ class Dockerfile(Base):
     @field_validator("add_python", mode="before")
     @classmethod
     def _is_offered(cls, python: object) -> object:
-        return _check_add_python(python)
+        return None if python is None else _check_python(f"{cls.place}.add_python", python)
 
     @model_validator(mode="after")
     def _keeps_no_secret(self) -> Self:
@@ -190,13 +194,7 @@ class EngineBase(Base):
 AnyBase = Annotated[DebianSlim | Registry | Dockerfile | EngineBase, Field(discriminator="kind")]
 
 
-def _check_add_python(python: object) -> object:
-    if python is None:
-        return None
-    return _check_python("add_python", python, patch_allowed=False)
-
-
-def _check_python(where: str, python: object, *, patch_allowed: bool) -> Any:
+def _check_python(where: str, python: object, *, patch_allowed: bool = False) -> str:
     if not isinstance(python, str):
         msg = f"{where} must be a string, got {python!r}. Write {str(python)!r} with quotes: 3.10 is 3.1 without."
         raise DeclarationError(msg)

@@ -1,31 +1,22 @@
-"""One step of an image's build each, as values."""
+"""Steps of an image's build, as values: Debian packages, variables, commands and local files."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from ._names import check_container_path, is_variable_name
 from ._values import Value
 from .errors import DeclarationError
 from .gpu import GPUProfile
-from .image_pins import (
-    check_conflicts,
-    check_index_url,
-    check_requirement,
-    is_pinned,
-    unpinned_in_file,
-)
 from .secrets import Secret, holds_credential, secrets_to_modal
 
 if TYPE_CHECKING:
     import modal
 
 __all__ = [
-    "AnyLayer",
     "Apt",
     "Env",
     "Layer",
@@ -34,14 +25,9 @@ __all__ = [
     "LocalFiles",
     "LocalPath",
     "LocalPython",
-    "PackageInstall",
-    "PipInstall",
-    "PyprojectFile",
-    "RequirementsFile",
     "Run",
-    "UvInstall",
-    "UvLock",
     "Workdir",
+    "refuse_empty",
 ]
 
 # Endings of variable names whose values do not belong in an image.
@@ -73,162 +59,17 @@ class Layer(Value, ABC):
         return ()
 
 
-class PackageInstall(Layer, ABC):
-    """Python packages by requirement."""
-
-    requirements: tuple[str, ...]
-    index_url: str | None = None
-    extra_index_url: str | None = None
-    pre: bool = False
-
-    @model_validator(mode="after")
-    def _is_installable(self) -> Self:
-        where = f"ImageSpec.{getattr(self, 'kind', 'pip')}"
-        _refuse_empty(where, self.requirements, "'torch==2.13.0'")
-        for text in self.requirements:
-            check_requirement(where, text)
-        check_conflicts(where, (), self.requirements)
-        check_index_url(f"{where}.index_url", self.index_url)
-        check_index_url(f"{where}.extra_index_url", self.extra_index_url)
-        return self
-
-    @property
-    def unpinned(self) -> tuple[str, ...]:
-        """Every requirement that is not pinned exactly."""
-        return tuple(text for text in self.requirements if not is_pinned(text))
-
-
-class PipInstall(PackageInstall):
-    """``pip install``."""
-
-    kind: Literal["pip"] = "pip"
-
-    def add_to(self, image: modal.Image) -> modal.Image:
-        """Compile to ``Image.pip_install``."""
-        return image.pip_install(
-            *self.requirements,
-            index_url=self.index_url,
-            extra_index_url=self.extra_index_url,
-            pre=self.pre,
-        )
-
-
-class UvInstall(PackageInstall):
-    """``uv pip install``."""
-
-    kind: Literal["uv"] = "uv"
-
-    def add_to(self, image: modal.Image) -> modal.Image:
-        """Compile to ``Image.uv_pip_install``."""
-        return image.uv_pip_install(
-            *self.requirements,
-            index_url=self.index_url,
-            extra_index_url=self.extra_index_url,
-            pre=self.pre,
-        )
-
-
-class RequirementsFile(Layer):
-    """A ``requirements.txt``."""
-
-    kind: Literal["requirements"] = "requirements"
-    path: str
-
-    @model_validator(mode="after")
-    def _is_named(self) -> Self:
-        _refuse_empty("ImageSpec.requirements", self.path, "'requirements.txt'")
-        return self
-
-    def add_to(self, image: modal.Image) -> modal.Image:
-        """Compile to ``Image.pip_install_from_requirements``."""
-        return image.pip_install_from_requirements(self.path)
-
-    @property
-    def unpinned(self) -> tuple[str, ...]:
-        """Every line that is not pinned; reads the file."""
-        return unpinned_in_file(self.path)
-
-    @property
-    def local_paths(self) -> tuple[LocalPath, ...]:
-        """The file."""
-        return (LocalPath(self.path),)
-
-
-class PyprojectFile(Layer):
-    """The dependencies of a ``pyproject.toml``."""
-
-    kind: Literal["pyproject"] = "pyproject"
-    path: str
-    extras: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _is_named(self) -> Self:
-        _refuse_empty("ImageSpec.pyproject", self.path, "'pyproject.toml'")
-        return self
-
-    def add_to(self, image: modal.Image) -> modal.Image:
-        """Compile to ``Image.pip_install_from_pyproject``."""
-        return image.pip_install_from_pyproject(self.path, list(self.extras))
-
-    @property
-    def unpinned(self) -> tuple[str, ...]:
-        """The file: its dependencies are not resolved here."""
-        return (self.path,)
-
-    @property
-    def local_paths(self) -> tuple[LocalPath, ...]:
-        """The file."""
-        return (LocalPath(self.path),)
-
-
-class UvLock(Layer):
-    """A uv project's locked dependencies."""
-
-    kind: Literal["uv_lock"] = "uv_lock"
-    project_dir: str
-    groups: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-    frozen: bool = True
-
-    @model_validator(mode="after")
-    def _is_named(self) -> Self:
-        _refuse_empty("ImageSpec.uv_lock", self.project_dir, "'.'")
-        return self
-
-    def add_to(self, image: modal.Image) -> modal.Image:
-        """Compile to ``Image.uv_sync``."""
-        return image.uv_sync(
-            self.project_dir,
-            groups=list(self.groups),
-            extras=list(self.extras),
-            frozen=self.frozen,
-        )
-
-    @property
-    def unpinned(self) -> tuple[str, ...]:
-        """The lock file, unless it is frozen."""
-        return () if self.frozen else (self._lock,)
-
-    @property
-    def local_paths(self) -> tuple[LocalPath, ...]:
-        """The project file, and the lock when it decides."""
-        project = LocalPath(str(PurePath(self.project_dir) / "pyproject.toml"))
-        return (project, LocalPath(self._lock)) if self.frozen else (project,)
-
-    @property
-    def _lock(self) -> str:
-        return str(PurePath(self.project_dir) / "uv.lock")
-
-
 class Apt(Layer):
     """Debian packages."""
+
+    place: ClassVar[str] = "ImageSpec.apt"
 
     kind: Literal["apt"] = "apt"
     packages: tuple[str, ...]
 
     @model_validator(mode="after")
     def _is_installable(self) -> Self:
-        _refuse_empty("ImageSpec.apt", self.packages, "'ffmpeg'")
+        refuse_empty("ImageSpec.apt", self.packages, "'ffmpeg'")
         for package in self.packages:
             if package.startswith("-") or len(package.split()) != 1:
                 msg = f"ImageSpec.apt {package!r} is not one package. Write each as its own argument: apt('git', 'ffmpeg')."
@@ -243,12 +84,14 @@ class Apt(Layer):
 class Env(Layer):
     """Environment variables of the rest of the build and of the container."""
 
+    place: ClassVar[str] = "ImageSpec.env"
+
     kind: Literal["env"] = "env"
     variables: tuple[tuple[str, str], ...]
 
     @model_validator(mode="after")
     def _keeps_no_secret(self) -> Self:
-        _refuse_empty("ImageSpec.env", self.variables, "HF_HOME='/cache'")
+        refuse_empty("ImageSpec.env", self.variables, "HF_HOME='/cache'")
         for name, value in self.variables:
             _check_variable(name, value)
         return self
@@ -261,6 +104,8 @@ class Env(Layer):
 class Run(Layer):
     """Shell commands."""
 
+    place: ClassVar[str] = "ImageSpec.run"
+
     kind: Literal["run"] = "run"
     commands: tuple[str, ...]
     secrets: tuple[Secret, ...] = ()
@@ -268,10 +113,10 @@ class Run(Layer):
 
     @model_validator(mode="after")
     def _is_runnable(self) -> Self:
-        _refuse_empty("ImageSpec.run", self.commands, "'git clone ...'")
+        refuse_empty("ImageSpec.run", self.commands, "'git clone ...'")
         for index, command in enumerate(self.commands):
             if not command.strip():
-                _refuse_empty(f"ImageSpec.run[{index}]", "", "'git clone ...'")
+                refuse_empty(f"ImageSpec.run[{index}]", "", "'git clone ...'")
             if holds_credential(command):
                 msg = (
                     f"ImageSpec.run[{index}] holds what looks like a secret's value (command not "
@@ -292,6 +137,8 @@ class Run(Layer):
 
 class Workdir(Layer):
     """The working directory of the rest of the build and of the container."""
+
+    place: ClassVar[str] = "ImageSpec.workdir"
 
     kind: Literal["workdir"] = "workdir"
     path: str
@@ -315,6 +162,8 @@ class LocalFiles(Layer, ABC):
 class LocalDir(LocalFiles):
     """A folder of this machine."""
 
+    place: ClassVar[str] = "ImageSpec.local_dir"
+
     kind: Literal["local_dir"] = "local_dir"
     source: str
     target: str
@@ -322,7 +171,7 @@ class LocalDir(LocalFiles):
 
     @model_validator(mode="after")
     def _lands_somewhere(self) -> Self:
-        _refuse_empty("ImageSpec.local_dir", self.source, "'assets'")
+        refuse_empty("ImageSpec.local_dir", self.source, "'assets'")
         check_container_path(f"ImageSpec.local_dir({self.source!r}) target", self.target)
         return self
 
@@ -341,13 +190,15 @@ class LocalDir(LocalFiles):
 class LocalFile(LocalFiles):
     """A file of this machine."""
 
+    place: ClassVar[str] = "ImageSpec.local_file"
+
     kind: Literal["local_file"] = "local_file"
     source: str
     target: str
 
     @model_validator(mode="after")
     def _lands_somewhere(self) -> Self:
-        _refuse_empty("ImageSpec.local_file", self.source, "'config.json'")
+        refuse_empty("ImageSpec.local_file", self.source, "'config.json'")
         check_container_path(f"ImageSpec.local_file({self.source!r}) target", self.target)
         return self
 
@@ -364,12 +215,14 @@ class LocalFile(LocalFiles):
 class LocalPython(LocalFiles):
     """Python packages or modules of this machine, by import name."""
 
+    place: ClassVar[str] = "ImageSpec.local_python"
+
     kind: Literal["local_python"] = "local_python"
     modules: tuple[str, ...]
 
     @model_validator(mode="after")
     def _is_importable(self) -> Self:
-        _refuse_empty("ImageSpec.local_python", self.modules, "'mypackage'")
+        refuse_empty("ImageSpec.local_python", self.modules, "'mypackage'")
         for module in self.modules:
             if not all(part.isidentifier() for part in module.split(".")):
                 nearest = module.removesuffix(".py").strip("./").replace("/", ".")
@@ -382,24 +235,12 @@ class LocalPython(LocalFiles):
         return image.add_local_python_source(*self.modules, copy=self.built_in)
 
 
-AnyLayer = Annotated[
-    PipInstall
-    | UvInstall
-    | RequirementsFile
-    | PyprojectFile
-    | UvLock
-    | Apt
-    | Env
-    | Run
-    | Workdir
-    | LocalDir
-    | LocalFile
-    | LocalPython,
-    Field(discriminator="kind"),
-]
+def refuse_empty(where: str, given: object, example: str) -> None:
+    """Refuse a step that would do nothing.
 
-
-def _refuse_empty(where: str, given: object, example: str) -> None:
+    Raises:
+        DeclarationError: Where, and an example.
+    """
     if not given or (isinstance(given, str) and not given.strip()):
         msg = f"{where} has nothing in it. Write at least one, such as {example}."
         raise DeclarationError(msg)

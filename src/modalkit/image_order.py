@@ -1,4 +1,4 @@
-"""The order in which the steps of an image are built.
+"""Every kind of step an image has, and the order in which they are built.
 
 A step is rebuilt when it or anything before it changed, so what changes often belongs last. This
 module moves a step later only where the result is provably the same.
@@ -8,10 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Annotated
 
-from .image_layers import AnyLayer, Apt, Env, LocalDir, LocalFile, LocalFiles, Workdir
+from pydantic import Field
 
-__all__ = ["in_build_order", "may_move_after"]
+from .image_installs import PipInstall, PyprojectFile, RequirementsFile, UvInstall, UvLock
+from .image_layers import Apt, Env, LocalDir, LocalFile, LocalFiles, LocalPython, Run, Workdir
+
+__all__ = ["AnyLayer", "in_build_order", "may_move_after"]
+
+AnyLayer = Annotated[
+    PipInstall
+    | UvInstall
+    | RequirementsFile
+    | PyprojectFile
+    | UvLock
+    | Apt
+    | Env
+    | Run
+    | Workdir
+    | LocalDir
+    | LocalFile
+    | LocalPython,
+    Field(discriminator="kind"),
+]
 
 # Where Debian packages may put or read files (Debian policy 9.1, the filesystem hierarchy). A
 # package never touches what is outside, such as /app, /data or /root/project.

@@ -31,11 +31,11 @@ _NEARLY_EXACT = re.compile(
 _OPTIONS = {
     "--pre": "pre=True",
     "--prerelease": "pre=True",
-    "--index-url": "index_url='https://...'",
-    "-i": "index_url='https://...'",
-    "--extra-index-url": "extra_index_url='https://...'",
-    "--requirement": ".requirements('requirements.txt')",
-    "-r": ".requirements('requirements.txt')",
+    "--index-url": "index_url={0!r}",
+    "-i": "index_url={0!r}",
+    "--extra-index-url": "extra_index_url={0!r}",
+    "--requirement": ".requirements({0!r})",
+    "-r": ".requirements({0!r})",
     "--editable": ".local_python('MODULE')",
     "-e": ".local_python('MODULE')",
 }
@@ -202,13 +202,14 @@ def _excludes(requirement: Requirement, exact: Requirement) -> bool:
 
 
 def _nearest(text: str) -> str:
-    option = re.split(r"[\s=]", text.strip(), maxsplit=1)[0]
+    option, *argument = re.split(r"[\s=]+", _without_password(text).strip(), maxsplit=1)
     if option.startswith("-"):
-        known = _OPTIONS.get(option)
-        return f"Write {known} instead." if known else "Options of pip do not belong here."
+        known = _OPTIONS.get(option, "").format(argument[0] if argument else "...")
+        return f"Write {known} instead." if known else "Install with .run(...) what needs options."
     if "://" in text:
-        name = re.sub(r"\.git.*|[@#?].*", "", text).rstrip("/").rpartition("/")[2] or "NAME"
-        return f"Write {f'{name} @ {_without_password(text)}'!r}."
+        url = _without_password(text)
+        name = re.sub(r"\.git.*|[@#?].*", "", url).rstrip("/").rpartition("/")[2] or "NAME"
+        return f"Write {f'{name} @ {url}'!r}."
     match = _NEARLY_EXACT.fullmatch(text.strip())
     if match:
         return f"Write {match['name'] + '==' + match['version']!r}."

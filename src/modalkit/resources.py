@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Sequence
 from typing import Annotated, Self, TypedDict
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from ._names import check_region
 from ._values import Value, between, did_you_mean, one_of
 from .errors import DeclarationError
 
@@ -20,7 +21,6 @@ _LEAST_MEMORY_MIB = 128
 _MOST_DISK_MIB = 3 * 1024 * 1024
 
 _CLOUDS = ("auto", "aws", "gcp", "oci")
-_REGION = re.compile(r"[a-z]+(-[a-z0-9]+)*")
 
 
 class _SharedOptions(TypedDict, total=False):
@@ -98,12 +98,17 @@ class Resources(Value):
             nonpreemptible=nonpreemptible,
         )
 
+    @field_validator("cpu", "memory_mib", mode="before")
+    @classmethod
+    def _is_amount(cls, amount: object, info: ValidationInfo) -> object:
+        return None if amount is None else _as_amount(str(info.field_name), amount)
+
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         _check_amount("cpu", self.cpu, _LEAST_CORES, "cores")
         _check_amount("memory_mib", self.memory_mib, _LEAST_MEMORY_MIB, "MiB")
         for region in self.region:
-            _check_region(region)
+            check_region("Resources.region", region)
         if self.cloud is not None and self.cloud not in _CLOUDS:
             msg = (
                 f"Resources.cloud {self.cloud!r} is not a cloud of Modal's."
@@ -141,13 +146,28 @@ class Resources(Value):
             options["nonpreemptible"] = True
 
 
+def _as_amount(field: str, amount: object) -> object:
+    """Return a number or a pair of numbers as given, a list from JSON as a pair."""
+    numbers = amount if isinstance(amount, tuple | list) else (amount,)
+    whole = field == "memory_mib"
+    kinds = int if whole else int | float
+    usable = all(isinstance(one, kinds) and not isinstance(one, bool) for one in numbers)
+    if usable and (numbers is not amount or len(numbers) == 2):  # noqa: PLR2004 - request, limit
+        return amount if numbers is not amount else tuple(numbers)
+    msg = (
+        f"Resources.{field} must be {'a whole number' if whole else 'a number'} or a pair "
+        f"(request, limit), got {amount!r}. Write {'8192' if whole else '4.0'}."
+    )
+    raise DeclarationError(msg)
+
+
 def _check_amount(
     field: str, amount: float | tuple[float, float] | None, least: float, unit: str
 ) -> None:
     if amount is None:
         return
     request, limit = amount if isinstance(amount, tuple) else (amount, amount)
-    if request < least:
+    if not (math.isfinite(limit) and request >= least):
         msg = f"Resources.{field} must be at least {least:g} {unit}, got {request:g}."
         raise DeclarationError(msg)
     if limit < request:
@@ -156,12 +176,3 @@ def _check_amount(
             f"Write ({limit:g}, {request:g})."
         )
         raise DeclarationError(msg)
-
-
-def _check_region(region: str) -> None:
-    if _REGION.fullmatch(region):
-        return
-    nearest = re.sub(r"[^a-z0-9]+", "-", region.lower()).strip("-")
-    hint = f" Write {nearest!r}." if _REGION.fullmatch(nearest) else " Write one such as 'us-east'."
-    msg = f"Resources.region {region!r} does not have the form of a Modal region.{hint}"
-    raise DeclarationError(msg)

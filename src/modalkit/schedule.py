@@ -216,7 +216,10 @@ def _check_timezone(expression: str, timezone: str) -> None:
     try:
         ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
-        hint = did_you_mean(timezone, available_timezones())
+        known = available_timezones()
+        if not known:
+            return  # a container without the time zone database; Modal has checked it before
+        hint = did_you_mean(timezone, known)
         msg = (
             f"Cron({expression!r}).timezone {timezone!r} is not an IANA time zone.{hint} "
             "Write one such as 'Europe/Berlin' or 'UTC'."

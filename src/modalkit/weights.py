@@ -142,7 +142,7 @@ class WeightCache(Value):
         below = PurePosixPath(*parts)
         if below.is_absolute() or ".." in below.parts:
             msg = (
-                f"WeightCache({self.name!r}).path{parts!r} leads out of the Volume. "
+                f"WeightCache({self.name!r}).path({', '.join(map(repr, parts))}) leads out of the Volume. "
                 "Write parts below its mount point, such as path('checkpoints')."
             )
             raise DeclarationError(msg)
