@@ -15,7 +15,7 @@ from .engines.base import Launch
 from .errors import PlanError
 from .gpu import GPUProfile
 from .image import ImageSpec
-from .image_layers import UvInstall
+from .image_installs import UvInstall
 from .resources import Resources
 from .routes import Batch
 from .scaling import Scaling
