@@ -32,6 +32,7 @@ _PR_SET_PDEATHSIG = 1
 class _Options:
     state: Path | None
     stay_s: float | None
+    namespaces: bool
     quiet: bool
     verbose: bool
 
@@ -53,18 +54,24 @@ class _Options:
     help="How long deployed web endpoints go on answering after the command [default: until Ctrl-C].",
 )
 @click.option("--exit", "leave", is_flag=True, help="End with the command; the same as --for 0.")
+@click.option(
+    "--no-namespaces",
+    is_flag=True,
+    help="Run containers as plain processes, as on systems without Linux namespaces.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing about the local Modal itself.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what the local Modal does.")
 @click.argument("words", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
-def command(
+def command(  # noqa: PLR0917 - click passes them by name
     state: Path | None,
     stay_s: float | None,
     leave: bool,
+    no_namespaces: bool,
     quiet: bool,
     verbose: bool,
     words: tuple[str, ...],
 ) -> None:
-    """Run COMMAND against a Modal on this machine, started for it: no account, no network.
+    r"""Run COMMAND against a Modal on this machine, started for it: no account, no network.
 
     \b
       modalkit local modal run app.py
@@ -85,7 +92,13 @@ def command(
 
     Functions run on this machine's Python: images are not built. Volumes are folders below --state.
     """
-    options = _Options(state, 0.0 if leave else stay_s, quiet, verbose)
+    options = _Options(
+        state=state,
+        stay_s=0.0 if leave else stay_s,
+        namespaces=not no_namespaces,
+        quiet=quiet,
+        verbose=verbose,
+    )
     _set_up_log(options)
     try:
         code = asyncio.run(_up(options) if words == ("up",) else _run(list(words), options))
@@ -108,7 +121,8 @@ def _make_plane(options: _Options) -> LocalModal:
         feature = "The local Modal"
         raise MissingExtraError(feature, "local") from error
     say = (lambda _text: None) if options.quiet else _say
-    return LocalModal(options.state or default_state_folder(), say)
+    folder = options.state or default_state_folder()
+    return LocalModal(folder, say, namespaces=options.namespaces)
 
 
 def _say(text: str) -> None:
@@ -121,9 +135,12 @@ async def _up(options: _Options) -> int:
     plane = _make_plane(options)
     await plane.start()
     try:
+        await plane.restore()
         for name, value in plane.exports().items():
             click.echo(f"export {name}={value}")
         sys.stdout.flush()
+        for name, url in plane.endpoints():
+            plane.say(f"{name} answers at {url}")
         plane.say("running; paste the lines above into a shell to use it. Ctrl-C to stop")
         await stopped.wait()
     finally:
@@ -138,7 +155,7 @@ async def _run(words: list[str], options: _Options) -> int:
     await plane.start()
     try:
         code = await _run_child(words, plane, stopped)
-        if plane.endpoints() and code == 0 and not stopped.is_set():
+        if plane.endpoints(fresh=True) and code == 0 and not stopped.is_set():
             await _stay(plane, options.stay_s, stopped)
     finally:
         await plane.stop()
@@ -209,7 +226,7 @@ async def _stay(plane: LocalModal, stay_s: float | None, stopped: asyncio.Event)
     """Let deployed endpoints go on answering."""
     if stay_s == 0:
         return
-    for name, url in plane.endpoints():
+    for name, url in plane.endpoints(fresh=True):
         plane.say(f"{name} answers at {url}")
     plane.say("Ctrl-C to stop" if stay_s is None else f"stopping in {stay_s:g} s")
     with contextlib.suppress(TimeoutError):

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -58,12 +58,13 @@ class ChunkStream:
         self._closed = True
         self._wake()
 
-    async def read(self, after: int = 0, *, until_closed: bool = False) -> AsyncIterator[api.DataChunk]:
+    async def read(
+        self, after: int = 0, *, until_closed: bool = False
+    ) -> AsyncGenerator[api.DataChunk, None]:
         """Yield the chunks numbered above ``after`` as they come.
 
-        Args:
-            until_closed: End when the stream is closed. A client instead opens a stream again at
-                once when it ends, so for clients it stays open until they let go.
+        With ``until_closed`` it ends when the stream is closed. A client instead opens a stream
+        again at once when it ends, so for clients it stays open until they let go.
         """
         position = 0
         while True:
@@ -166,7 +167,9 @@ class FunctionCall:
             self.parent.waiting_for += 1
         return entry
 
-    def finish(self, entry: Input, result: api.GenericResult, output: api.FunctionPutOutputsItem | None) -> None:
+    def finish(
+        self, entry: Input, result: api.GenericResult, output: api.FunctionPutOutputsItem | None
+    ) -> None:
         """Record an input's final output and wake whoever waits for it."""
         if self.unfinished.pop(entry.id, None) is None:
             return
@@ -193,10 +196,12 @@ class FunctionCall:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def outputs(self, request: api.FunctionGetOutputsRequest) -> api.FunctionGetOutputsResponse:
+    async def outputs(
+        self, request: api.FunctionGetOutputsRequest
+    ) -> api.FunctionGetOutputsResponse:
         """Answer a request for outputs, waiting up to its timeout for the first."""
         deadline = time.monotonic() + request.timeout
-        after = int(request.last_entry_id.split("-")[0] or 0) if request.last_entry_id else 0
+        after = int(request.last_entry_id.split("-", 1)[0] or 0) if request.last_entry_id else 0
         if self.is_map and not self.spawned:
             self._forget_up_to(after)
         while True:

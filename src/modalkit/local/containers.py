@@ -101,10 +101,10 @@ class Container:
         self._to_cancel.add(input_id)
         self._cancelled.set()
 
-    async def cancellations(self, timeout: float) -> list[str]:
-        """Wait up to ``timeout`` seconds for inputs to cancel."""
+    async def cancellations(self, within_s: float) -> list[str]:
+        """Wait up to ``within_s`` seconds for inputs to cancel."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within_s):
                 await self._cancelled.wait()
         cancelled = list(self._to_cancel)
         self._to_cancel.clear()
@@ -208,7 +208,7 @@ class ContainerFactory:
             if not self.isolation.namespaces:
                 links = self._links.make((bind["target"], bind["source"]) for bind in spec["binds"])
             code = await self._run(container, spec, last_lines)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for this container must hear of it
             _LOG.exception("The container of %r could not be started", container.function.name)
             last_lines.append(f"{type(error).__name__}: {error}")
         finally:
@@ -218,9 +218,7 @@ class ContainerFactory:
             if container.doorway is not None:
                 container.doorway.close()
             container.gone.set()
-            container.pool.ended(
-                container, Ended(container.function.name, code, tuple(last_lines))
-            )
+            container.pool.ended(container, Ended(container.function.name, code, tuple(last_lines)))
             await asyncio.to_thread(remove_tree, container.folder)
 
     async def _prepare(self, container: Container) -> ContainerSpec:
@@ -257,14 +255,12 @@ class ContainerFactory:
             spec["env"]["MODAL_SERVER_URL"] = f"unix://{self._socket(container)}"
         return spec
 
-    async def _run(
-        self, container: Container, spec: ContainerSpec, last_lines: deque[str]
-    ) -> int:
+    async def _run(self, container: Container, spec: ContainerSpec, last_lines: deque[str]) -> int:
         """Start the process, pass its output on, and wait for its end."""
         theirs: socket.socket | None = None
         if spec["own_network"]:
             ours, theirs = socket.socketpair()
-            ours.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+            ours.setblocking(False)
             container.doorway = Doorway(ours)
             spec["control_fd"], spec["listen_ports"] = theirs.fileno(), self.listen_ports
         path = container.folder / "spec.json"

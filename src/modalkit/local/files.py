@@ -56,7 +56,7 @@ class FileStore:
 
     async def layer(self, placed: Iterable[tuple[str, api.MountFile]]) -> Path:
         """Return a folder with each file at its path; made once for the same files."""
-        files = {path: entry for path, entry in placed}
+        files = dict(placed)
         recipe = "\n".join(
             f"{path} {entry.sha256_hex} {entry.mode:o}" for path, entry in sorted(files.items())
         )
@@ -82,11 +82,7 @@ class FileStore:
             partial.rename(path)
 
     def place(self, entry: api.MountFile, target: Path, *, shared: bool = True) -> None:
-        """Put a kept file at a path.
-
-        Args:
-            shared: Allow a hard link; without it (or with unusual permissions) it is a copy.
-        """
+        """Put a kept file at a path: a hard link if ``shared``, unless its permissions are unusual."""
         source = self.path(entry.sha256_hex)
         mode = entry.mode & 0o777 or _PLAIN_MODE
         if shared and mode == _PLAIN_MODE:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from grpclib.const import Status
+
 from .ids import content_id
-from .protocol import api
+from .protocol import api, refuse
 
 if TYPE_CHECKING:
     from .apps import App
-    from .pools import InputPool, ServerPool
+    from .inputs import InputPool
+    from .servers import ServerPool
 
-__all__ = ["Endpoint", "FunctionEntry", "merge_options"]
+__all__ = ["Endpoint", "FunctionEntry", "Functions", "app_layout", "merge_options"]
 
 _DEFAULT_STARTUP_TIMEOUT_S = 300
 
@@ -61,7 +64,9 @@ class FunctionEntry:
     def serves_port(self) -> bool:
         """Whether its code listens on a port of its own choice."""
         webhooks = [self.definition.webhook_config]
-        webhooks += [method.webhook_config for method in self.definition.method_definitions.values()]
+        webhooks += [
+            method.webhook_config for method in self.definition.method_definitions.values()
+        ]
         web_server = any(hook.type == api.WEBHOOK_TYPE_WEB_SERVER for hook in webhooks)
         return self.definition.is_server or web_server
 
@@ -81,7 +86,7 @@ class FunctionEntry:
     @property
     def pool(self) -> InputPool:
         """Its containers and input queue; a server has no inputs."""
-        from .pools import InputPool  # noqa: PLC0415 - pools imports this module's neighbours
+        from .inputs import InputPool  # noqa: PLC0415 - it needs this module's class
 
         if not isinstance(self.any_pool, InputPool):
             msg = f"{self.name!r} is a server: it takes HTTP requests, not calls."
@@ -155,9 +160,7 @@ class FunctionEntry:
             handle.method_handle_metadata[name].CopyFrom(self._method_handle(name, method))
         return handle
 
-    def _method_handle(
-        self, name: str, method: api.MethodDefinition
-    ) -> api.FunctionHandleMetadata:
+    def _method_handle(self, name: str, method: api.MethodDefinition) -> api.FunctionHandleMetadata:
         endpoint = self.endpoints.get(name)
         return api.FunctionHandleMetadata(
             app_id=self.app.id,
@@ -216,7 +219,39 @@ class FunctionEntry:
         )
 
 
-Describe = Callable[[str], Awaitable[api.Object]]
+class Functions:
+    """Every function of this plane by its id, variants included.
+
+    Args:
+        make_pool: Makes the pool of a function.
+    """
+
+    def __init__(self, make_pool: Callable[[FunctionEntry], InputPool | ServerPool]) -> None:
+        self._make_pool = make_pool
+        self._functions: dict[str, FunctionEntry] = {}
+
+    def add(self, app: App, definition: api.Function, function_id: str) -> FunctionEntry:
+        """Remember a new function."""
+        function = FunctionEntry(
+            app, definition.function_name, function_id, definition, self._make_pool
+        )
+        self._functions[function_id] = function
+        return function
+
+    def add_variant(self, variant: FunctionEntry) -> None:
+        """Remember a variant of a known function."""
+        self._functions[variant.id] = variant
+
+    def get(self, function_id: str) -> FunctionEntry | None:
+        """Return a function by its id, if there is one."""
+        return self._functions.get(function_id)
+
+    def find(self, function_id: str) -> FunctionEntry:
+        """Return a function by its id, or refuse the request."""
+        function = self._functions.get(function_id)
+        if function is None:
+            refuse(Status.NOT_FOUND, f"There is no function {function_id!r} in this local Modal.")
+        return function
 
 
 def app_layout(app: App, only: FunctionEntry | None = None) -> api.AppLayout:

@@ -82,12 +82,7 @@ class Isolation:
         binds: Iterable[Bind],
         own_network: bool,
     ) -> ContainerSpec:
-        """Describe one container.
-
-        Args:
-            folder: The container's own folder on this machine.
-            layer: The tree of files mounted into it.
-        """
+        """Describe a container with its own ``folder`` on this machine and a ``layer`` of files."""
         return ContainerSpec(
             parent=os.getpid(),
             namespaces=self.namespaces,

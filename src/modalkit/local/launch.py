@@ -12,6 +12,7 @@ Both die with their parent (``PR_SET_PDEATHSIG``), so nothing outlives the plane
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -92,7 +93,9 @@ class Kernel:
         """Leave the namespaces named by ``flags``."""
         self._check(self._libc.unshare(flags), f"unshare({flags:#x})")
 
-    def mount(self, source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    def mount(
+        self, source: str, target: str, kind: str = "", flags: int = 0, data: str = ""
+    ) -> None:
         """Mount ``source`` at ``target``."""
         result = self._libc.mount(
             source.encode(),
@@ -326,10 +329,8 @@ def attend(child: int, control: socket.socket | None, parent: int) -> int:
 
 def end_strays(child: int) -> None:
     """Without a PID namespace: kill what the container's process group and orphans left behind."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     while children.exists() and (orphans := children.read_text().split()):
         for orphan in orphans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from .protocol import api
@@ -40,10 +40,12 @@ class AppLog:
         self.done = True
         self._wake()
 
-    async def follow(self, last_entry_id: str, timeout: float) -> AsyncIterator[api.TaskLogsBatch]:
-        """Yield batches after ``last_entry_id`` until the log is done or ``timeout`` seconds pass."""
-        seen = int(last_entry_id.split("-")[0]) if last_entry_id else 0
-        deadline = time.monotonic() + timeout
+    async def follow(
+        self, last_entry_id: str, within_s: float
+    ) -> AsyncGenerator[api.TaskLogsBatch, None]:
+        """Yield batches after ``last_entry_id`` until the log is done or ``within_s`` seconds pass."""
+        seen = int(last_entry_id.split("-", 1)[0]) if last_entry_id else 0
+        deadline = time.monotonic() + within_s
         while True:
             grew, written, done = self._grew, self._written, self.done
             for batch in self._after(seen):

@@ -26,8 +26,12 @@ def preferred_port(label: str) -> socket.socket:
             sock.close()
             continue
         return sock
-    sock = socket.create_server(("127.0.0.1", 0))
-    return sock
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def _resolve(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 @dataclass
@@ -69,7 +73,7 @@ class Doorway:
     async def _receive(self) -> socket.socket:
         loop = asyncio.get_running_loop()
         readable: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self.control, lambda: readable.done() or readable.set_result(None))
+        loop.add_reader(self.control, _resolve, readable)
         try:
             await readable
         finally:
@@ -79,5 +83,5 @@ class Doorway:
             message = "The container has ended."
             raise ConnectionResetError(message)
         sock = socket.socket(fileno=descriptors[0])
-        sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        sock.setblocking(False)
         return sock

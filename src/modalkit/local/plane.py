@@ -7,22 +7,24 @@ import contextlib
 import platform
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
 
-from .apps import App, Apps
+from .apps import Apps
 from .auth import ProxyAuth
 from .blobs import Blobs
 from .calls import Calls
 from .containers import ContainerFactory
+from .deployments import Deployments
 from .files import FileStore
-from .functions import Endpoint, FunctionEntry
+from .functions import Endpoint, FunctionEntry, Functions
 from .images import Images
+from .inputs import InputPool
 from .isolation import Isolation
 from .network import preferred_port
-from .pools import InputPool, ServerPool
 from .protocol import api
 from .replicas import ServerEndpoint
 from .rpc.apps import AppRpcs
@@ -36,6 +38,7 @@ from .rpc.secrets import Secrets
 from .rpc.volumes import VolumeRpcs
 from .rpc.workspace import WorkspaceRpcs
 from .server import RpcServers
+from .servers import ServerPool
 from .state import State
 from .volumes import Volumes
 from .web import WebEndpoint
@@ -52,9 +55,14 @@ class LocalModal:
     Args:
         folder: Where its state lives.
         notice: Told short sentences for the user; each is said once.
+        namespaces: Give containers their own view of files, processes and network where this
+            machine allows it.
     """
 
-    def __init__(self, folder: Path, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, notice: Callable[[str], None], *, namespaces: bool = True
+    ) -> None:
+        self._namespaces = namespaces
         self._said: set[str] = set()
         self._notice = notice
         self.apps = Apps()
@@ -70,8 +78,13 @@ class LocalModal:
         self._images = Images(self._state.records)
         self._mounts = Mounts(self._state.records, self._files, self._blobs.path)
         self._secrets = Secrets(self._state.records)
+        self._functions = Functions(self._make_pool)
+        self._deployments = Deployments(
+            self._state.records, self.apps, self._functions, self._secrets, self._open_endpoints
+        )
         self._servers = RpcServers(self._parts(), self._token)
         self._factory = self._make_factory()
+        self._started_at = time.time()
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -96,18 +109,26 @@ class LocalModal:
         self._volumes.close()
         self._state.close()
 
+    async def restore(self) -> None:
+        """Bring back what earlier commands deployed, web endpoints included."""
+        await self._deployments.restore_all("main")
+
     def say(self, text: str) -> None:
         """Tell the user something, unless it was said before."""
         if text not in self._said:
             self._said.add(text)
             self._notice(text)
 
-    def endpoints(self) -> list[tuple[str, str]]:
-        """Return the name and URL of every web endpoint of the deployed apps."""
+    def endpoints(self, *, fresh: bool = False) -> list[tuple[str, str]]:
+        """Return the name and URL of every web endpoint of the deployed apps.
+
+        With ``fresh``, only of those deployed since this plane started.
+        """
         return [
             (f"{function.name}.{method}" if method else function.name, endpoint.url)
             for app in self.apps.all()
             if app.state == api.APP_STATE_DEPLOYED
+            and (app.deployed_at > self._started_at or not fresh)
             for function in app.functions.values()
             for method, endpoint in function.endpoints.items()
         ]
@@ -129,12 +150,17 @@ class LocalModal:
         return {**kept, **self.exports()}
 
     def _parts(self) -> list[object]:
-        functions = FunctionRpcs(self.apps, self._make_pool, self._open_endpoints, self.say)
         blobs = self._blobs
         return [
-            AppRpcs(self.apps, self._page),
-            functions,
-            CallRpcs(self._calls, functions),
+            AppRpcs(self.apps, self._deployments, self._page),
+            FunctionRpcs(
+                self.apps,
+                self._functions,
+                self._deployments.find,
+                self._open_endpoints,
+                self.say,
+            ),
+            CallRpcs(self._calls, self._functions),
             ContainerRpcs(),
             self._mounts,
             ImageRpcs(self._images, platform.python_version()),
@@ -150,10 +176,12 @@ class LocalModal:
         return ContainerFactory(
             run=self._state.run,
             sockets=self._state.sockets,
-            isolation=Isolation.probe(self._state.run / "probe"),
-            worlds=Worlds(
-                self._files, self._images, self._mounts, self._secrets, self._volumes
+            isolation=(
+                Isolation.probe(self._state.run / "probe")
+                if self._namespaces
+                else Isolation(namespaces=False)
             ),
+            worlds=Worlds(self._files, self._images, self._mounts, self._secrets, self._volumes),
             open_socket=self._servers.open_container_socket,
             adopt_socket=self._adopt_blob_socket,
             environment=host_environment(),
@@ -169,8 +197,8 @@ class LocalModal:
         self.say(f"images are not built in this version: functions run on this machine's {python}")
         if not self._factory.isolation.namespaces:
             self.say(
-                "this machine allows no namespaces: containers share its files, and absolute paths "
-                "are links while they run"
+                "containers have no namespaces here: they share this machine's files, and their "
+                "absolute paths are links while they run"
             )
 
     def _make_pool(self, function: FunctionEntry) -> InputPool | ServerPool:
@@ -211,5 +239,3 @@ def wanted_endpoints(definition: api.Function) -> list[str]:
 def _is_account(name: str) -> bool:
     """Return whether a variable belongs to the user's own Modal account."""
     return name.startswith(("MODAL_TOKEN", "MODAL_OAUTH", "MODAL_SERVER", "MODAL_PROFILE"))
-
-

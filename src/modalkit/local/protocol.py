@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # protobuf ships no type information
+from google.protobuf.message import Message  # type: ignore[import-untyped]  # the same
 from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from modal_proto import api_grpc
@@ -19,6 +21,8 @@ from modal_proto import api_pb2 as api
 
 __all__ = [
     "MODAL_VERSION",
+    "Empty",
+    "Message",
     "api",
     "builder_version",
     "every_rpc",

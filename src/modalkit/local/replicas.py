@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from .auth import ProxyAuth
 from .containers import Container
 from .functions import FunctionEntry
-from .pools import ServerPool
+from .servers import ServerPool
 
 __all__ = ["ServerEndpoint"]
 

@@ -7,18 +7,18 @@ credentials.
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from google.protobuf.message import Message
 from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
-from .protocol import MODAL_VERSION, every_rpc, wants_token
+from .protocol import MODAL_VERSION, Message, every_rpc, wants_token
 
 if TYPE_CHECKING:
     from .containers import Container
@@ -150,8 +150,8 @@ def _entry(
     """Wrap one RPC: check the token, read the request, send what the handler returns."""
 
     async def call(stream: Stream[Any, Any]) -> None:
-        if token is not None and (stream.metadata or {}).get("x-modal-token-secret") != token:
-            raise GRPCError(Status.UNAUTHENTICATED, _WRONG_TOKEN)
+        if token is not None and not _shows(stream, token):
+            raise GRPCError(Status.UNAUTHENTICATED, _NOT_YOURS)
         request = await stream.recv_message()
         if served is None or request is None:
             raise GRPCError(Status.UNIMPLEMENTED, _not_served(name))
@@ -171,7 +171,12 @@ def _entry(
     return call
 
 
-_WRONG_TOKEN = (
+def _shows(stream: Stream[Any, Any], token: str) -> bool:
+    shown = stream.metadata.get("x-modal-token-secret") if stream.metadata else None
+    return isinstance(shown, str) and hmac.compare_digest(shown, token)
+
+
+_NOT_YOURS = (
     "This local Modal was not started for you: its token does not match. "
     "Use the exports that `modalkit local up` prints."
 )

@@ -102,7 +102,7 @@ class Records:
         """Return the record with that id, if there is one."""
         return self._one("id = ?", identity)
 
-    def list(self, kind: str, environment: str) -> list[Record]:
+    def list_all(self, kind: str, environment: str) -> list[Record]:
         """Return an environment's records of a kind, newest first."""
         return list(self._select("kind = ? AND environment = ?", kind, environment))
 

@@ -32,16 +32,12 @@ class Volumes:
         self._records = records
         self._ephemeral: dict[str, api.VolumeMetadata] = {}
 
-    def create(
-        self, name: str, environment: str, version: api.VolumeFsVersion.ValueType
-    ) -> Record:
+    def create(self, name: str, environment: str, version: api.VolumeFsVersion.ValueType) -> Record:
         """Make a named volume."""
         volume_id = new_id("vo")
         (self._folder / volume_id).mkdir()
         body = api.VolumeMetadata(name=name, version=version or api.VOLUME_FS_VERSION_V1)
-        return self._records.put(
-            _KIND, environment, name, volume_id, body.SerializeToString()
-        )
+        return self._records.put(_KIND, environment, name, volume_id, body.SerializeToString())
 
     def create_ephemeral(self, version: api.VolumeFsVersion.ValueType) -> str:
         """Make a volume that ends with the plane."""
@@ -54,9 +50,9 @@ class Volumes:
         """Return a named volume."""
         return self._records.by_name(_KIND, environment, name)
 
-    def list(self, environment: str) -> list[Record]:
+    def list_all(self, environment: str) -> list[Record]:
         """Return an environment's volumes."""
-        return self._records.list(_KIND, environment)
+        return self._records.list_all(_KIND, environment)
 
     def metadata(self, volume_id: str) -> api.VolumeMetadata:
         """Describe a volume, or refuse the request when there is none."""
@@ -65,7 +61,7 @@ class Volumes:
         record = self._records.by_id(volume_id)
         if record is None or record.kind != _KIND:
             refuse(Status.NOT_FOUND, f"There is no volume {volume_id!r} in this local Modal.")
-        metadata = api.VolumeMetadata.FromString(record.body)
+        metadata: api.VolumeMetadata = api.VolumeMetadata.FromString(record.body)
         metadata.name = record.name
         metadata.creation_info.created_at = record.created_at
         return metadata
@@ -138,9 +134,13 @@ class Volumes:
         elif recursive:
             shutil.rmtree(found)
         else:
-            refuse(Status.INVALID_ARGUMENT, f"{path!r} is a directory; pass recursive to remove it.")
+            refuse(
+                Status.INVALID_ARGUMENT, f"{path!r} is a directory; pass recursive to remove it."
+            )
 
-    def copy(self, volume_id: str, sources: list[str], destination: str, *, recursive: bool) -> None:
+    def copy(
+        self, volume_id: str, sources: list[str], destination: str, *, recursive: bool
+    ) -> None:
         """Copy within a volume, as ``cp`` does."""
         target = self._inside(volume_id, destination)
         if len(sources) > 1 and not target.is_dir():

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import pickle
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,16 +74,16 @@ class WebEndpoint:
 
     def _config(self) -> api.WebhookConfig:
         definition = self.function.definition
-        if self.method:
-            return definition.method_definitions[self.method].webhook_config
-        return definition.webhook_config
+        methods = definition.method_definitions
+        config: api.WebhookConfig = (
+            methods[self.method].webhook_config if self.method else definition.webhook_config
+        )
+        return config
 
     def _start(self, scope: dict[str, object]) -> FunctionCall:
         """Call the function with a connection scope."""
         call = self.calls.create(
-            FunctionCall(
-                self.function, invocation=api.FUNCTION_CALL_INVOCATION_TYPE_SYNC, web=True
-            )
+            FunctionCall(self.function, invocation=api.FUNCTION_CALL_INVOCATION_TYPE_SYNC, web=True)
         )
         message = api.FunctionInput(
             args=pickle.dumps(((scope,), {}), protocol=4),
@@ -144,7 +144,9 @@ class WebEndpoint:
                         await _send_to_socket(connection, message.websocket_send)
                     elif message.HasField("websocket_close"):
                         close = message.websocket_close
-                        await connection.close(code=close.code or 1000, message=close.reason.encode())
+                        await connection.close(
+                            code=close.code or 1000, message=close.reason.encode()
+                        )
                         break
             return connection or web.Response(status=403, text="The app refused the WebSocket.")
         finally:
@@ -155,7 +157,7 @@ class WebEndpoint:
             call.data_out.close()
             self.calls.forget_later(call)
 
-    async def _messages(self, call: FunctionCall) -> AsyncIterator[api.Asgi]:
+    async def _messages(self, call: FunctionCall) -> AsyncGenerator[api.Asgi, None]:
         """Yield the app's messages until its call ends."""
         async with aclosing(call.data_out.read(until_closed=True)) as chunks:
             async for chunk in chunks:

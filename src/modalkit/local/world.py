@@ -25,11 +25,28 @@ __all__ = ["World", "Worlds", "host_environment"]
 
 # A container inherits only what the machine itself needs: a program that misses a secret here
 # would miss it on Modal too.
-_INHERITED = (
-    "PATH LANG LC_ALL LC_CTYPE TZ VIRTUAL_ENV LD_LIBRARY_PATH SSL_CERT_FILE SSL_CERT_DIR "
-    "REQUESTS_CA_BUNDLE HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy "
-    "CUDA_HOME CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES"
-).split()
+_INHERITED = [
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+]
 
 
 def host_environment() -> dict[str, str]:
@@ -108,16 +125,12 @@ class Worlds:
     def _volumes(self, definition: api.Function) -> Iterator[Bind]:
         for mount in definition.volume_mounts:
             source = self.volumes.folder(mount.volume_id, mount.sub_path)
-            yield Bind(
-                source=str(source), target=mount.mount_path, read_only=mount.read_only
-            )
+            yield Bind(source=str(source), target=mount.mount_path, read_only=mount.read_only)
 
     def _buckets(self, definition: api.Function) -> Iterator[Bind]:
         for bucket in definition.cloud_bucket_mounts:
             source = self.volumes.bucket(bucket.bucket_name, bucket.key_prefix)
-            yield Bind(
-                source=str(source), target=bucket.mount_path, read_only=bucket.read_only
-            )
+            yield Bind(source=str(source), target=bucket.mount_path, read_only=bucket.read_only)
 
 
 def _copied_to(filename: str, source: str, destination: str) -> str | None:

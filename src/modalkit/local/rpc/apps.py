@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Status
 
 from ..apps import App, Apps
+from ..deployments import Deployments
 from ..functions import FunctionEntry, app_layout
-from ..protocol import api, refuse
+from ..protocol import Empty, api, refuse
 from ..server import Caller, rpc, stream_rpc
 
 __all__ = ["AppRpcs"]
@@ -27,8 +27,9 @@ class AppRpcs:
         page: Returns where the client says an app can be viewed.
     """
 
-    def __init__(self, apps: Apps, page: Callable[[], str]) -> None:
+    def __init__(self, apps: Apps, deployments: Deployments, page: Callable[[], str]) -> None:
         self._apps = apps
+        self._deployments = deployments
         self._page = page
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -52,8 +53,11 @@ class AppRpcs:
     ) -> api.AppGetOrCreateResponse:
         """Look an app up by name for `App.lookup`."""
         environment = request.environment_name or "main"
-        app = self._apps.deployed(request.app_name, environment)
-        if app is None and request.object_creation_type != api.OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
+        app = await self._deployments.find(request.app_name, environment)
+        if (
+            app is None
+            and request.object_creation_type != api.OBJECT_CREATION_TYPE_CREATE_IF_MISSING
+        ):
             refuse(Status.NOT_FOUND, f"There is no deployed app {request.app_name!r} here.")
         if app is None:
             app = self._apps.add(App(request.app_name, environment, api.APP_STATE_DEPLOYED))
@@ -67,7 +71,7 @@ class AppRpcs:
     ) -> api.AppGetByDeploymentNameResponse:
         """Find a deployed app; an empty id says there is none."""
         environment = request.environment_name or "main"
-        app = self._apps.deployed(request.name, environment)
+        app = await self._deployments.find(request.name, environment)
         if app is None:
             return api.AppGetByDeploymentNameResponse(environment_name=environment)
         return api.AppGetByDeploymentNameResponse(
@@ -97,6 +101,7 @@ class AppRpcs:
         app.version += 1
         if request.app_state == api.APP_STATE_DEPLOYED:
             app.name = request.name or app.name
+            self._deployments.save(app)
         for function in app.functions.values():
             function.any_pool.adjust()
         return api.AppPublishResponse(url=self._page(), deployed_at=app.deployed_at)
@@ -118,13 +123,15 @@ class AppRpcs:
     @rpc("AppStop")
     async def stop(self, request: api.AppStopRequest, _caller: Caller) -> Empty:
         """End an app for good."""
-        await self._apps.stop(self._find(request.app_id), _STOP_GRACE_S)
+        app = self._find(request.app_id)
+        self._deployments.forget(app)
+        await self._apps.stop(app, _STOP_GRACE_S)
         return Empty()
 
     @stream_rpc("AppGetLogs")
     async def logs(
         self, request: api.AppGetLogsRequest, _caller: Caller
-    ) -> AsyncIterator[api.TaskLogsBatch]:
+    ) -> AsyncGenerator[api.TaskLogsBatch, None]:
         """Follow what an app's containers print."""
         app = self._find(request.app_id)
         async with aclosing(app.log.follow(request.last_entry_id, request.timeout)) as batches:
@@ -141,9 +148,10 @@ class AppRpcs:
         return api.AppFetchLogsResponse(batches=app.log.tail(request.limit or 100))
 
     @rpc("AppList")
-    async def list(self, request: api.AppListRequest, _caller: Caller) -> api.AppListResponse:
+    async def list_all(self, request: api.AppListRequest, _caller: Caller) -> api.AppListResponse:
         """List an environment's apps."""
         response = api.AppListResponse()
+        await self._deployments.restore_all(request.environment_name or "main")
         for app in self._apps.in_environment(request.environment_name or "main"):
             pools = [pool for function in app.functions.values() for pool in function.pools]
             response.apps.add(

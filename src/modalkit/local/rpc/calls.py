@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
-from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Status
 
 from ..calls import Calls, FunctionCall
+from ..functions import Functions
 from ..ids import input_token
-from ..protocol import api, refuse
+from ..protocol import Empty, api, refuse
 from ..server import Caller, rpc, stream_rpc
-from .functions import FunctionRpcs
 
 __all__ = ["CallRpcs"]
 
@@ -22,7 +21,7 @@ _INPUTS_OUTSTANDING = 1000
 class CallRpcs:
     """Calls: put inputs in, get outputs out, cancel."""
 
-    def __init__(self, calls: Calls, functions: FunctionRpcs) -> None:
+    def __init__(self, calls: Calls, functions: Functions) -> None:
         self._calls = calls
         self._functions = functions
 
@@ -100,7 +99,7 @@ class CallRpcs:
     @stream_rpc("FunctionCallGetDataOut")
     async def data_out(
         self, request: api.FunctionCallGetDataRequest, _caller: Caller
-    ) -> AsyncIterator[api.DataChunk]:
+    ) -> AsyncGenerator[api.DataChunk, None]:
         """Follow what a generator yields."""
         call = self._find(request.function_call_id)
         try:
@@ -113,7 +112,7 @@ class CallRpcs:
     @stream_rpc("FunctionCallGetDataIn")
     async def data_in(
         self, request: api.FunctionCallGetDataRequest, _caller: Caller
-    ) -> AsyncIterator[api.DataChunk]:
+    ) -> AsyncGenerator[api.DataChunk, None]:
         """Follow what a web request's sender sends."""
         call = self._find(request.function_call_id)
         async with aclosing(call.data_in.read(request.last_index)) as chunks:
@@ -121,9 +120,7 @@ class CallRpcs:
                 yield chunk
 
     @rpc("FunctionCallPutDataOut")
-    async def put_data_out(
-        self, request: api.FunctionCallPutDataRequest, _caller: Caller
-    ) -> Empty:
+    async def put_data_out(self, request: api.FunctionCallPutDataRequest, _caller: Caller) -> Empty:
         """Take what a generator yields."""
         call = self._calls.get(request.function_call_id)
         if call is not None:

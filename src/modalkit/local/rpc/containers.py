@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf.empty_pb2 import Empty
-
 from ..calls import Input
-from ..protocol import api
+from ..protocol import Empty, api
 from ..server import Caller, rpc
 
 __all__ = ["ContainerRpcs"]
@@ -88,5 +86,3 @@ def _item(entry: Input) -> api.FunctionGetInputsItem:
         retry_count=entry.attempt,
         function_map_idx=entry.index,
     )
-
-

@@ -6,11 +6,10 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Status
 
 from ..ids import new_id
-from ..protocol import api, refuse
+from ..protocol import Empty, api, refuse
 from ..server import Caller, rpc, stream_rpc
 
 __all__ = ["Dicts"]
@@ -46,7 +45,10 @@ class Dicts:
         if kind == api.OBJECT_CREATION_TYPE_EPHEMERAL:
             found = None
         elif found is None and kind == api.OBJECT_CREATION_TYPE_UNSPECIFIED:
-            refuse(Status.NOT_FOUND, f"There is no Dict {request.deployment_name!r} here; pass create_if_missing=True.")
+            refuse(
+                Status.NOT_FOUND,
+                f"There is no Dict {request.deployment_name!r} here; pass create_if_missing=True.",
+            )
         elif found is not None and kind == api.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
             refuse(Status.ALREADY_EXISTS, f"A Dict {request.deployment_name!r} exists already.")
         if found is None:
@@ -130,7 +132,7 @@ class Dicts:
         return Empty()
 
     @rpc("DictList")
-    async def list(self, request: api.DictListRequest, _caller: Caller) -> api.DictListResponse:
+    async def list_all(self, request: api.DictListRequest, _caller: Caller) -> api.DictListResponse:
         """List an environment's named dicts."""
         before, response = request.pagination.created_before, api.DictListResponse()
         for found in sorted(self._dicts.values(), key=lambda one: -one.created_at):

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from grpclib.const import Status
 
 from ..apps import App, Apps
-from ..functions import FunctionEntry
+from ..functions import FunctionEntry, Functions
 from ..ids import content_id, new_id
-from ..pools import InputPool, ServerPool
+from ..inputs import InputPool
 from ..protocol import api, refuse
 from ..server import Caller, rpc
 
@@ -20,7 +20,7 @@ class FunctionRpcs:
     """Functions, classes and their variants.
 
     Args:
-        make_pool: Makes the pool of a function.
+        find_deployed: Returns the app deployed under a name in an environment.
         open_endpoints: Opens the ports of a function's web endpoints.
         notice: Tells the user something, once.
     """
@@ -28,22 +28,16 @@ class FunctionRpcs:
     def __init__(
         self,
         apps: Apps,
-        make_pool: Callable[[FunctionEntry], InputPool | ServerPool],
+        functions: Functions,
+        find_deployed: Callable[[str, str], Awaitable[App | None]],
         open_endpoints: Callable[[FunctionEntry], Awaitable[None]],
         notice: Callable[[str], None],
     ) -> None:
         self._apps = apps
-        self._make_pool = make_pool
+        self._functions = functions
+        self._find_deployed = find_deployed
         self._open_endpoints = open_endpoints
         self._notice = notice
-        self._functions: dict[str, FunctionEntry] = {}
-
-    def find(self, function_id: str) -> FunctionEntry:
-        """Return a function by its id, or refuse the request."""
-        function = self._functions.get(function_id)
-        if function is None:
-            refuse(Status.NOT_FOUND, f"There is no function {function_id!r} in this local Modal.")
-        return function
 
     @rpc("FunctionPrecreate")
     async def precreate(
@@ -93,7 +87,7 @@ class FunctionRpcs:
         self, request: api.FunctionGetRequest, _caller: Caller
     ) -> api.FunctionGetResponse:
         """Look a deployed function up by name."""
-        app = self._deployed(request.app_name, request.environment_name)
+        app = await self._deployed(request.app_name, request.environment_name)
         function = app.functions.get(request.object_tag)
         if function is None:
             names = ", ".join(sorted(entry.name for entry in app.functions.values()))
@@ -110,7 +104,7 @@ class FunctionRpcs:
         self, request: api.FunctionGetByIdRequest, _caller: Caller
     ) -> api.FunctionGetByIdResponse:
         """Describe a function."""
-        function = self.find(request.function_id)
+        function = self._functions.find(request.function_id)
         return api.FunctionGetByIdResponse(
             function=function.data(), handle_metadata=function.handle()
         )
@@ -120,8 +114,8 @@ class FunctionRpcs:
         self, request: api.FunctionBindParamsRequest, _caller: Caller
     ) -> api.FunctionBindParamsResponse:
         """Make a variant: class parameters, or options laid over the definition."""
-        variant = self.find(request.function_id).variant(request)
-        self._functions[variant.id] = variant
+        variant = self._functions.find(request.function_id).variant(request)
+        self._functions.add_variant(variant)
         variant.any_pool.adjust()
         return api.FunctionBindParamsResponse(
             bound_function_id=variant.id, handle_metadata=variant.handle()
@@ -133,16 +127,14 @@ class FunctionRpcs:
     ) -> api.ClassCreateResponse:
         """Give a class its id; its methods are in its service function."""
         class_id = request.existing_class_id or new_id("cs")
-        return api.ClassCreateResponse(
-            class_id=class_id, handle_metadata=api.ClassHandleMetadata()
-        )
+        return api.ClassCreateResponse(class_id=class_id, handle_metadata=api.ClassHandleMetadata())
 
     @rpc("ClassGet")
     async def get_class(
         self, request: api.ClassGetRequest, _caller: Caller
     ) -> api.ClassGetResponse:
         """Look a deployed class up by name."""
-        app = self._deployed(request.app_name, request.environment_name)
+        app = await self._deployed(request.app_name, request.environment_name)
         class_id = app.classes.get(request.object_tag)
         if class_id is None:
             names = ", ".join(sorted(app.classes)) or "none"
@@ -157,7 +149,7 @@ class FunctionRpcs:
         self, request: api.FunctionGetCurrentStatsRequest, _caller: Caller
     ) -> api.FunctionStats:
         """Count a function's inputs and containers."""
-        pool = self.find(request.function_id).any_pool
+        pool = self._functions.find(request.function_id).any_pool
         return api.FunctionStats(
             backlog=pool.backlog if isinstance(pool, InputPool) else 0,
             num_total_tasks=len(pool.containers),
@@ -170,7 +162,7 @@ class FunctionRpcs:
     ) -> api.FunctionGetSchedulingParamsResponse:
         """Return a function's autoscaler settings."""
         response = api.FunctionGetSchedulingParamsResponse()
-        settings = self._settings(self.find(request.function_id))
+        settings = self._settings(self._functions.find(request.function_id))
         response.autoscaler_configuration.settings.CopyFrom(settings)
         return response
 
@@ -179,12 +171,10 @@ class FunctionRpcs:
         self, request: api.FunctionUpdateSchedulingParamsRequest, _caller: Caller
     ) -> api.FunctionUpdateSchedulingParamsResponse:
         """Override a function's autoscaler settings until it is deployed again."""
-        function = self.find(request.function_id)
+        function = self._functions.find(request.function_id)
         function.any_pool.settings.MergeFrom(request.settings)
         function.any_pool.adjust()
-        return api.FunctionUpdateSchedulingParamsResponse(
-            current_settings=self._settings(function)
-        )
+        return api.FunctionUpdateSchedulingParamsResponse(current_settings=self._settings(function))
 
     @staticmethod
     def _settings(function: FunctionEntry) -> api.AutoscalerSettings:
@@ -198,14 +188,10 @@ class FunctionRpcs:
         if app is None:
             refuse(Status.NOT_FOUND, f"There is no app {app_id!r} in this local Modal.")
         function_id = content_id("fu", f"{app_id}/{definition.function_name}".encode())
-        function = FunctionEntry(
-            app, definition.function_name, function_id, definition, self._make_pool
-        )
-        self._functions[function_id] = function
-        return function
+        return self._functions.add(app, definition, function_id)
 
-    def _deployed(self, name: str, environment: str) -> App:
-        app = self._apps.deployed(name, environment or "main")
+    async def _deployed(self, name: str, environment: str) -> App:
+        app = await self._find_deployed(name, environment or "main")
         if app is None:
             refuse(
                 Status.NOT_FOUND,

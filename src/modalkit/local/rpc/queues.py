@@ -8,11 +8,10 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Status
 
 from ..ids import new_id
-from ..protocol import api, refuse
+from ..protocol import Empty, api, refuse
 from ..server import Caller, rpc
 
 __all__ = ["Queues"]
@@ -68,7 +67,10 @@ class Queues:
         if kind == api.OBJECT_CREATION_TYPE_EPHEMERAL:
             found = None
         elif found is None and kind == api.OBJECT_CREATION_TYPE_UNSPECIFIED:
-            refuse(Status.NOT_FOUND, f"There is no Queue {request.deployment_name!r} here; pass create_if_missing=True.")
+            refuse(
+                Status.NOT_FOUND,
+                f"There is no Queue {request.deployment_name!r} here; pass create_if_missing=True.",
+            )
         elif found is not None and kind == api.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
             refuse(Status.ALREADY_EXISTS, f"A Queue {request.deployment_name!r} exists already.")
         if found is None:
@@ -153,7 +155,9 @@ class Queues:
         return Empty()
 
     @rpc("QueueList")
-    async def list(self, request: api.QueueListRequest, _caller: Caller) -> api.QueueListResponse:
+    async def list_all(
+        self, request: api.QueueListRequest, _caller: Caller
+    ) -> api.QueueListResponse:
         """List an environment's named queues."""
         before, response = request.pagination.created_before, api.QueueListResponse()
         for found in sorted(self._queues.values(), key=lambda one: -one.created_at):

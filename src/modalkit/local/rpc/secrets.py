@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 
-from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Status
 
 from ..ids import new_id
-from ..protocol import api, refuse
+from ..protocol import Empty, api, refuse
 from ..server import Caller, rpc
 from ..state import Record, Records
 
 __all__ = ["Secrets"]
 
-_KIND = "secret"
+_KIND, _ANONYMOUS = "secret", "anonymous secret"
 
 
 class Secrets:
@@ -33,13 +32,23 @@ class Secrets:
         values: dict[str, str] = json.loads(record.body)
         return values
 
+    def keep(self, secret_id: str) -> None:
+        """Write an anonymous secret down, because a deployed app uses it."""
+        values = self._anonymous.get(secret_id)
+        if values is not None:
+            body = json.dumps(values).encode()
+            self._records.put(_ANONYMOUS, "", secret_id, secret_id, body)
+
     @rpc("SecretGetOrCreate")
     async def get_or_create(
         self, request: api.SecretGetOrCreateRequest, _caller: Caller
     ) -> api.SecretGetOrCreateResponse:
         """Make a secret, or look one up by name."""
         kind = request.object_creation_type
-        if kind in {api.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP, api.OBJECT_CREATION_TYPE_EPHEMERAL}:
+        if kind in {
+            api.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP,
+            api.OBJECT_CREATION_TYPE_EPHEMERAL,
+        }:
             return self._anonymously(dict(request.env_dict))
         environment = request.environment_name or "main"
         record = self._records.by_name(_KIND, environment, request.deployment_name)
@@ -50,9 +59,7 @@ class Secrets:
         if record is None or kind == api.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS:
             body = json.dumps(dict(request.env_dict)).encode()
             identity = record.id if record else new_id("st")
-            record = self._records.put(
-                _KIND, environment, request.deployment_name, identity, body
-            )
+            record = self._records.put(_KIND, environment, request.deployment_name, identity, body)
         return _response(record)
 
     @rpc("SecretGetInfo")
@@ -66,12 +73,14 @@ class Secrets:
         return api.SecretGetInfoResponse(metadata=_metadata(self._find(request.secret_id)))
 
     @rpc("SecretList")
-    async def list(self, request: api.SecretListRequest, _caller: Caller) -> api.SecretListResponse:
+    async def list_all(
+        self, request: api.SecretListRequest, _caller: Caller
+    ) -> api.SecretListResponse:
         """List an environment's secrets."""
         environment = request.environment_name or "main"
         response = api.SecretListResponse(environment_name=environment)
         before = request.pagination.created_before
-        for record in self._records.list(_KIND, environment):
+        for record in self._records.list_all(_KIND, environment):
             if not before or record.created_at < before:
                 response.items.add(
                     label=record.name,
@@ -107,28 +116,29 @@ class Secrets:
     def _look_up(
         self, record: Record | None, request: api.SecretGetOrCreateRequest
     ) -> api.SecretGetOrCreateResponse:
-        name, required = request.deployment_name, list(request.required_keys)
-        if record is not None:
-            missing = sorted(set(required) - set(json.loads(record.body)))
-            if missing:
-                refuse(
-                    Status.FAILED_PRECONDITION,
-                    f"Secret {name!r} has no {', '.join(missing)}. Add it with: "
-                    f"{_create_command(name, required)} --force",
-                )
-            return _response(record)
-        if required and all(key in os.environ for key in required):
+        """Return a named secret, or the variables of that name around the plane."""
+        required = list(request.required_keys)
+        command = _create_command(request.deployment_name, required)
+        if record is None and required and all(key in os.environ for key in required):
             return self._anonymously({key: os.environ[key] for key in required})
-        refuse(
-            Status.NOT_FOUND,
-            f"There is no secret {name!r} in this local Modal. Create it with: "
-            f"{_create_command(name, required)}"
-            + (" (or set those variables where you start it)." if required else ""),
-        )
+        if record is None:
+            instead = " (or set those variables where you start it)" if required else ""
+            refuse(
+                Status.NOT_FOUND,
+                f"There is no secret {request.deployment_name!r} in this local Modal. "
+                f"Create it with: {command}{instead}",
+            )
+        if missing := sorted(set(required) - set(json.loads(record.body))):
+            refuse(
+                Status.FAILED_PRECONDITION,
+                f"Secret {request.deployment_name!r} has no {', '.join(missing)}. "
+                f"Create it again with: {command} --force",
+            )
+        return _response(record)
 
     def _find(self, secret_id: str) -> Record:
         record = self._records.by_id(secret_id)
-        if record is None or record.kind != _KIND:
+        if record is None or record.kind not in {_KIND, _ANONYMOUS}:
             refuse(Status.NOT_FOUND, f"There is no secret {secret_id!r} in this local Modal.")
         return record
 

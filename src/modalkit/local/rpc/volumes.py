@@ -6,11 +6,10 @@ import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from google.protobuf.empty_pb2 import Empty
 from grpclib.const import Status
 
 from ..files import FileStore
-from ..protocol import api, refuse
+from ..protocol import Empty, api, refuse
 from ..server import Caller, rpc, stream_rpc
 from ..state import Record
 from ..volumes import Volumes
@@ -48,7 +47,10 @@ class VolumeRpcs:
     ) -> api.VolumeGetOrCreateResponse:
         """Make a volume, or look one up by name."""
         kind, name = request.object_creation_type, request.deployment_name
-        if kind in {api.OBJECT_CREATION_TYPE_EPHEMERAL, api.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP}:
+        if kind in {
+            api.OBJECT_CREATION_TYPE_EPHEMERAL,
+            api.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP,
+        }:
             return self._described(self._volumes.create_ephemeral(request.version))
         environment = request.environment_name or "main"
         record = self._volumes.find(name, environment)
@@ -73,13 +75,15 @@ class VolumeRpcs:
         return api.VolumeGetByIdResponse(volume_id=request.volume_id, metadata=metadata)
 
     @rpc("VolumeList")
-    async def list(self, request: api.VolumeListRequest, _caller: Caller) -> api.VolumeListResponse:
+    async def list_all(
+        self, request: api.VolumeListRequest, _caller: Caller
+    ) -> api.VolumeListResponse:
         """List an environment's volumes."""
         environment = request.environment_name or "main"
         before = request.pagination.created_before
         items = [
             self._item(record)
-            for record in self._volumes.list(environment)
+            for record in self._volumes.list_all(environment)
             if not before or record.created_at < before
         ]
         return api.VolumeListResponse(items=items, environment_name=environment)
@@ -171,7 +175,9 @@ class VolumeRpcs:
                 sha = block.contents_sha256.hex()
                 if not self._files.has(sha):
                     response.missing_blocks.add(
-                        file_index=file_index, block_index=block_index, put_url=self._upload_url(sha)
+                        file_index=file_index,
+                        block_index=block_index,
+                        put_url=self._upload_url(sha),
                     )
         if not response.missing_blocks:
             for entry in request.files:
@@ -196,14 +202,18 @@ class VolumeRpcs:
     async def copy_files(self, request: api.VolumeCopyFilesRequest, _caller: Caller) -> Empty:
         """Copy within a volume."""
         sources = [*request.src_paths]
-        self._volumes.copy(request.volume_id, sources, request.dst_path, recursive=request.recursive)
+        self._volumes.copy(
+            request.volume_id, sources, request.dst_path, recursive=request.recursive
+        )
         return Empty()
 
     @rpc("VolumeCopyFiles2")
     async def copy_files2(self, request: api.VolumeCopyFiles2Request, _caller: Caller) -> Empty:
         """Copy within a volume."""
         sources = [*request.src_paths]
-        self._volumes.copy(request.volume_id, sources, request.dst_path, recursive=request.recursive)
+        self._volumes.copy(
+            request.volume_id, sources, request.dst_path, recursive=request.recursive
+        )
         return Empty()
 
     def _described(self, volume_id: str) -> api.VolumeGetOrCreateResponse:
@@ -227,7 +237,9 @@ class VolumeRpcs:
 
     def _assemble(self, entry: api.VolumePutFiles2Request.File, target: Path) -> None:
         """Write a file from its blocks; the zeros at a block's end were not sent."""
-        partial = target.with_name(f".{target.name}.{base64.b16encode(target.name.encode()).decode()[:8]}")
+        partial = target.with_name(
+            f".{target.name}.{base64.b16encode(target.name.encode()).decode()[:8]}"
+        )
         with partial.open("wb") as out:
             for index, block in enumerate(entry.blocks):
                 out.seek(index * _BLOCK)

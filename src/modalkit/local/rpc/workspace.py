@@ -6,10 +6,8 @@ import base64
 import json
 import time
 
-from google.protobuf.empty_pb2 import Empty
-
 from ..ids import content_id
-from ..protocol import api, builder_version
+from ..protocol import Empty, api, builder_version
 from ..server import Caller, rpc
 
 __all__ = ["WorkspaceRpcs"]
@@ -26,9 +24,7 @@ class WorkspaceRpcs:
         return api.ClientHelloResponse(image_builder_version=builder_version())
 
     @rpc("WorkspaceNameLookup")
-    async def workspace(
-        self, _request: Empty, _caller: Caller
-    ) -> api.WorkspaceNameLookupResponse:
+    async def workspace(self, _request: Empty, _caller: Caller) -> api.WorkspaceNameLookupResponse:
         """Say whose workspace this is."""
         return api.WorkspaceNameLookupResponse(workspace_name="local", username="local")
 
@@ -45,9 +41,7 @@ class WorkspaceRpcs:
         )
 
     @rpc("EnvironmentList")
-    async def environments(
-        self, _request: Empty, _caller: Caller
-    ) -> api.EnvironmentListResponse:
+    async def environments(self, _request: Empty, _caller: Caller) -> api.EnvironmentListResponse:
         """List the environment everyone starts in."""
         item = api.EnvironmentListItem(
             name="main", default=True, environment_id=content_id("en", b"main")
