@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ._values import Value
 from .errors import DeclarationError
 from .gpu import GPUProfile
-from .image_bases import AnyBase, DebianSlim, Dockerfile, EngineBase, Registry
+from .image_bases import DebianSlim, Dockerfile, EngineBase, ImageBase, Registry
 from .image_installs import (
     PackageInstall,
     PipInstall,
@@ -19,7 +19,7 @@ from .image_installs import (
     UvLock,
 )
 from .image_layers import Apt, Env, LocalDir, LocalFile, LocalPath, LocalPython, Run, Workdir
-from .image_order import AnyLayer, in_build_order
+from .image_order import ImageLayer, in_build_order
 from .image_pins import check_conflicts, check_no_includes
 from .secrets import Secret
 
@@ -59,15 +59,15 @@ class ImageSpec(Value):
         modalkit.errors.DeclarationError: ImageSpec.pip 'torch=2.13.0' is not a requirement. Write 'torch==2.13.0'.
     """
 
-    base: AnyBase
-    layers: tuple[AnyLayer, ...] = ()
+    base: ImageBase
+    layers: tuple[ImageLayer, ...] = ()
 
     def __init__(
         self,
         python: str | None = None,
         *,
-        base: AnyBase | None = None,
-        layers: Sequence[AnyLayer] = (),
+        base: ImageBase | None = None,
+        layers: Sequence[ImageLayer] = (),
     ) -> None:
         if python is not None and base is not None:
             msg = f"ImageSpec(python={python!r}, base=...) says two bases. Leave one of them out."
@@ -279,7 +279,7 @@ class ImageSpec(Value):
         return self._with(LocalPython(modules=modules, built_in=copy))
 
     @property
-    def ordered(self) -> tuple[AnyLayer, ...]:
+    def ordered(self) -> tuple[ImageLayer, ...]:
         """The steps as they are built; ``layers`` is as written."""
         return in_build_order(self.layers)
 
@@ -327,7 +327,7 @@ class ImageSpec(Value):
             if isinstance(part, RequirementsFile):
                 check_no_includes(part.path)
 
-    def _with(self, layer: AnyLayer) -> ImageSpec:
+    def _with(self, layer: ImageLayer) -> ImageSpec:
         if isinstance(layer, PackageInstall):
             installs = [known for known in self.layers if isinstance(known, PackageInstall)]
             earlier = [text for install in installs for text in install.requirements]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PYTHON_VERSIONS",
-    "AnyBase",
     "Base",
     "DebianSlim",
     "Dockerfile",
     "EngineBase",
+    "ImageBase",
     "Registry",
 ]
 
@@ -191,7 +191,7 @@ class EngineBase(Base):
         raise DeclarationError(msg)
 
 
-AnyBase = Annotated[DebianSlim | Registry | Dockerfile | EngineBase, Field(discriminator="kind")]
+ImageBase = Annotated[DebianSlim | Registry | Dockerfile | EngineBase, Field(discriminator="kind")]
 
 
 def _check_python(where: str, python: object, *, patch_allowed: bool = False) -> str:

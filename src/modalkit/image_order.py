@@ -15,9 +15,9 @@ from pydantic import Field
 from .image_installs import PipInstall, PyprojectFile, RequirementsFile, UvInstall, UvLock
 from .image_layers import Apt, Env, LocalDir, LocalFile, LocalFiles, LocalPython, Run, Workdir
 
-__all__ = ["AnyLayer", "in_build_order", "may_move_after"]
+__all__ = ["ImageLayer", "in_build_order", "may_move_after"]
 
-AnyLayer = Annotated[
+ImageLayer = Annotated[
     PipInstall
     | UvInstall
     | RequirementsFile
@@ -41,7 +41,7 @@ _PACKAGED = frozenset(
 )
 
 
-def may_move_after(step: AnyLayer, other: AnyLayer) -> bool:
+def may_move_after(step: ImageLayer, other: ImageLayer) -> bool:
     """Whether ``step``, written before ``other``, may be built after it with the same result.
 
     * Mounted local files (``copy=False``) may move after every build step: Modal attaches them when
@@ -63,10 +63,10 @@ def may_move_after(step: AnyLayer, other: AnyLayer) -> bool:
     return isinstance(other, Env | Workdir)
 
 
-def in_build_order(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
+def in_build_order(layers: Sequence[ImageLayer]) -> tuple[ImageLayer, ...]:
     """Return the same steps with local files as late as :func:`may_move_after` lets them be."""
     waiting = list(layers)
-    built: list[AnyLayer] = []
+    built: list[ImageLayer] = []
     while waiting:
         free = [index for index, step in enumerate(waiting) if _is_free(step, waiting[:index])]
         # min() takes the first of equals, so steps of one kind keep the order written.
@@ -74,11 +74,11 @@ def in_build_order(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
     return tuple(built)
 
 
-def _is_free(step: AnyLayer, before: Sequence[AnyLayer]) -> bool:
+def _is_free(step: ImageLayer, before: Sequence[ImageLayer]) -> bool:
     return all(may_move_after(earlier, step) for earlier in before)
 
 
-def _lateness(step: AnyLayer) -> int:
+def _lateness(step: ImageLayer) -> int:
     if not isinstance(step, LocalFiles):
         return 0
     return 1 if step.built_in else 2
