@@ -42,17 +42,21 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
     """
 
     def decorate(service: type[S]) -> type[S]:
-        if not (isinstance(service, type) and issubclass(service, ModelService)):
-            msg = f"@serve(app) takes a subclass of ModelService, got {service!r}."
-            raise DeclarationError(msg)
+        _check_is_service(service)
         plan = plan_service(service)
         subclass = _subclass(service, member_functions(service, plan))
         if plan.is_server:
-            return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle stands in for the class
+            return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle takes the class's name
         concurrent = modal.concurrent(**plan.scaling.to_modal_concurrent(plan.concurrency))
-        return app.cls(**cls_keywords(service, plan))(concurrent(subclass))  # type: ignore[arg-type]  # Modal types only functions here
+        return app.cls(**cls_keywords(service, plan))(concurrent(subclass))
 
     return decorate
+
+
+def _check_is_service(service: object) -> None:
+    if not (isinstance(service, type) and issubclass(service, ModelService)):
+        msg = f"@serve(app) takes a subclass of ModelService, got {service!r}."
+        raise DeclarationError(msg)
 
 
 def cls_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str, Any]:

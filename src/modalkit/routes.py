@@ -25,6 +25,24 @@ R = TypeVar("R")
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
+if TYPE_CHECKING:
+
+    R_co = TypeVar("R_co", covariant=True)
+
+    class _Remote(Protocol[P, R_co]):
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+        async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    # A route may take any name, ``generate`` and ``embed`` included, which `ModelService` declares
+    # for services with an engine. A base of Any, and Any alone, makes overriding those fine for
+    # type checkers; what is not named here (``map``, ``with_options`` ...) is Modal's own, untyped.
+    class RouteFunction(Any, Generic[P, R]):  # type: ignore[misc]  # the base is meant
+        """The Modal function that `modalkit.serve` makes of a route."""
+
+        remote: _Remote[P, R]
+        spawn: _Remote[P, modal.FunctionCall[R]]
+        local: Callable[P, Coroutine[Any, Any, R]]
+
 
 class Batch(Value):
     """How requests of one container are gathered into one call of the method.
@@ -45,15 +63,7 @@ class Batch(Value):
         super().__init__(max_size=max_size, max_wait_ms=max_wait_ms)
 
 
-# A route may take any name, ``generate`` and ``embed`` included, which `ModelService` declares for
-# services with an engine. A base of Any tells type checkers that overriding those is fine.
-if TYPE_CHECKING:
-    _Overriding = Any
-else:
-    _Overriding = object
-
-
-class Route(Generic[P, R], _Overriding):
+class Route(Generic[P, R]):
     """A method with an HTTP path; `endpoint` makes it, `serve` compiles it.
 
     Attributes:
@@ -73,7 +83,7 @@ class Route(Generic[P, R], _Overriding):
 
         def __get__(
             self, instance: object, owner: type | None = None
-        ) -> modal.Function[P, R, Coroutine[Any, Any, R]]: ...
+        ) -> RouteFunction[P, R]: ...
 
     else:
 

@@ -23,9 +23,21 @@ from .secrets import Secret
 from .weights import WeightCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeVar
+
     import modal
+    from modal.partial_function import PartialFunction
 
     from .runtime import engine_methods
+
+    _P = ParamSpec("_P")
+    _R = TypeVar("_R")
+    _O = TypeVar("_O")
+
+    def _typed_as(
+        member: PartialFunction[_P, _R, _O],
+    ) -> Callable[[Callable[..., object]], PartialFunction[_P, _R, _O]]: ...
 
 __all__ = ["ModelService"]
 
@@ -69,11 +81,20 @@ class ModelService:
     resources: ClassVar[Resources] = Resources()
 
     if TYPE_CHECKING:
-        # Added by `serve` where there is an engine; declared here so that types survive.
-        generate = modal.method()(engine_methods.generate)
-        chat = modal.method()(engine_methods.chat)
-        stream = modal.method()(engine_methods.stream)
-        embed = modal.method()(engine_methods.embed)
+        # Added by `serve` where there is an engine; named here so that their types survive.
+        # Decorated functions, because mypy lets a subclass's route of the same name override one.
+
+        @_typed_as(modal.method()(engine_methods.generate))
+        def generate(self) -> None: ...
+
+        @_typed_as(modal.method()(engine_methods.chat))
+        def chat(self) -> None: ...
+
+        @_typed_as(modal.method()(engine_methods.stream))
+        def stream(self) -> None: ...
+
+        @_typed_as(modal.method()(engine_methods.embed))
+        def embed(self) -> None: ...
 
     def __init_subclass__(cls, **keywords: object) -> None:
         """Refuse a public name that nothing would read."""

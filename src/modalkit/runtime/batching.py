@@ -53,13 +53,13 @@ class Batcher(Generic[Req, Res]):
     async def submit(self, request: Req) -> Res:
         """Wait for the answer to one request; a cancelled caller leaves the queue."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(request, loop.create_future(), loop.time())
-        self._queue.append(waiting)
+        answer: asyncio.Future[Res] = loop.create_future()
+        self._queue.append(_Waiting(request, answer, loop.time()))
         if len(self._queue) >= self._batch.max_size:
             self._full.set()
         if self._worker is None:
             self._worker = loop.create_task(self._work())
-        return await waiting.answer
+        return await answer
 
     async def _work(self) -> None:
         """Run batches until nothing waits; a new request starts a new worker."""

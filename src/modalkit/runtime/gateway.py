@@ -15,7 +15,7 @@ from http import HTTPStatus
 import aiohttp
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import EngineError
 from .engine_client import EngineClient
@@ -95,7 +95,7 @@ class Gateway:
     async def _forward(self, request: Request, body: bytes, send: Send) -> None:
         started = False
 
-        async def watched_send(message: dict[str, object]) -> None:
+        async def watched_send(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
@@ -125,7 +125,7 @@ def _is_public(path: str) -> bool:
     return path in PUBLIC_ROUTES or path.startswith("/v1/models/")
 
 
-async def _relay(answer: aiohttp.ClientResponse, send: Callable[..., object]) -> None:
+async def _relay(answer: aiohttp.ClientResponse, send: Send) -> None:
     headers = [
         (name.lower(), value)
         for name, value in answer.raw_headers

@@ -75,11 +75,9 @@ def bind(instance: object, name: str, route: Route[..., object]) -> Callable[...
 
     A method that is not async runs in a worker thread, so that the others go on.
     """
-    method = partial(route.function, instance)
-    if inspect.iscoroutinefunction(route.function):
-        call: Callable[..., Awaitable[Any]] = method
-    else:
-        call = partial(asyncio.to_thread, method)
+    method: Callable[..., Any] = partial(route.function, instance)
+    is_async = inspect.iscoroutinefunction(route.function)
+    call: Callable[..., Awaitable[Any]] = method if is_async else partial(asyncio.to_thread, method)
     if route.batch is None:
         return call
     return Batcher[Any, Any](name, call, route.batch).submit
