@@ -274,9 +274,17 @@ class ImageSpec(Value):
         whole = target + PurePath(source).name if target.endswith("/") else target
         return self._with(LocalFile(source=source, target=whole, built_in=copy))
 
-    def local_python(self, *modules: str, copy: bool = False) -> ImageSpec:
-        """Add Python packages or modules of this machine, by import name."""
-        return self._with(LocalPython(modules=modules, built_in=copy))
+    def local_python(
+        self, *modules: str, copy: bool = False, data_files: bool = False
+    ) -> ImageSpec:
+        """Add Python packages or modules of this machine, by import name.
+
+        Args:
+            modules: Import names.
+            copy: Build them into the image instead of mounting them at start.
+            data_files: Bring the packages' other files too; Modal leaves them out otherwise.
+        """
+        return self._with(LocalPython(modules=modules, built_in=copy, data_files=data_files))
 
     @property
     def ordered(self) -> tuple[ImageLayer, ...]:

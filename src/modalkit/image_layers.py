@@ -219,6 +219,7 @@ class LocalPython(LocalFiles):
 
     kind: Literal["local_python"] = "local_python"
     modules: tuple[str, ...]
+    data_files: bool = False
 
     @model_validator(mode="after")
     def _is_importable(self) -> Self:
@@ -232,6 +233,10 @@ class LocalPython(LocalFiles):
 
     def add_to(self, image: modal.Image) -> modal.Image:
         """Compile to ``Image.add_local_python_source``."""
+        if self.data_files:
+            return image.add_local_python_source(
+                *self.modules, copy=self.built_in, ignore=["**/__pycache__"]
+            )
         return image.add_local_python_source(*self.modules, copy=self.built_in)
 
 

@@ -215,7 +215,7 @@ def _image(service: type[ModelService]) -> ImageSpec:
     else:
         base = engine.image() if engine.runtime_included else _with_runtime(engine.image())
         image = spec.on(base) if spec else base
-    return image.local_python("modalkit")
+    return image.local_python("modalkit", data_files=True)
 
 
 def _with_runtime(image: ImageSpec) -> ImageSpec:
