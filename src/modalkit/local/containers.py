@@ -10,7 +10,6 @@ import codecs
 import contextlib
 import json
 import logging
-import shutil
 import signal
 import socket
 import sys
@@ -169,9 +168,12 @@ class ContainerFactory:
     starting: Callable[[], None]
     listen_ports: list[int] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
-    _links: Links = field(default_factory=Links)
+    _links: Links = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _count: int = 0
+
+    def __post_init__(self) -> None:
+        self._links = Links(self.run / "plain")
 
     def start(self, function: FunctionEntry, pool: ContainerPool) -> Container:
         """Start a container; it reports to ``pool`` when it is ready and when it ends."""
@@ -206,7 +208,9 @@ class ContainerFactory:
             server = await self.open_socket(container, self._socket(container))
             spec = await self._prepare(container)
             if not self.isolation.namespaces:
-                links = self._links.make((bind["target"], bind["source"]) for bind in spec["binds"])
+                layer = self._links.layer_targets(Path(spec["layer"]))
+                binds = ((bind["target"], bind["source"]) for bind in spec["binds"])
+                links = self._links.make([*layer, *binds])
             code = await self._run(container, spec, last_lines)
         except Exception as error:  # noqa: BLE001 - whoever waits for this container must hear of it
             _LOG.exception("The container of %r could not be started", container.function.name)
@@ -230,9 +234,7 @@ class ContainerFactory:
         world = await self.worlds.of(function)
         layer = world.layer
         if not self.isolation.namespaces:
-            layer = folder / "layer"
-            await asyncio.to_thread(shutil.copytree, world.layer, layer)
-            (layer / "root").mkdir(exist_ok=True)
+            layer = self._links.plain_layer(world.layer)
         env = {
             **self.environment,
             **world.environment(str(layer) if not self.isolation.namespaces else ""),

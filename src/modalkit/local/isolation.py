@@ -9,13 +9,15 @@ while the container runs, where they do not exist already.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import shutil
 import site
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ __all__ = ["Isolation", "Links", "launcher_command"]
 
 _LOG = logging.getLogger("modalkit.local")
 _MASKS = ("/root", "/tmp")  # noqa: S108 - the container's own, not this machine's
+_CODE = frozenset({"/root", "/pkg"})
 _PROBE_TIMEOUT_S = 10
 
 INSIDE = "/__modal/task"
@@ -118,10 +121,34 @@ def _python_below(masks: tuple[str, ...]) -> list[str]:
 
 
 class Links:
-    """Without namespaces: links on this machine that stand for a container's absolute paths."""
+    """Without namespaces: links on this machine that stand for a container's absolute paths.
 
-    def __init__(self) -> None:
+    Args:
+        folder: Holds copies of layers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._made: dict[Path, int] = {}
+        self._folders: list[Path] = []
+
+    def plain_layer(self, layer: Path) -> Path:
+        """Return a copy of a layer that containers may write to without harm to the original."""
+        copy = self._folder / layer.name
+        if not copy.exists():
+            shutil.copytree(layer, copy)
+        return copy
+
+    def layer_targets(self, layer: Path, path: str = "") -> Iterator[tuple[str, str]]:
+        """Yield what of a layer this machine lacks, as ``(path, source)``; code is not linked."""
+        for entry in os.scandir(f"{layer}{path}"):
+            target = f"{path}/{entry.name}"
+            if target in _CODE:
+                continue
+            if Path(target) in self._made or not os.path.lexists(target):
+                yield target, entry.path
+            elif entry.is_dir() and Path(target).is_dir():
+                yield from self.layer_targets(layer, target)
 
     def make(self, targets: Iterable[tuple[str, str]]) -> list[Path]:
         """Link each ``(path, source)``; a path that cannot be made is left out and logged."""
@@ -130,7 +157,7 @@ class Links:
             link = Path(path)
             try:
                 if link not in self._made:
-                    link.parent.mkdir(parents=True, exist_ok=True)
+                    self._make_folders(link.parent)
                     link.symlink_to(source)
             except OSError as error:
                 _LOG.warning(
@@ -148,3 +175,14 @@ class Links:
             if not self._made[link]:
                 del self._made[link]
                 link.unlink(missing_ok=True)
+        if not self._made:
+            for folder in reversed(self._folders):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            self._folders.clear()
+
+    def _make_folders(self, folder: Path) -> None:
+        missing = [path for path in [*reversed(folder.parents), folder] if not path.exists()]
+        for path in missing:
+            path.mkdir()
+            self._folders.append(path)
