@@ -66,7 +66,7 @@ USUAL_QUESTION = 0.2
 QUICK_ENTRIES = 4
 LARGEST_ADDEND = 10
 ENTRIES_PER_SUM = 5
-ENTRIES_PER_UNKNOWN = 20
+ENTRIES_PER_UNKNOWN = 15
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def read_corpus(*, quick: bool = False) -> list[Entry]:
     if quick:
         return read_file(TEXTS / "science.txt")[:QUICK_ENTRIES]
     entries = [entry for name in ENTRY_FILES for entry in read_file(TEXTS / f"{name}.txt")]
+    # The questions a visitor starts with are the ones with more to tell: they count twice.
+    entries += [entry for entry in entries if entry.more]
     for country, capital, note in _capitals():
         entries.append(
             Entry(
