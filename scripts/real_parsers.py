@@ -103,7 +103,7 @@ def vllm_parser() -> argparse.ArgumentParser:
     try:
         from vllm.entrypoints.common.cli_args import make_arg_parser  # noqa: PLC0415
     except ModuleNotFoundError:  # where it was before 0.33
-        from vllm.entrypoints.openai.cli_args import make_arg_parser  # noqa: PLC0415
+        from vllm.entrypoints.launchers.cli_args import make_arg_parser  # noqa: PLC0415
     return make_arg_parser(FlexibleArgumentParser(prog="vllm serve", allow_abbrev=False))
 
 
@@ -147,7 +147,7 @@ def verdict(parser: argparse.ArgumentParser, arguments: list[str]) -> str | None
     try:
         with contextlib.redirect_stderr(said):
             parser.parse_args(arguments)
-    except (SystemExit, ValueError) as error:
+    except (SystemExit, Exception) as error:  # noqa: BLE001 - a parser may fail in any way
         lines = said.getvalue().strip().splitlines()
         return lines[-1] if lines else repr(error)
     return None

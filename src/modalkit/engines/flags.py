@@ -202,6 +202,10 @@ def _misuse(one: Given, flag: Flag, table: FlagTable, also_given: Collection[str
     if count:
         yield count
         return
+    if table.engine == "vLLM" and not one.joined:
+        for value in one.values:
+            if value.startswith("-") and "." in value:  # its parser sees a flag with a key
+                yield f"{one.name!r} needs '=' before {value!r}. Write '{one.name}={value}'."
     if flag.plugin in also_given or "." in one.name:
         return
     for value in one.values:
