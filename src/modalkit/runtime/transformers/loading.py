@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig
 from transformers.utils.logging import disable_progress_bar
 
+from .cpus import usable_cpus
 from .hub import read_json, source
 from .load_text import load_text_engine
 from .load_vectors import load_vector_engine
@@ -31,8 +32,7 @@ class Loaded:
 
 def load_engine(options: EngineOptions) -> Loaded:
     """The engine for this model, ready to run."""
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads or usable_cpus())
     disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' own
     if _embeds(options):
         vectors, summary = load_vector_engine(options)
