@@ -1,12 +1,14 @@
-"""A small chat model, made on this machine, behind an OpenAI-compatible endpoint.
+"""A chat model behind an OpenAI-compatible endpoint, on this machine or on Modal.
 
-    python examples/make_models.py chat            # once: trains it, about a minute
+    python examples/make_models.py chat            # once: trains a small model, about a minute
     export MODALKIT_API_KEY=any-key-you-like
     modalkit local modal run examples/chat.py --prompt "What is a GPU?"
 
-Without `modalkit local` the same commands run on Modal; there the key is a Modal Secret:
+Leave out `modalkit local` and the same commands run on Modal; the key is then a Modal Secret:
 `modal secret create modalkit-api-key MODALKIT_API_KEY=...`.
 """
+
+import time
 
 import modal
 
@@ -26,6 +28,17 @@ class Chat(ModelService):
 
 @app.local_entrypoint()
 def main(prompt: str = "Why is the sky blue?") -> None:
-    for piece in Chat().stream.remote_gen(prompt, temperature=0):
+    asked = time.monotonic()
+    pieces = Chat().stream.remote_gen(prompt, temperature=0)
+    answer = next(pieces)
+    cold_s = time.monotonic() - asked
+    print(f"\n  you   {prompt}\n  chat  {answer}", end="", flush=True)
+    for piece in pieces:
         print(piece, end="", flush=True)
-    print()
+
+    asked = time.monotonic()
+    Chat().generate.remote(prompt, temperature=0)
+    warm_s = time.monotonic() - asked
+    print(f"\n\n  first word after {cold_s:.1f} s cold (container, engine, model)")
+    print(f"  whole answer in {warm_s:.2f} s warm")
+    print(f"  OpenAI endpoint {Chat().http.get_web_url()}/v1 (while it runs: modal serve)\n")

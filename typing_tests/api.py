@@ -14,12 +14,15 @@ from pydantic import BaseModel
 
 from modalkit import (
     Batch,
+    Cron,
     Endpoint,
     GPUProfile,
     ImageSpec,
     ModelService,
     Reply,
+    Resources,
     Scaling,
+    Secret,
     SGLang,
     WeightCache,
     endpoint,
@@ -100,7 +103,15 @@ Embedder().generate.remote(text=3)  # type: ignore[arg-type]
 # Builders alone, in plain Modal code.
 assert_type(GPUProfile("H100", count=2).to_modal(), str | list[str])
 assert_type(ImageSpec().pip("torch==2.13.0").to_modal(), modal.Image)
-assert_type(WeightCache("data").to_modal(), dict[str, modal.Volume])
+app.function(
+    gpu=GPUProfile("H100:2").to_modal(),
+    image=ImageSpec().to_modal(),
+    volumes=WeightCache("data").to_modal(),
+    secrets=[Secret("huggingface", keys=["HF_TOKEN"]).to_modal()],
+    schedule=Cron("0 6 * * *").to_modal(),
+    **Scaling(max_containers=2).to_modal(),
+    **Resources(cpu=2.0).to_modal(),
+)
 GPUProfile("H100", cuont=2)  # type: ignore[call-arg]
 SGLang(context_lenght=1)  # type: ignore[call-arg]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .compile import serve
-    from .endpoint import CORS, ApiKey, Endpoint, ProxyAuth
+    from .endpoints import CORS, ApiKey, Endpoint, ProxyAuth
     from .engines import VLLM, Echo, Engine, Launch, SGLang, Transformers
     from .errors import ModalkitError
     from .gpu import GPUProfile
@@ -59,12 +59,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ApiKey": "endpoint",
+    "ApiKey": "endpoints",
     "Batch": "routes",
-    "CORS": "endpoint",
+    "CORS": "endpoints",
     "Cron": "schedule",
     "Echo": "engines",
-    "Endpoint": "endpoint",
+    "Endpoint": "endpoints",
     "Engine": "engines",
     "GPUProfile": "gpu",
     "ImageSpec": "image",
@@ -73,7 +73,7 @@ _HOMES = {
     "ModalkitError": "errors",
     "ModelService": "service",
     "Period": "schedule",
-    "ProxyAuth": "endpoint",
+    "ProxyAuth": "endpoints",
     "Reply": "messages",
     "Resources": "resources",
     "SGLang": "engines",

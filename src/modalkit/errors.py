@@ -35,6 +35,19 @@ __all__ = [
 class ModalkitError(Exception):
     """Base of every error modalkit raises on purpose."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by message and attributes: Modal sends errors from container to caller."""
+        return (_rebuilt, (type(self), self.args, vars(self)))
+
+
+def _rebuilt(
+    kind: type[ModalkitError], args: tuple[object, ...], attributes: dict[str, object]
+) -> ModalkitError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
 
 class DeclarationError(ModalkitError, ValueError):
     """A declared value that cannot work, whatever it is combined with."""

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageSpec"]
 
+# Python packages that modalkit's own code needs inside a container, in the versions tested here.
+RUNTIME_REQUIREMENTS = (
+    "aiohttp==3.14.5",
+    "pydantic==2.14.3",
+    "starlette==1.10.0",
+    "uvicorn==0.54.0",
+)
+
 
 class ImageSpec(Value):
     """The image of a container: a base and the steps on top of it.
@@ -285,6 +293,16 @@ class ImageSpec(Value):
             data_files: Bring the packages' other files too; Modal leaves them out otherwise.
         """
         return self._with(LocalPython(modules=modules, built_in=copy, data_files=data_files))
+
+    def with_modalkit(self) -> ImageSpec:
+        """Add modalkit itself, which a file that imports it needs in its container too.
+
+        Its requirements come first, so that pins of your own have the last word; its source comes
+        from this machine. A `ModelService` gets this without asking.
+        """
+        runtime = UvInstall(requirements=RUNTIME_REQUIREMENTS)
+        extended = ImageSpec(base=self.base, layers=(runtime, *self.layers))
+        return extended.local_python("modalkit", data_files=True)
 
     @property
     def ordered(self) -> tuple[ImageLayer, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import modal
 
 from .conflicts import routes_of
-from .endpoint import Endpoint
+from .endpoints import Endpoint
 from .plan import ServicePlan
 from .routes import Route
 from .runtime import engine_methods

@@ -10,12 +10,11 @@ from typing import Literal
 
 from ._values import Value
 from .conflicts import conflicts, routes_of
-from .endpoint import ApiKey, Endpoint
+from .endpoints import ApiKey, Endpoint
 from .engines.base import Launch
 from .errors import PlanError
 from .gpu import GPUProfile
 from .image import ImageSpec
-from .image_installs import UvInstall
 from .resources import Resources
 from .routes import Batch
 from .scaling import Scaling
@@ -26,14 +25,6 @@ from .weights import WeightCache
 __all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "plan_service"]
 
 ENGINE_METHODS = ("generate", "chat", "stream", "embed")
-
-# Python packages that modalkit's own code needs inside a container, in the versions tested here.
-RUNTIME_REQUIREMENTS = (
-    "aiohttp==3.14.5",
-    "pydantic==2.14.3",
-    "starlette==1.10.0",
-    "uvicorn==0.54.0",
-)
 
 # Behind modalkit's gateway the engine listens here; no other process of the container does.
 ENGINE_PORT = 8899
@@ -208,20 +199,12 @@ def _model_in_container(service: type[ModelService]) -> tuple[str | None, str | 
 
 def _image(service: type[ModelService]) -> ImageSpec:
     spec, engine = service.image, service.engine
-    if engine is None:
-        image = _with_runtime(spec or ImageSpec())
-    elif spec is not None and not spec.extends_engine:
-        image = _with_runtime(spec)
-    else:
-        base = engine.image() if engine.runtime_included else _with_runtime(engine.image())
-        image = spec.on(base) if spec else base
-    return image.local_python("modalkit", data_files=True)
-
-
-def _with_runtime(image: ImageSpec) -> ImageSpec:
-    """Add what modalkit's own code needs, first, so that the user's own pins have the last word."""
-    runtime = UvInstall(requirements=RUNTIME_REQUIREMENTS)
-    return ImageSpec(base=image.base, layers=(runtime, *image.layers))
+    if engine is None or (spec is not None and not spec.extends_engine):
+        return (spec or ImageSpec()).with_modalkit()
+    image = spec.on(engine.image()) if spec else engine.image()
+    if engine.runtime_included:
+        return image.local_python("modalkit", data_files=True)
+    return image.with_modalkit()
 
 
 def _environment(service: type[ModelService]) -> dict[str, str]:

@@ -26,7 +26,6 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 if TYPE_CHECKING:
-
     R_co = TypeVar("R_co", covariant=True)
 
     class _Remote(Protocol[P, R_co]):
@@ -81,9 +80,7 @@ class Route(Generic[P, R]):
 
     if TYPE_CHECKING:
 
-        def __get__(
-            self, instance: object, owner: type | None = None
-        ) -> RouteFunction[P, R]: ...
+        def __get__(self, instance: object, owner: type | None = None) -> RouteFunction[P, R]: ...
 
     else:
 
@@ -114,7 +111,7 @@ class _BatchDecorator(Protocol):
 def endpoint(path: str) -> _Decorator: ...
 @overload
 def endpoint(path: str, *, batch: Batch) -> _BatchDecorator: ...
-def endpoint(path: str, *, batch: Batch | None = None) -> Any:  # the overloads say what it returns
+def endpoint(path: str, *, batch: Batch | None = None) -> object:
     """Serve a method of a custom service over HTTP, beside ``.remote``.
 
     Without ``batch`` the request body is a JSON object with one field per parameter, or, when

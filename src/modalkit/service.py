@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from ._values import did_you_mean, one_of
-from .endpoint import Endpoint
+from .endpoints import Endpoint
 from .engines.base import Engine
 from .errors import DeclarationError
 from .gpu import GPUProfile
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     def _typed_as(
         member: PartialFunction[_P, _R, _O],
     ) -> Callable[[Callable[..., object]], PartialFunction[_P, _R, _O]]: ...
+
 
 __all__ = ["ModelService"]
 
@@ -84,17 +85,25 @@ class ModelService:
         # Added by `serve` where there is an engine; named here so that their types survive.
         # Decorated functions, because mypy lets a subclass's route of the same name override one.
 
+        @property
+        def http(self) -> modal.Function[[], object, object]:
+            """The web endpoint; ``.get_web_url()`` is where it answers."""
+
         @_typed_as(modal.method()(engine_methods.generate))
-        def generate(self) -> None: ...
+        def generate(self) -> None:
+            """See `engine_methods.generate`."""
 
         @_typed_as(modal.method()(engine_methods.chat))
-        def chat(self) -> None: ...
+        def chat(self) -> None:
+            """See `engine_methods.chat`."""
 
         @_typed_as(modal.method()(engine_methods.stream))
-        def stream(self) -> None: ...
+        def stream(self) -> None:
+            """See `engine_methods.stream`."""
 
         @_typed_as(modal.method()(engine_methods.embed))
-        def embed(self) -> None: ...
+        def embed(self) -> None:
+            """See `engine_methods.embed`."""
 
     def __init_subclass__(cls, **keywords: object) -> None:
         """Refuse a public name that nothing would read."""

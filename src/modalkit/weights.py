@@ -148,7 +148,7 @@ class WeightCache(Value):
             raise DeclarationError(msg)
         return str(PurePosixPath(self.mount) / below)
 
-    def to_modal(self) -> dict[str, modal.Volume]:
+    def to_modal(self) -> dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount]:
         """Compile to Modal's ``volumes=`` argument: mount point to ``modal.Volume``."""
         import modal  # noqa: PLC0415 - declaring must not load modal
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import BaseModel, Field
 
-from modalkit.endpoint import CORS, ApiKey, Endpoint
+from modalkit.endpoints import CORS, ApiKey, Endpoint
 from modalkit.errors import DeclarationError
 from modalkit.routes import Batch, endpoint
 from modalkit.runtime.access import guarded

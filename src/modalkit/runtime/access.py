@@ -6,7 +6,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..endpoint import ApiKey, Endpoint
+from ..endpoints import ApiKey, Endpoint
 from .openai.auth import BearerAuth, keys_from_environment
 
 __all__ = ["guarded"]

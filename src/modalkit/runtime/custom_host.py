@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..endpoint import Endpoint
+from ..endpoints import Endpoint
 from ..routes import Route
 from .typed_routes import bind, typed_route
 

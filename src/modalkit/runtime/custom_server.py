@@ -7,7 +7,7 @@ import threading
 
 import uvicorn
 
-from ..endpoint import Endpoint
+from ..endpoints import Endpoint
 from ..errors import EngineError
 from .access import guarded
 from .custom_host import CustomHost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypedDict
+from typing import Annotated, Literal, Self, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import Field, Strict, model_validator
@@ -82,7 +82,7 @@ class ApiKey(Value):
 
     def __init__(
         self,
-        secret: Secret | Mapping[str, Any] | None = None,
+        secret: Secret | None = None,
         *,
         variable: str = _DEFAULT_VARIABLE,
         kind: Literal["api_key"] = "api_key",
