@@ -31,6 +31,7 @@ __all__ = ["ImageSpec"]
 # Python packages that modalkit's own code needs inside a container, in the versions tested here.
 RUNTIME_REQUIREMENTS = (
     "aiohttp==3.14.5",
+    "packaging==26.3",
     "pydantic==2.14.3",
     "starlette==1.10.0",
     "uvicorn==0.54.0",

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import inspect
+
+import modal
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from modalkit.endpoints import CORS, ApiKey, Endpoint, ProxyAuth
+from modalkit.errors import DeclarationError
+from modalkit.secrets import Secret
+
+
+def refused(make) -> str:
+    with pytest.raises(DeclarationError) as raised:
+        make()
+    return str(raised.value)
+
+
+def test_an_endpoint_asks_for_a_key_unless_it_says_public():
+    """Saying nothing means a Bearer key; public=True is the only way to have none."""
+    assert Endpoint().auth == ApiKey(Secret("modalkit-api-key"), variable="MODALKIT_API_KEY")
+    assert Endpoint(auth=None).auth is not None
+    assert Endpoint(public=True).auth is None
+
+
+def test_the_key_is_a_required_key_of_its_secret():
+    """Modal refuses the deployment when the Secret lacks the variable that holds the key."""
+    assert ApiKey(Secret("team", keys=["A"]), variable="B").secret.keys == ("A", "B")
+    assert ApiKey().secret.keys == ("MODALKIT_API_KEY",)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "web"),
+    [
+        (Endpoint(), {"requires_proxy_auth": False}),
+        (Endpoint(auth=ProxyAuth()), {"requires_proxy_auth": True}),
+        (Endpoint(public=True, label="chat"), {"requires_proxy_auth": False, "label": "chat"}),
+    ],
+)
+def test_web_keywords(endpoint, web):
+    """Modal's edge asks for a token just with ProxyAuth; a key is asked for behind it."""
+    assert endpoint.to_modal() == web
+    assert web.keys() <= inspect.signature(modal.asgi_app).parameters.keys()
+    modal.asgi_app(**web)
+
+
+@pytest.mark.parametrize(
+    ("auth", "unauthenticated"), [(None, True), (ApiKey(), True), (ProxyAuth(), False)]
+)
+def test_server_keywords(auth, unauthenticated):
+    """Behind an open edge the engine asks for the key; with ProxyAuth the edge does."""
+    options = Endpoint(
+        kind="server", auth=auth, port=30000, routing_region="eu-west"
+    ).to_modal_server()
+    assert options == {
+        "port": 30000,
+        "unauthenticated": unauthenticated,
+        "routing_region": "eu-west",
+    }
+    assert options.keys() <= inspect.signature(modal.App.server).parameters.keys()
+    modal.App().server(**options)
+
+
+def test_each_kind_has_its_own_compile_method():
+    """Asking for the keywords of the other kind is an error that names the right method."""
+    assert "Use to_modal_server()." in refused(Endpoint(kind="server").to_modal)
+    assert "Use to_modal()." in refused(Endpoint().to_modal_server)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: Endpoint(public=True, auth=ApiKey()),
+            "auth is ApiKey(). Leave one of the two out.",
+        ),
+        (lambda: Endpoint("chat"), "Write '/chat'."),
+        (lambda: Endpoint("/chat/"), "Write '/chat'."),
+        (lambda: Endpoint("/my chat?x=1"), "Write '/my-chat'."),
+        (lambda: Endpoint("/a/../b"), "Write '/a/b'."),
+        (lambda: Endpoint(kind="sever"), "input should be 'web' or 'server', got 'sever'."),
+        (lambda: Endpoint(port=0), "must be 1 to 65535, got 0."),
+        (lambda: Endpoint(label="My_App"), "Write 'my-app'."),
+        (lambda: Endpoint(label="a" * 64), f"Write '{'a' * 63}'."),
+        (lambda: Endpoint(label="123"), "not digits alone."),
+        (lambda: Endpoint(routing_region="us_east"), "Write one such as 'us-east'."),
+        (lambda: Endpoint("/v1", kind="server"), "Endpoint(kind='server').path has no effect"),
+        (lambda: Endpoint(kind="server", cors=CORS("*")), ".cors has no effect"),
+        (lambda: Endpoint(kind="server", label="x"), ".label has no effect"),
+        (lambda: Endpoint(kind="server", docs=False), ".docs has no effect"),
+        (lambda: CORS([]), "CORS.origins is empty"),
+        (lambda: CORS("app.example.com"), "Write 'https://app.example.com'."),
+        (lambda: CORS("https://app.example.com/page"), "Write 'https://app.example.com'."),
+        (lambda: CORS("*", credentials=True), "would let every web page act as the visitor"),
+        (lambda: CORS("*", max_age_s=-1), "must be 0 to 86400 seconds, got -1."),
+    ],
+)
+def test_impossible_endpoints_are_refused(make, told):
+    """What cannot work, or would be open by accident, names the remedy."""
+    assert told in refused(make)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda key: Endpoint(auth=key),
+        ApiKey,
+        lambda key: ApiKey(variable=key),
+        lambda key: ApiKey(Secret("team"), variable=key),
+    ],
+)
+def test_a_pasted_key_is_refused_and_never_shown(make):
+    """Wherever the key itself is written by mistake, the error does not repeat it."""
+    key = "sk-" + "1234567890abcdefABCDEF"
+    assert key not in refused(lambda: make(key))
+
+
+@pytest.mark.parametrize("label", ["a", "chat", "a-b", "x" * 63, "1a", "-a", "a-", "A", "", "1"])
+def test_labels_are_what_modal_calls_a_subdomain(label):
+    """A label is accepted just when Modal's client would accept it as a host name's part."""
+    from modal._utils.name_utils import is_valid_subdomain_label
+
+    if label and is_valid_subdomain_label(label):
+        assert Endpoint(label=label).label == label
+    else:
+        assert "cannot stand in a host name" in refused(lambda: Endpoint(label=label))
+
+
+def test_cors_lets_in_just_who_was_named():
+    """Starlette's middleware, given the compiled keywords, answers the named origin alone."""
+    cors = CORS("https://app.example.com", credentials=True)
+    app = Starlette(
+        routes=[Route("/", lambda _: PlainTextResponse("hello"))],
+        middleware=[Middleware(CORSMiddleware, **cors.to_starlette())],
+    )
+    client = TestClient(app)
+    ask = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    friend = client.options("/", headers={"Origin": "https://app.example.com", **ask})
+    stranger = client.options("/", headers={"Origin": "https://evil.example", **ask})
+    assert friend.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert friend.headers["access-control-max-age"] == "600"
+    assert "access-control-allow-origin" not in stranger.headers
