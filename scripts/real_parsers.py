@@ -17,7 +17,11 @@ installed; those are stood in for. To make the two environments:
     pip install <its requirements, except torch, torchvision, torchaudio and torchcodec>
 
 The parser of a vLLM that has no CPU build is read from its wheel, unpacked and put first on
-``PYTHONPATH`` of the second environment.
+``PYTHONPATH`` of the second environment. Tests find the interpreters by ``MODALKIT_SGLANG_PYTHON``
+and ``MODALKIT_VLLM_PYTHON``, which may be a script that sets ``PYTHONPATH`` and runs one.
+
+The second environment also serves, once it has metadata under the name that vLLM looks for: a
+folder ``vllm-0.32.0+cpu.dist-info`` beside the package, with a METADATA of Name and Version.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def vllm() -> tuple[Row, list[Row]]:
 
     parser = vllm_parser()
     table = head("vLLM", vllm_version(), "vllm.entrypoints.common.cli_args.make_arg_parser")
-    return table, rows_of(parser, vllm_values())
+    return table | {"nested_keys": True}, rows_of(parser, vllm_values())
 
 
 READERS: dict[str, Callable[[], tuple[Row, list[Row]]]] = {"sglang": sglang, "vllm": vllm}

@@ -64,6 +64,7 @@ class FlagTable(Value):
         version: The version that was read.
         read_on: The day it was read, as ``YYYY-MM-DD``.
         source: The function of the engine that builds its parser.
+        nested_keys: Whether ``--flag.key value`` sets one key of a flag that takes JSON.
         flags: The flags in the parser's order.
         old_flags: What to write instead of flags that older guides use.
         old_values: The same for values, by flag.
@@ -82,6 +83,7 @@ class FlagTable(Value):
     version: str
     read_on: str
     source: str
+    nested_keys: bool = False
     flags: tuple[Flag, ...]
     old_flags: dict[str, str] = Field(default_factory=dict)
     old_values: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -95,9 +97,8 @@ class FlagTable(Value):
         """Return the flag with a spelling; ``--flag.key`` finds a flag that takes JSON."""
         head, dot, _ = name.partition(".")
         flag = self.by_name.get(head)
-        if flag and dot and (self.engine != "vLLM" or flag.kind != "json"):
-            return None
-        return flag
+        takes_key = self.nested_keys and flag is not None and flag.kind == "json"
+        return flag if takes_key or not dot else None
 
 
 @cache
@@ -202,9 +203,9 @@ def _misuse(one: Given, flag: Flag, table: FlagTable, also_given: Collection[str
     if count:
         yield count
         return
-    if table.engine == "vLLM" and not one.joined:
+    if table.nested_keys and not one.joined:
         for value in one.values:
-            if value.startswith("-") and "." in value:  # its parser sees a flag with a key
+            if value.startswith("-") and "." in value:  # the parser sees a flag with a key
                 yield f"{one.name!r} needs '=' before {value!r}. Write '{one.name}={value}'."
     if flag.plugin in also_given or "." in one.name:
         return

@@ -144,7 +144,7 @@ class GPUEngine(Engine):
         )
 
     def environment(self, launch: Launch) -> dict[str, str]:  # noqa: ARG002 - the same everywhere
-        """Return the variables: downloads at full speed, then the engine's ``env``."""
+        """Return the variables: huggingface_hub's for full speed, then the engine's ``env``."""
         return {"HF_XET_HIGH_PERFORMANCE": "1", **self.env}
 
     @abstractmethod

@@ -19,10 +19,13 @@ __all__ = ["SGLang"]
 class SGLang(GPUEngine):
     """Serve the model with SGLang.
 
-    The image is the project's own of this version, which was not run here: modalkit checks the
-    flags with the version's real parser, on a CPU. The process listens on the loopback address
-    behind modalkit's gateway; give it no address of its own, since with a key of its own
-    ``/server_info`` shows that key to whoever already has it.
+    The image is SGLang's own of this version. It was not run here: modalkit checks the flags
+    with the version's real parser, on a CPU.
+
+    Behind modalkit's gateway the process listens on the loopback address and asks for no key.
+    Reached directly it asks for one, and closes its administration with another that nobody
+    knows; but its ``/server_info`` shows both to whoever has the first, so give that one only to
+    people you would let administer the engine.
 
     Args:
         version: Release; its flags are known for the default.
@@ -40,7 +43,7 @@ class SGLang(GPUEngine):
         >>> from modalkit.engines import Launch
         >>> launch = Launch(model="Qwen/Qwen3-8B", served_name="qwen", gpu_count=2)
         >>> engine = SGLang(context_length=32_768, tool_parser="qwen")
-        >>> engine.argv(launch)[-6:]
+        >>> engine.argv(launch)[-5:]
         ('--context-length', '32768', '--tool-call-parser', 'qwen', '--enable-metrics')
         >>> SGLang(tool_parser="llama4")
         Traceback (most recent call last):
