@@ -4,6 +4,7 @@ import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import modal
 import pytest
@@ -104,7 +105,7 @@ def test_each_step_asks_modal_for_what_was_said():
         ("pip_install_from_requirements", ("requirements.txt",), {}),
         ("pip_install_from_pyproject", ("pyproject.toml", ["serve"]), {}),
         ("uv_sync", ("service",), {"groups": ["gpu"], "extras": ["serve"], "frozen": False}),
-        ("add_local_file", ("a.json", "/config/a.json"), {"copy": True}),
+        ("add_local_file", (Path("a.json"), "/config/a.json"), {"copy": True}),
         ("add_local_dir", ("assets", "/assets"), {"copy": False, "ignore": ["*.tmp"]}),
         ("add_local_python_source", ("mypackage", "other.module"), {"copy": False}),
     ]
@@ -187,6 +188,7 @@ def test_an_engine_base_alone_is_no_image():
         (lambda: ImageSpec.registry(""), "is not an image reference"),
         (lambda: ImageSpec.registry("https://docker.io/Foo/Bar:1"), "'docker.io/foo/bar:1'"),
         (lambda: ImageSpec.registry("python :3"), "Write one such as 'python:3'"),
+        (lambda: ImageSpec.registry("NVIDIA/cuda:13"), "Write one such as 'nvidia/cuda:13'"),
         (lambda: ImageSpec.dockerfile(""), "names no file"),
         (lambda: ImageSpec().pip(), "ImageSpec.pip has nothing in it"),
         (lambda: ImageSpec().uv(["a", "b"]), "ImageSpec.uv.requirements.0"),
@@ -291,8 +293,26 @@ def test_a_second_requirements_file_is_refused_before_the_build(project):
     assert "Add .requirements('base.txt') as a step" in message
 
 
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "python",
+        "python:3.12-slim",
+        "nvcr.io/nvidia/pytorch:26.10-py3",
+        "localhost/mine",
+        "registry:5000/team/mine:v1",
+        "ghcr.io/a_b/c__d/e-f:1.0",
+    ],
+)
+def test_image_references_are_accepted(tag):
+    """Every usual form of a registry reference is accepted."""
+    assert ImageSpec.registry(tag).unpinned == (tag,)
+
+
 def test_home_folders_are_understood(project):
-    """A path that begins with ~ is looked up in the home folder, as Modal does."""
+    """A path that begins with ~ is looked up in the home folder and handed to Modal so."""
+    [(_, (source, _), _)] = built(ImageSpec().local_file("~/a.json", "/a.json"))
+    assert source == Path.home() / "a.json"
     code = (
         "from modalkit.image import ImageSpec;"
         "ImageSpec().requirements('~/requirements.txt').to_modal(); print('found')"

@@ -158,6 +158,7 @@ def test_a_requirements_file_is_read_line_by_line(tmp_path):
         "pandas\n"
         "-e ./mine\n"
         "-r more/base.txt\n"
+        "-c limits.txt\n"
         "requests \\\n"
         "  >= 2"
     )

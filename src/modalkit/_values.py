@@ -76,15 +76,15 @@ def one_of(words: Iterable[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
-def _explain(declared: type[BaseModel], error: ValidationError) -> str:
+def _explain(declared: type[Value], error: ValidationError) -> str:
     return "\n".join(_explain_one(declared, dict(item)) for item in error.errors())
 
 
-def _explain_one(declared: type[BaseModel], item: Mapping[str, Any]) -> str:
+def _explain_one(declared: type[Value], item: Mapping[str, Any]) -> str:
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, DeclarationError):
         return str(cause)
-    name = declared.__dict__.get("place") or declared.__name__
+    name = declared.place or declared.__name__
     where = ".".join([name, *(str(part) for part in item["loc"])])
     if item["type"] == "extra_forbidden":
         known = sorted(declared.model_fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -30,7 +31,7 @@ __all__ = [
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
 _REFERENCE = re.compile(
-    r"""(?P<host>[A-Za-z0-9.-]+(:[0-9]+)?/)?              # a registry's host
+    r"""(?P<host>((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:[0-9]+)?|[A-Za-z0-9-]+:[0-9]+)/)?
         (?P<path>[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)*)
         (?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?
         (?P<digest>@sha256:[0-9a-f]{64})?""",
@@ -156,7 +157,7 @@ class Dockerfile(Base):
 
         return modal.Image.from_dockerfile(
             self.path,
-            context_dir=self.context_dir,
+            context_dir=Path(self.context_dir).expanduser() if self.context_dir else None,
             add_python=self.add_python,
             build_args=dict(self.build_args),
         )

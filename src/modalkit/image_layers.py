@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import model_validator
@@ -204,7 +205,9 @@ class LocalFile(LocalFiles):
 
     def add_to(self, image: modal.Image) -> modal.Image:
         """Compile to ``Image.add_local_file``."""
-        return image.add_local_file(self.source, self.target, copy=self.built_in)
+        # Unlike its other methods, Modal's add_local_file leaves "~" as it is.
+        source = Path(self.source).expanduser()
+        return image.add_local_file(source, self.target, copy=self.built_in)
 
     @property
     def local_paths(self) -> tuple[LocalPath, ...]:

@@ -140,6 +140,8 @@ def _unpinned(path: Path, seen: set[Path]) -> Iterator[str]:
         return
     seen.add(path.resolve())
     for line in _logical_lines(path):
+        if line.text.startswith(("-c", "--constraint")):
+            continue  # it installs nothing; what it narrows is still reported
         included = _included(line.text)
         if included is not None:
             # pip reads an included file relative to the one that names it.
