@@ -4,14 +4,16 @@ import inspect
 import os
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import modal
 import pytest
+from packaging.requirements import Requirement
 
 from modalkit.errors import DeclarationError
 from modalkit.gpu import GPUProfile
-from modalkit.image import ImageSpec
+from modalkit.image import RUNTIME_REQUIREMENTS, ImageSpec
 from modalkit.image_bases import PYTHON_VERSIONS
 from modalkit.secrets import Secret
 
@@ -250,6 +252,33 @@ def test_ordinary_variables_are_fine(value):
     """Paths, switches, commits and an empty token are not secrets."""
     name = "HF_TOKEN" if not value else "MODEL_REVISION"
     assert ImageSpec().env({name: value}).layers[0].variables == ((name, value),)
+
+
+def test_modalkit_comes_along_on_request():
+    """Its packages are installed first, pinned; its source is mounted last."""
+    spec = ImageSpec().apt("git").with_modalkit()
+    first, *_, last = spec.layers
+    assert first.kind == "uv"
+    assert spec.pinned
+    assert (last.kind, last.modules, last.built_in) == ("local_python", ("modalkit",), False)
+    assert built(spec)[-1][0] == "add_local_python_source"
+
+
+def test_modalkit_needs_no_more_than_it_brings():
+    """Every package the declarations import at the top is installed with them in a container."""
+    brought = {Requirement(text).name for text in RUNTIME_REQUIREMENTS}
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "from modalkit import Cron, Endpoint, ImageSpec, WeightCache\n"
+        "ImageSpec().pip('x==1'); Endpoint(); Cron('0 6 * * *'); WeightCache('a').env\n"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    owners = packages_distributions()
+    used = {owner for name in done.stdout.split() for owner in owners.get(name, ())}
+    with_pydantic = {"annotated-types", "pydantic_core", "typing-inspection", "typing_extensions"}
+    assert used - with_pydantic - {"modalkit"} <= brought
+    assert "packaging" in used
 
 
 def test_declaring_looks_at_no_file():

@@ -160,7 +160,7 @@ def test_a_requirements_file_is_read_line_by_line(tmp_path):
         "-r more/base.txt\n"
         "-c limits.txt\n"
         "requests \\\n"
-        "  >= 2"
+        "  >= 2 \\"
     )
     main = tmp_path / "requirements.txt"
     assert ImageSpec().requirements(str(main)).unpinned == (

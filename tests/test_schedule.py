@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import modal
 import pytest
 from hypothesis import given
@@ -89,6 +93,16 @@ def test_every_plain_moment_is_possible(minute, hour, day, month, weekday):
 def test_unknown_time_zones_are_refused(zone, told):
     """A time zone that does not exist names the nearest."""
     assert told in refused(lambda: Cron("0 6 * * *", timezone=zone))
+
+
+def test_a_container_without_time_zones_does_not_fail():
+    """The class body runs in the container too, where the time zone database may be missing."""
+    code = "from modalkit import Cron; print(Cron('0 6 * * *', timezone='Europe/Berlin').timezone)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONTZPATH": ""},
+    )  # fmt: skip
+    assert done.stdout.strip() == "Europe/Berlin"
 
 
 def test_a_period_adds_up():

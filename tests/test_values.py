@@ -109,6 +109,19 @@ def test_a_misspelt_field_names_the_nearest():
         Sample(cuont=1)
 
 
+class Needs(Value):
+    """A value that cannot be made from nothing."""
+
+    name: str
+
+
+def test_what_is_missing_is_named():
+    """A required field that was left out is named."""
+    with pytest.raises(errors.DeclarationError) as raised:
+        Needs()
+    assert str(raised.value) == "Needs.name is required."
+
+
 def test_what_stands_where_a_secret_belongs_is_not_shown():
     """A value pasted in place of a Secret is named by its type alone."""
     with pytest.raises(errors.DeclarationError) as raised:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -31,11 +31,6 @@ class Value(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise DeclarationError(_explain(type(self), error)) from None
-
-    def _replace(self, **changes: object) -> Self:
-        """Return a copy with some fields changed, validated like a new value."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**{**fields, **changes})
 
 
 def between(least: float, most: float | None = None, unit: str = "") -> AfterValidator:
