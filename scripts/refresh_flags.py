@@ -22,7 +22,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parent.parent / "src" / "modalkit" / "data"
 
-TAKES = {0: "nothing", None: "one", "+": "some", "*": "any", "?": "maybe"}
+TAKES: dict[object, str] = {0: "nothing", None: "one", "+": "some", "*": "any", "?": "maybe"}
 
 # What a flag takes is found by asking its converter, so that one rule fits both engines.
 PROBES = {
@@ -106,7 +106,7 @@ def rows_of(parser: argparse.ArgumentParser, later: dict[str, Row]) -> list[Row]
 def row(action: argparse.Action, names: list[str], later: dict[str, Row]) -> Row:
     """Return one flag; what is left out is a plain text value."""
     found: Row = {"names": names}
-    takes = TAKES[action.nargs]  # type: ignore[index] - argparse types nargs loosely
+    takes = TAKES[action.nargs]
     if takes != "one":
         found["takes"] = takes
     kind = kind_of(action)

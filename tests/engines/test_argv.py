@@ -303,6 +303,7 @@ def test_a_key_never_stands_in_a_command_line():
         *("python", "-m", "modalkit.runtime.keyed", "--key-variable=THE_KEY"),
         *("--key-flag=--api-key", "--random-key-flag=--admin-api-key", "sglang.launch_server"),
     )
+    assert {"--api-key", "--admin-api-key"} <= set(SGLang.table().by_name)
     assert VLLM().argv(keyed) == VLLM().argv(launch())
     assert VLLM.child_key_variable == "VLLM_API_KEY"
     for engine in (Transformers(), Echo()):

@@ -173,7 +173,7 @@ class GPUEngine(Engine):
                 f"{has}. Write GPUProfile(..., count={needs}) or ask for less."
             )
             raise DeclarationError(msg)
-        return (self.set_flags_of("tensor_parallel"), str(size)) if size > 1 else ()
+        return (self._flag_of("tensor_parallel"), str(size)) if size > 1 else ()
 
     def _asked_for(self, size: int) -> str:
         asked = {
@@ -184,8 +184,7 @@ class GPUEngine(Engine):
         return ", ".join(f"{field}={value}" for field, value in asked.items() if value)
 
     @classmethod
-    def set_flags_of(cls, field: str) -> str:
-        """Return the flag that a field decides."""
+    def _flag_of(cls, field: str) -> str:
         return next(flag for flag, decided_by in cls.set_flags.items() if decided_by == field)
 
     @field_validator("extra_args", mode="before")
@@ -221,13 +220,14 @@ class GPUEngine(Engine):
         return self
 
     def _field_problems(self) -> Iterator[str]:
+        here = type(self).__name__
         if self.chunked_prefill is False and self.prefill_chunk_tokens is not None:
             yield (
-                f"{self.title}.prefill_chunk_tokens is of no use with chunked_prefill=False. "
+                f"{here}.prefill_chunk_tokens is of no use with chunked_prefill=False. "
                 "Leave one of them out."
             )
         if self.max_lora_rank is not None and not self.lora:
-            yield f"{self.title}.max_lora_rank is of no use without lora={{'name': 'path'}}."
+            yield f"{here}.max_lora_rank is of no use without lora={{'name': 'path'}}."
 
     def _flag_problems(self) -> Iterator[str]:
         here = type(self).__name__
