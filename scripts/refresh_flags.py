@@ -113,7 +113,9 @@ def row(action: argparse.Action, names: list[str], later: dict[str, Row]) -> Row
     if takes != "nothing" and kind != "text":
         found["kind"] = kind
     if action.choices:
-        found["choices"] = [str(choice) for choice in action.choices]
+        shuffled = isinstance(action.choices, set)
+        choices = sorted(action.choices) if shuffled else action.choices
+        found["choices"] = [str(choice) for choice in choices]
     for name in names:
         found.update(later.get(name, {}))
     replacement = deprecation(action)
