@@ -109,6 +109,28 @@ def test_a_misspelt_field_names_the_nearest():
         Sample(cuont=1)
 
 
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: GPUProfile("L4", cuont=2),
+            "GPUProfile.cuont is not a field. Did you mean 'count'?",
+        ),
+        (lambda: WeightCache("w", mout="/a"), "Did you mean 'mount'? WeightCache has create,"),
+        (lambda: Endpoint(pubic=True), "Endpoint.pubic is not a field. Did you mean 'public'?"),
+        (
+            lambda: ImageSpec(pyton="3.12"),
+            "Did you mean 'python'? ImageSpec has base, layers or python",
+        ),
+    ],
+)
+def test_a_misspelt_argument_reads_the_same(make, told):
+    """A constructor with a signature of its own suggests the nearest argument too."""
+    with pytest.raises(errors.DeclarationError) as raised:
+        make()
+    assert told in str(raised.value)
+
+
 class Needs(Value):
     """A value that cannot be made from nothing."""
 

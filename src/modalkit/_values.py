@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -25,6 +27,12 @@ class Value(BaseModel):
 
     place: ClassVar[str] = ""
     """What messages call it, where that is not the name of the class."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("__init__")
+        if own is not None:
+            type.__setattr__(cls, "__init__", _naming_unknown_fields(own))
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -71,6 +79,27 @@ def one_of(words: Iterable[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
+def _naming_unknown_fields(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a constructor of its own signature so that a misspelt field reads like any other error."""
+    known = list(inspect.signature(init).parameters)[1:]
+
+    @functools.wraps(init)
+    def named(self: Value, *args: Any, **fields: Any) -> None:
+        for field in fields:
+            if field not in known:
+                raise DeclarationError(_unknown_field(type(self), field, known))
+        init(self, *args, **fields)
+
+    return named
+
+
+def _unknown_field(declared: type[Value], field: str, known: Iterable[str]) -> str:
+    name = declared.place or declared.__name__
+    fields = sorted(known)
+    hint = did_you_mean(field, fields)
+    return f"{name}.{field} is not a field.{hint} {name} has {one_of(fields)}."
+
+
 def _explain(declared: type[Value], error: ValidationError) -> str:
     return "\n".join(_explain_one(declared, dict(item)) for item in error.errors())
 
@@ -82,9 +111,7 @@ def _explain_one(declared: type[Value], item: Mapping[str, Any]) -> str:
     name = declared.place or declared.__name__
     where = ".".join([name, *(str(part) for part in item["loc"])])
     if item["type"] == "extra_forbidden":
-        known = sorted(declared.model_fields)
-        hint = did_you_mean(str(item["loc"][-1]), known)
-        return f"{where} is not a field.{hint} {name} has {one_of(known)}."
+        return _unknown_field(declared, str(item["loc"][-1]), declared.model_fields)
     if item["type"] == "missing":
         return f"{where} is required."
     if item["type"] == "model_type":

@@ -124,8 +124,8 @@ def check_no_includes(path: str) -> None:
         included = _included(line.text)
         if included is not None:
             msg = (
-                f"{path}, line {line.number}: {line.text!r} needs a second file, but Modal copies "
-                f"one to the build. Add .requirements({included!r}) as a step and drop the line."
+                f"{path}, line {line.number}: {_without_password(line.text)!r} needs a second file, but "
+                f"Modal copies one to the build. Add .requirements({_without_password(included)!r}) as a step and drop the line."
             )
             raise DeclarationError(msg)
 
@@ -147,7 +147,7 @@ def _unpinned(path: Path, seen: set[Path]) -> Iterator[str]:
             # pip reads an included file relative to the one that names it.
             yield from _unpinned(path.parent / included, seen)
         elif line.text.startswith(("-e", "--editable")):
-            yield f"{path}: {line.text}"
+            yield f"{path}: {_without_password(line.text)}"
         elif not line.text.startswith("-"):
             text, *options = re.split(r"\s+(?=--)", line.text)
             check_requirement(f"{path}, line {line.number}:", text)

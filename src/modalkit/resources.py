@@ -147,18 +147,24 @@ class Resources(Value):
 
 
 def _as_amount(field: str, amount: object) -> object:
-    """Return a number or a pair of numbers as given, a list from JSON as a pair."""
-    numbers = amount if isinstance(amount, tuple | list) else (amount,)
+    """Return a number as it is, and a pair, which JSON makes a list, as a tuple."""
     whole = field == "memory_mib"
-    kinds = int if whole else int | float
-    usable = all(isinstance(one, kinds) and not isinstance(one, bool) for one in numbers)
-    if usable and (numbers is not amount or len(numbers) == 2):  # noqa: PLR2004 - request, limit
-        return amount if numbers is not amount else tuple(numbers)
+    if isinstance(amount, tuple | list):
+        if len(amount) == 2 and all(_is_number(one, whole=whole) for one in amount):  # noqa: PLR2004 - request, limit
+            return tuple(amount)
+    elif _is_number(amount, whole=whole):
+        return amount
     msg = (
         f"Resources.{field} must be {'a whole number' if whole else 'a number'} or a pair "
         f"(request, limit), got {amount!r}. Write {'8192' if whole else '4.0'}."
     )
     raise DeclarationError(msg)
+
+
+def _is_number(one: object, *, whole: bool) -> bool:
+    if isinstance(one, bool) or not isinstance(one, int if whole else int | float):
+        return False
+    return math.isfinite(one)
 
 
 def _check_amount(
@@ -167,7 +173,7 @@ def _check_amount(
     if amount is None:
         return
     request, limit = amount if isinstance(amount, tuple) else (amount, amount)
-    if not (math.isfinite(limit) and request >= least):
+    if request < least:
         msg = f"Resources.{field} must be at least {least:g} {unit}, got {request:g}."
         raise DeclarationError(msg)
     if limit < request:
