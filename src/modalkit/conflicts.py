@@ -31,6 +31,8 @@ def routes_of(service: type[ModelService]) -> dict[str, Route[..., object]]:
 def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
     engine = service.engine
     if engine is None:
+        if service.image is not None and service.image.extends_engine:
+            yield "image extends the engine's, but there is no engine. Begin with ImageSpec()."
         return
     if service.model is None and engine.needs_model:
         yield f"engine {engine.title} needs a model. Write model = 'org/name'."

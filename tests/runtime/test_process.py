@@ -1,0 +1,166 @@
+"""An engine process: real children, watched and stopped."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from modalkit.errors import EngineExitedError, EngineTimeoutError
+from modalkit.runtime.process import EngineProcess
+
+SERVER = """
+import http.server, sys, time
+time.sleep(float(sys.argv[2]))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+    def log_message(self, *args): pass
+print("listening", flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def python(source: str, *arguments: object, **options) -> EngineProcess:
+    argv = [sys.executable, "-c", source, *map(str, arguments)]
+    return EngineProcess("Test engine", argv, options.pop("environment", {}), **options)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, given a moment for the kernel to reap it."""
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_ready_when_the_route_answers():
+    """wait_ready returns once the readiness route answers 200, and not before."""
+    port = free_port()
+    process = python(SERVER, port, 0.5)
+    try:
+        assert process.wait_ready("127.0.0.1", port, "/health", timeout_s=30) >= 0.4
+    finally:
+        process.stop(grace_s=5)
+
+
+def test_an_engine_that_dies_is_noticed_with_its_last_lines():
+    """A death while starting is an error with exit code and output, not a timeout."""
+    process = python("print('no such model: /x'); raise SystemExit(3)")
+    with pytest.raises(EngineExitedError) as caught:
+        process.wait_ready("127.0.0.1", free_port(), "/health", timeout_s=60)
+    assert caught.value.returncode == 3
+    assert caught.value.last_lines == ("no such model: /x",)
+    assert "exit code 3" in str(caught.value)
+
+
+def test_a_killed_engine_names_the_signal():
+    """A process that the system killed says which signal did it."""
+    process = python("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(EngineExitedError, match="signal 9"):
+        process.wait_ready("127.0.0.1", free_port(), "/health", timeout_s=60)
+
+
+def test_a_slow_engine_times_out_with_what_it_said():
+    """An engine that is alive but not ready in time is an error that names the setting."""
+    process = python("import time; print('loading'); time.sleep(60)", environment={})
+    process_output = []
+    try:
+        with pytest.raises(EngineTimeoutError, match="startup_timeout") as caught:
+            process.wait_ready("127.0.0.1", free_port(), "/health", timeout_s=1)
+        process_output.extend(caught.value.last_lines)
+    finally:
+        process.stop(grace_s=0)
+    assert caught.value.after_s >= 1
+
+
+def test_output_is_forwarded_line_by_line_without_secrets():
+    """What the engine prints is forwarded, its secrets replaced."""
+    output = io.StringIO()
+    source = "import os; print('key', os.environ['KEY']); print('done')"
+    process = python(source, environment={"KEY": "s3cret"}, secrets=["s3cret"], output=output)
+    with pytest.raises(EngineExitedError) as caught:
+        process.wait_ready("127.0.0.1", free_port(), "/health", timeout_s=60)
+    assert output.getvalue() == "key ***\ndone\n"
+    assert "s3cret" not in str(caught.value)
+
+
+def test_stop_ends_the_whole_group():
+    """Helpers that the engine started end with it."""
+    source = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    output = io.StringIO()
+    process = python(source, output=output)
+    while not output.getvalue():
+        time.sleep(0.02)
+    child = int(output.getvalue())
+    process.stop(grace_s=5)
+    assert is_gone(process.pid)
+    assert is_gone(child)
+
+
+def test_an_engine_that_ignores_the_request_to_stop_is_ended():
+    """After its grace period a process that ignores SIGTERM is killed."""
+    source = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    output = io.StringIO()
+    process = python(source, output=output)
+    while not output.getvalue():
+        time.sleep(0.02)
+    process.stop(grace_s=0.2)
+    assert is_gone(process.pid)
+
+
+def test_a_command_that_does_not_exist_says_so():
+    """A missing program is the operating system's own error with its name."""
+    with pytest.raises(FileNotFoundError, match="no-such-engine"):
+        EngineProcess("Test engine", ["no-such-engine"], {})
+
+
+def test_children_get_the_environment_of_the_container():
+    """Declared variables come on top of the container's own."""
+    os.environ["MODALKIT_TEST_OUTER"] = "outer"
+    try:
+        output = io.StringIO()
+        source = "import os; print(os.environ['MODALKIT_TEST_OUTER'], os.environ['INNER'])"
+        process = python(source, environment={"INNER": "inner"}, output=output)
+        with pytest.raises(EngineExitedError):
+            process.wait_ready("127.0.0.1", free_port(), "/health", timeout_s=60)
+        assert output.getvalue() == "outer inner\n"
+    finally:
+        del os.environ["MODALKIT_TEST_OUTER"]
+
+
+def test_argv_is_never_a_shell_string():
+    """Arguments with spaces and quotes arrive as they were declared."""
+    output = io.StringIO()
+    process = python("import sys; print(sys.argv[1:])", "a b", "$HOME;'\"", output=output)
+    with pytest.raises(EngineExitedError):
+        process.wait_ready("127.0.0.1", free_port(), "/health", timeout_s=60)
+    assert output.getvalue().strip() == repr(["a b", "$HOME;'\""])
+    assert subprocess.list2cmdline(["a b"]) != output.getvalue()
