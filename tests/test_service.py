@@ -115,6 +115,14 @@ def test_declarations_are_inherited_and_overridden():
             {"model": "./m", "engine": Echo(), "weights": WeightCache("w", mount="/models")},
             "Mount at '/cache'",
         ),
+        (
+            {
+                **QWEN,
+                "engine": SGLang(tensor_parallel=2),
+                "gpu": GPUProfile("H100:2", fallbacks=["L4:1"]),
+            },
+            "on L4: ",
+        ),
         ({"image": ImageSpec.engine().pip("x==1")}, "there is no engine"),
         (
             {"secrets": [Secret("hub", keys=["HF_TOKEN"])], "env": {"HF_TOKEN": "x"}},
@@ -230,9 +238,7 @@ def test_weights_point_the_caches_at_the_volume():
 
 def test_plans_are_data():
     """A plan goes to JSON and back unchanged, and planning twice gives the same plan."""
-    declared = service(
-        **QWEN, weights=WeightCache("q"), secrets=[Secret("hub", keys=["HF_TOKEN"])]
-    )
+    declared = service(**QWEN, weights=WeightCache("q"), secrets=[Secret("hub", keys=["HF_TOKEN"])])
     plan = plan_service(declared)
     assert plan == plan_service(declared)
     assert ServicePlan.model_validate_json(plan.model_dump_json()) == plan

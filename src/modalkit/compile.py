@@ -7,6 +7,7 @@ members to a subclass of theirs, with the same module and name, and decorates th
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,6 +118,24 @@ def _model_folder(service: type[ModelService], folder: str) -> Path:
 
 def _subclass(service: type[S], members: Mapping[str, object]) -> type[S]:
     """A subclass that pickles, prints and is found in the container as the user's own class."""
-    names = {"__module__": service.__module__, "__qualname__": service.__qualname__}
-    docs = {"__doc__": service.__doc__}
-    return type(service.__name__, (service,), {**docs, **members, **names})
+    annotations, parameters = _annotated(service)
+    namespace = {
+        **parameters,
+        **members,
+        "__annotations__": annotations,
+        "__doc__": service.__doc__,
+        "__module__": service.__module__,
+        "__qualname__": service.__qualname__,
+    }
+    return type(service.__name__, (service,), namespace)
+
+
+def _annotated(service: type[ModelService]) -> tuple[dict[str, object], dict[str, object]]:
+    """The user's annotated attributes: Modal looks for ``modal.parameter`` in one class's own."""
+    annotations: dict[str, object] = {}
+    values: dict[str, object] = {}
+    ours = ModelService.__mro__
+    for owner in reversed([base for base in service.__mro__ if base not in ours]):
+        annotations |= inspect.get_annotations(owner)
+        values |= {name: vars(owner)[name] for name in annotations if name in vars(owner)}
+    return annotations, values

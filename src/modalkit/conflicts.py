@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterator
 from itertools import groupby
 
+from .engines.base import Engine, Launch
+from .errors import DeclarationError
 from .routes import Route
 from .service import ModelService
 
@@ -38,11 +40,22 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         yield f"engine {engine.title} needs a model. Write model = 'org/name'."
     if service.gpu is None and engine.needs_gpu:
         yield f"engine {engine.title} needs a GPU. Write gpu = GPUProfile('L40S')."
+    yield from _parallelism_conflicts(service, engine)
     for name, route in routes_of(service).items():
         yield (
             f"{name} is an @endpoint({route.path!r}) of a service with an engine, whose routes are "
             "the engine's. Move it to a service without an engine."
         )
+
+
+def _parallelism_conflicts(service: type[ModelService], engine: Engine) -> Iterator[str]:
+    """A fallback with another count must start too, not only the first choice."""
+    for choice in service.gpu.choices if service.gpu else ():
+        launch = Launch(model="any", served_name="any", gpu_count=choice.count)
+        try:
+            engine.argv(launch)
+        except DeclarationError as error:
+            yield f"on {choice}: {error}"
 
 
 def _model_conflicts(service: type[ModelService]) -> Iterator[str]:
