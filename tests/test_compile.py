@@ -121,7 +121,7 @@ def test_the_users_methods_and_parameters_stay_modals():
 
 
 def test_without_http_there_is_no_web_endpoint():
-    """api = None, and a custom service without routes, have no web function."""
+    """A service with api = None has no web function, nor a custom one without routes."""
     for declared in (service(api=None), service(engine=None, image=None, model=None)):
         app = modal.App("test")
         instance = serve(app)(declared)()

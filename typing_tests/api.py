@@ -118,7 +118,7 @@ SGLang(context_lenght=1)  # type: ignore[call-arg]
 
 class WrongTypes(ModelService):
     gpu = "H100"  # type: ignore[assignment]
-    scaling = {"max": 3}  # type: ignore[assignment]
+    scaling = 3  # type: ignore[assignment]
 
 
 @serve(app)

@@ -83,7 +83,10 @@ def test_the_openai_client_works_unmodified(door, key):
     api = client(door, key)
     assert [model.id for model in api.models.list()] == ["echo"]
     messages = [{"role": "user", "content": "one two three"}]
-    assert "two" in api.chat.completions.create(model="echo", messages=messages).choices[0].message.content
+    assert (
+        "two"
+        in api.chat.completions.create(model="echo", messages=messages).choices[0].message.content
+    )
     chunks = list(api.chat.completions.create(model="echo", messages=messages, stream=True))
     assert len(chunks) > 3
     assert api.completions.create(model="echo", prompt="one two").choices[0].text
@@ -108,7 +111,14 @@ def test_errors_keep_their_type(door, key):
 
 @pytest.mark.parametrize(
     "path",
-    ["/metrics", "/sleep", "/v1/load_lora_adapter", "/update_weights_from_disk", "/", "/v1/../sleep"],
+    [
+        "/metrics",
+        "/sleep",
+        "/v1/load_lora_adapter",
+        "/update_weights_from_disk",
+        "/",
+        "/v1/../sleep",
+    ],
 )
 def test_administration_routes_stay_closed(door, key, path):
     """Routes that are not for clients answer 404 even with the right key."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,7 @@ def is_gone(pid: int) -> bool:
     """Whether a process has ended, given a moment for the kernel to reap it."""
     for _ in range(100):
         try:
-            with open(f"/proc/{pid}/stat") as stat:
+            with Path(f"/proc/{pid}/stat").open() as stat:
                 if stat.read().rpartition(")")[2].split()[0] == "Z":
                     return True
         except FileNotFoundError:
