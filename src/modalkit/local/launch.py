@@ -5,9 +5,10 @@ of modalkit or Modal. It is the only code that runs between the plane and Modal'
 entrypoint. With namespaces the process tree is::
 
     plane ── launcher (outside the PID namespace; forwards signals, hands out sockets)
-             └── Modal's entrypoint (PID 1 inside; when it ends the kernel ends everything with it)
+             └── reaper (PID 1 inside; when it ends the kernel ends everything with it)
+                 └── Modal's container entrypoint
 
-Both die with their parent (``PR_SET_PDEATHSIG``), so nothing outlives the plane.
+All die with their parent (``PR_SET_PDEATHSIG``), so nothing outlives the plane.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFNAME = 0x8913, 0x8914, 0x8923
 IFF_UP = 0x1
+PLANE_DIED = signal.SIGUSR1
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 
@@ -119,10 +121,10 @@ class Kernel:
         self._check(self._libc.prctl(option, value, 0, 0, 0), f"prctl({option})")
 
 
-def die_with_parent(parent: int) -> None:
-    """Be killed when the parent dies; end now if it already has."""
+def die_with_parent(parent: int, number: signal.Signals) -> None:
+    """Get a signal when the parent dies; end now if it already has."""
     if sys.platform == "linux":
-        Kernel().prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        Kernel().prctl(PR_SET_PDEATHSIG, number)
     if parent and os.getppid() != parent:
         os._exit(1)
 
@@ -281,10 +283,28 @@ def become_container(spec: ContainerSpec, kernel: Kernel | None) -> None:
     """Replace this process with the container's command, in its own root folder."""
     if kernel is not None:
         kernel.pivot_root(build_root(spec, kernel))
+        if entrypoint := os.fork():
+            os._exit(reap_until(entrypoint))
     else:
         os.setsid()
+    Path(spec["cwd"]).mkdir(parents=True, exist_ok=True)
     os.chdir(spec["cwd"])
     os.execve(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - an argv list, no shell
+
+
+def reap_until(entrypoint: int) -> int:
+    """As PID 1: pass signals on and collect orphans until the entrypoint ends.
+
+    The entrypoint is not PID 1 itself, because the kernel protects that one from signals that
+    programs send themselves.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: os.kill(entrypoint, received))
+    while True:
+        pid, status = os.wait()
+        if pid == entrypoint:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
 
 
 def fork_container(spec: ContainerSpec, kernel: Kernel | None) -> int:
@@ -293,8 +313,7 @@ def fork_container(spec: ContainerSpec, kernel: Kernel | None) -> int:
     if child:
         return child
     try:
-        if kernel is not None:
-            kernel.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent(0, signal.SIGKILL)
         become_container(spec, kernel)
     except BaseException as error:  # noqa: BLE001 - this process must never return
         sys.stderr.write(f"The container could not be started: {error}\n")
@@ -306,6 +325,7 @@ def attend(child: int, control: socket.socket | None, parent: int) -> int:
     """Serve socket requests until the child ends; return its exit status as a shell would."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: os.kill(child, received))
+    signal.signal(PLANE_DIED, lambda _received, _frame: os.kill(child, signal.SIGKILL))
     poll = select.poll()
     if control is not None:
         poll.register(control, select.POLLIN)
@@ -341,7 +361,8 @@ def end_strays(child: int) -> None:
 def main(spec_path: str) -> int:
     """Run the container described by a spec file and return its exit status."""
     spec: ContainerSpec = json.loads(Path(spec_path).read_bytes())
-    die_with_parent(spec["parent"])
+    # Without a PID namespace this process must live on for a moment to end what it started.
+    die_with_parent(spec["parent"], signal.SIGKILL if spec["namespaces"] else PLANE_DIED)
     kernel: Kernel | None = None
     control = socket.socket(fileno=spec["control_fd"]) if spec["control_fd"] >= 0 else None
     if spec["namespaces"]:

@@ -1,0 +1,87 @@
+"""Nothing outlives what it belongs to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+PATIENCE_S = 120
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+LONG = """
+import modal, subprocess, sys, time
+app = modal.App("long")
+
+@app.function()
+def long():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)
+    print("the container is busy")
+    time.sleep(1000)
+
+@app.local_entrypoint()
+def main():
+    long.remote()
+"""
+
+
+@pytest.fixture(params=[(), ("--no-namespaces",)], ids=["namespaces", "plain"])
+def busy(request, start_local, processes, tmp_path: Path):
+    """A command whose container is busy and has left a child behind, with every process's id."""
+    (tmp_path / "long.py").write_text(LONG)
+    process = start_local(*request.param, "modal", "run", str(tmp_path / "long.py"))
+    for line in process.stdout:
+        if "the container is busy" in line:
+            break
+    everyone = processes.below(process.pid)
+    assert len(everyone) >= 4  # the client, the launcher, the container, its child
+    return process, everyone
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything(busy, processes, wait_until, number):
+    """Ctrl-C and SIGTERM end the command, its containers and their children."""
+    process, everyone = busy
+    process.send_signal(number)
+    process.stdout.read()
+    process.wait(PATIENCE_S)
+    wait_until(lambda: not any(map(processes.alive, everyone)), "every process is gone")
+
+
+def test_a_killed_plane_takes_everything_with_it(busy, processes, wait_until):
+    """`kill -9` of the plane leaves no client and no container behind."""
+    process, everyone = busy
+    process.kill()
+    wait_until(lambda: not any(map(processes.alive, everyone)), "every process is gone")
+
+
+def test_a_killed_client_ends_the_command(busy, processes):
+    """`kill -9` of the client ends the plane and its containers."""
+    process, everyone = busy
+    os.kill(everyone[0], signal.SIGKILL)
+    process.stdout.read()
+    assert process.wait(PATIENCE_S) == 137
+    assert not any(map(processes.alive, everyone))
+
+
+def test_a_containers_child_ends_with_it(local):
+    """After the app a child that a function started is gone too."""
+    done = local("modal", "run", "world.py::leave_a_child_behind", TEST_SECRET_FROM_HOST="x")
+    assert done.returncode == 0, done.stderr
+
+
+def test_up_ends_on_sigterm_and_removes_its_run_folder(start_local):
+    """`up` prints exports, ends when asked to, and cleans up."""
+    process = start_local("up")
+    lines = [process.stdout.readline() for _ in range(6)]
+    assert lines[0].startswith("export MODAL_SERVER_URL=http://127.0.0.1:")
+    config = next(line for line in lines if "MODAL_CONFIG_PATH" in line).strip().partition("=")[2]
+    run = Path(config).parent / "run" / str(process.pid)
+    assert run.exists()
+    process.terminate()
+    assert process.wait(PATIENCE_S) == 0
+    assert not run.exists()

@@ -1,0 +1,108 @@
+"""What containers see of files, volumes, variables and each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import modal
+import pytest
+
+from modalkit.local.isolation import Isolation
+
+
+@pytest.fixture(scope="session")
+def namespaces(tmp_path_factory) -> None:
+    """Skip where this machine allows no namespaces."""
+    if not Isolation.probe(tmp_path_factory.mktemp("probe")).namespaces:
+        pytest.skip("this machine allows no namespaces")
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/opt/baked/note.txt", "a note\n"),
+        ("/models/material/note.txt", "a note\n"),
+        ("/models/material/inner/deep.txt", "deeper\n"),
+        ("/models/renamed.txt", "a note\n"),
+    ],
+)
+def test_added_files_are_where_they_were_put(function, path, content):
+    """Files added to an image are at their absolute paths, copied or mounted."""
+    assert function("world", "look").remote(path) == content
+    assert not Path(path).exists()
+
+
+def test_code_is_at_root(function, namespaces):
+    """The app's file is in /root, and this machine's /root is not."""
+    assert "world.py" in function("world", "look").remote("/root")
+
+
+def test_image_variables_and_folder(function):
+    """ENV and WORKDIR of an image are honoured."""
+    assert function("world", "variable").remote("GREETING") == "hello from the image"
+
+
+def test_working_folder(function, namespaces):
+    """The working folder is the image's."""
+    assert function("world", "folder").remote() == "/work/here"
+
+
+def test_secrets_are_merged_in_order(function):
+    """A later secret wins over an earlier one, and both over the image."""
+    variable = function("world", "variable")
+    assert variable.remote("TOKEN") == "from a dict"
+    assert variable.remote("SHARED") == "second secret"
+
+
+def test_a_missing_secret_is_taken_from_the_planes_surroundings(function):
+    """A secret that was never created comes from the plane's variables if all keys are there."""
+    assert function("world", "variable").remote("TEST_SECRET_FROM_HOST") == "from the host"
+
+
+def test_other_variables_of_this_machine_stay_out(function, monkeypatch):
+    """A container does not inherit variables that it would not have on Modal."""
+    assert function("world", "variable").remote("PYTEST_CURRENT_TEST") is None
+    assert function("world", "variable").remote("MODAL_TOKEN_SECRET") is None
+
+
+def test_a_volume_is_shared_and_lasts(function, client):
+    """What one container writes another reads, and the client too."""
+    assert function("world", "write").remote("/data/sub/file.txt", "kept") == "written"
+    assert function("world", "look").remote("/data/sub/file.txt") == "kept"
+    volume = modal.Volume.from_name("shared", client=client)
+    assert [entry.path for entry in volume.listdir("/", recursive=True)] == ["sub", "sub/file.txt"]
+    assert b"".join(volume.read_file("sub/file.txt")) == b"kept"
+    assert not Path("/data/sub/file.txt").exists()
+
+
+def test_a_read_only_volume_cannot_be_written(function, namespaces):
+    """A read-only mount refuses writes."""
+    assert function("world", "write").remote("/fixed/below/x", "no") == "Read-only file system"
+
+
+def test_writes_outside_volumes_stay_in_the_container(function, namespaces):
+    """A container may write anywhere; nothing of it reaches this machine."""
+    for path in ("/etc/modalkit-test", "/tmp/modalkit-test", "/new-top/modalkit-test"):
+        assert function("world", "write").remote(path, "gone soon") == "written"
+        assert not Path(path).exists()
+
+
+def test_containers_see_their_own_processes_only(function, namespaces):
+    """A container has a process table of its own."""
+    assert function("world", "processes").remote() < 10
+
+
+def test_without_namespaces_paths_are_links_while_containers_run(local):
+    """As a plain process a container finds the same files, and the links are gone afterwards."""
+    done = local(
+        "--no-namespaces",
+        "modal",
+        "run",
+        "world.py::look",
+        "--path",
+        "/models/material/inner/deep.txt",
+        TEST_SECRET_FROM_HOST="x",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "containers have no namespaces here" in done.stderr
+    assert not Path("/models/material").exists()
