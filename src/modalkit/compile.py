@@ -131,11 +131,22 @@ def _subclass(service: type[S], members: Mapping[str, object]) -> type[S]:
 
 
 def _annotated(service: type[ModelService]) -> tuple[dict[str, object], dict[str, object]]:
-    """The user's annotated attributes: Modal looks for ``modal.parameter`` in one class's own."""
+    """The user's annotated attributes: Modal looks for ``modal.parameter`` in one class's own.
+
+    Annotations are types here even where the file postpones them, which Modal does not read.
+    """
     annotations: dict[str, object] = {}
     values: dict[str, object] = {}
     ours = ModelService.__mro__
     for owner in reversed([base for base in service.__mro__ if base not in ours]):
-        annotations |= inspect.get_annotations(owner)
-        values |= {name: vars(owner)[name] for name in annotations if name in vars(owner)}
+        own = _resolved_annotations(owner)
+        values |= {name: vars(owner)[name] for name in own if name in vars(owner)}
+        annotations |= own
     return annotations, values
+
+
+def _resolved_annotations(owner: type) -> Mapping[str, object]:
+    try:
+        return inspect.get_annotations(owner, eval_str=True)
+    except NameError:  # a name that only type checkers see; it is no parameter's type
+        return inspect.get_annotations(owner)
