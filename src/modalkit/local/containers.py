@@ -25,6 +25,7 @@ from .isolation import INSIDE, Isolation, Links, launcher_command
 from .launch import Bind, ContainerSpec
 from .network import Doorway
 from .protocol import api
+from .proxy import PROXY_PORT, proxy_variables
 from .state import remove_tree
 
 if TYPE_CHECKING:
@@ -239,6 +240,7 @@ class ContainerFactory:
             **self.environment,
             **world.environment(str(layer) if not self.isolation.namespaces else ""),
             **_modal_variables(container, inside),
+            **(proxy_variables() if function.own_network and self.isolation.namespaces else {}),
         }
         spec = self.isolation.spec(
             folder,
@@ -246,7 +248,7 @@ class ContainerFactory:
             [sys.executable, "-m", _ENTRYPOINT],
             env,
             binds=world.binds,
-            own_network=function.serves_port,
+            own_network=function.own_network,
         )
         if self.isolation.namespaces:
             own = {folder / "task": INSIDE, self._socket(container): f"{INSIDE}/plane.sock"}
@@ -261,10 +263,15 @@ class ContainerFactory:
         """Start the process, pass its output on, and wait for its end."""
         theirs: socket.socket | None = None
         if spec["own_network"]:
+            spec["listen_ports"] = [
+                port
+                for port in self.listen_ports
+                if port != PROXY_PORT or not container.function.definition.block_network
+            ]
             ours, theirs = socket.socketpair()
             ours.setblocking(False)
             container.doorway = Doorway(ours)
-            spec["control_fd"], spec["listen_ports"] = theirs.fileno(), self.listen_ports
+            spec["control_fd"] = theirs.fileno()
         path = container.folder / "spec.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps(spec))
@@ -279,7 +286,7 @@ class ContainerFactory:
         container.process = process
         if theirs is not None and container.doorway is not None:
             theirs.close()
-            self._keep(self._adopt_listeners(container.doorway))
+            self._keep(self._adopt_listeners(container.doorway, spec["listen_ports"]))
         if container.stopping or container.startup_result is not None:
             container.signal(signal.SIGKILL)
         self._say(container, api.TASK_STATE_CREATING_CONTAINER)
@@ -292,11 +299,11 @@ class ContainerFactory:
         self._say(container, api.TASK_STATE_COMPLETED)
         return code if code >= 0 else 128 - code
 
-    async def _adopt_listeners(self, doorway: Doorway) -> None:
+    async def _adopt_listeners(self, doorway: Doorway, ports: list[int]) -> None:
         """Serve the plane's own ports inside a container's network."""
         with contextlib.suppress(OSError):
-            listeners = await doorway.listeners(len(self.listen_ports))
-            for listener, port in zip(listeners, self.listen_ports, strict=True):
+            listeners = await doorway.listeners(len(ports))
+            for listener, port in zip(listeners, ports, strict=True):
                 await self.adopt_socket(listener, port)
 
     @staticmethod

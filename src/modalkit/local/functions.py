@@ -71,6 +71,11 @@ class FunctionEntry:
         return self.definition.is_server or web_server
 
     @property
+    def own_network(self) -> bool:
+        """Whether its containers get a network of their own."""
+        return self.serves_port or self.definition.block_network
+
+    @property
     def startup_timeout_s(self) -> float:
         """How long a container may take to get ready."""
         chosen = self.definition.startup_timeout_secs or self.definition.timeout_secs

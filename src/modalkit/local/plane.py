@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import platform
 import secrets
 import socket
@@ -25,7 +24,9 @@ from .images import Images
 from .inputs import InputPool
 from .isolation import Isolation
 from .network import preferred_port
+from .pages import overview
 from .protocol import api
+from .proxy import PROXY_PORT, OutgoingProxy
 from .replicas import ServerEndpoint
 from .rpc.apps import AppRpcs
 from .rpc.calls import CallRpcs
@@ -74,7 +75,8 @@ class LocalModal:
         self._files = FileStore(self._state.files, self._state.layers)
         self._volumes = Volumes(self._state.volumes, self._state.buckets, self._state.records)
         self._blobs = Blobs(self._state.blobs, self._files)
-        self._blob_server = web.ServerRunner(web.Server(self._blobs.serve, access_log=None))
+        self._pages = web.ServerRunner(web.Server(self._serve_page, access_log=None))
+        self._proxy = OutgoingProxy()
         self._images = Images(self._state.records)
         self._mounts = Mounts(self._state.records, self._files, self._blobs.path)
         self._secrets = Secrets(self._state.records)
@@ -89,12 +91,12 @@ class LocalModal:
 
     async def start(self) -> None:
         """Listen for clients."""
-        await self._blob_server.setup()
+        await self._pages.setup()
         blob_socket = socket.create_server(("127.0.0.1", 0))
-        await web.SockSite(self._blob_server, blob_socket).start()
+        await web.SockSite(self._pages, blob_socket).start()
         port = blob_socket.getsockname()[1]
         self._blobs.base_url = f"http://127.0.0.1:{port}"
-        self._factory.listen_ports.append(port)
+        self._factory.listen_ports += [port, PROXY_PORT]
         self.url = f"http://127.0.0.1:{await self._servers.start()}"
         self._watch = asyncio.create_task(self.apps.stop_abandoned())
 
@@ -104,8 +106,9 @@ class LocalModal:
             self._watch.cancel()
         await asyncio.gather(*(self.apps.stop(app, _STOP_GRACE_S) for app in self.apps.all()))
         await self._factory.finish()
+        self._proxy.close()
         await self._servers.stop()
-        await self._blob_server.cleanup()
+        await self._pages.cleanup()
         self._volumes.close()
         self._state.close()
 
@@ -183,13 +186,18 @@ class LocalModal:
             ),
             worlds=Worlds(self._files, self._images, self._mounts, self._secrets, self._volumes),
             open_socket=self._servers.open_container_socket,
-            adopt_socket=self._adopt_blob_socket,
+            adopt_socket=self._adopt_socket,
             environment=host_environment(),
             starting=self._introduce,
         )
 
     def _page(self) -> str:
-        return self.url
+        return self._blobs.base_url
+
+    async def _serve_page(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/":
+            return web.Response(text=overview(self.apps))
+        return await self._blobs.serve(request)
 
     def _introduce(self) -> None:
         """Say, before the first container starts, what runs where."""
@@ -223,10 +231,12 @@ class LocalModal:
             await endpoint.open()
             function.endpoints[method] = endpoint
 
-    async def _adopt_blob_socket(self, sock: socket.socket, _port: int) -> None:
-        """Serve blobs inside a container's own network too."""
-        with contextlib.suppress(OSError):
-            await web.SockSite(self._blob_server, sock).start()
+    async def _adopt_socket(self, sock: socket.socket, port: int) -> None:
+        """Serve blobs, and the way out, inside a container's own network too."""
+        if port == PROXY_PORT:
+            await self._proxy.serve(sock)
+        else:
+            await web.SockSite(self._pages, sock).start()
 
 
 def wanted_endpoints(definition: api.Function) -> list[str]:

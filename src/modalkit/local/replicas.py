@@ -7,7 +7,6 @@ streaming, WebSockets and HTTP/2 pass as they are.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from dataclasses import dataclass
 
@@ -17,11 +16,11 @@ from .auth import ProxyAuth
 from .containers import Container
 from .functions import FunctionEntry
 from .servers import ServerPool
+from .streams import both_ways
 
 __all__ = ["ServerEndpoint"]
 
 _HEAD_LIMIT = 64 * 1024
-_PIECE = 64 * 1024
 
 
 @dataclass(eq=False)
@@ -81,7 +80,7 @@ class ServerEndpoint:
             pool.connected(replica)
             try:
                 inside_writer.write(head)
-                await _both_ways(reader, writer, inside_reader, inside_writer)
+                await both_ways(reader, writer, inside_reader, inside_writer)
             finally:
                 pool.disconnected(replica)
                 inside_writer.close()
@@ -112,26 +111,3 @@ async def _answer(writer: asyncio.StreamWriter, status: str, text: str) -> None:
     )
     writer.write(head.encode() + body)
     await writer.drain()
-
-
-async def _both_ways(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    inside_reader: asyncio.StreamReader,
-    inside_writer: asyncio.StreamWriter,
-) -> None:
-    """Copy until the server is done, or the client is and the server has nothing left to say."""
-    inward = asyncio.create_task(_copy(reader, inside_writer))
-    try:
-        await _copy(inside_reader, writer)
-    finally:
-        inward.cancel()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(_PIECE):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.write_eof()
