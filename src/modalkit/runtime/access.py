@@ -12,6 +12,11 @@ from .openai.auth import BearerAuth, keys_from_environment
 __all__ = ["guarded"]
 
 
+# A probe needs no secret. The documentation page says nothing by itself: it asks the visitor for
+# the key and fetches the schema with it.
+_OPEN_PATHS = frozenset({"/health", "/docs"})
+
+
 def guarded(app: ASGIApp, endpoint: Endpoint) -> ASGIApp:
     """Put an endpoint's declared access rules in front of an app.
 
@@ -21,7 +26,7 @@ def guarded(app: ASGIApp, endpoint: Endpoint) -> ASGIApp:
         DeclarationError: The variable that should hold the key is empty in this container.
     """
     if isinstance(endpoint.auth, ApiKey):
-        app = BearerAuth(app, keys_from_environment(endpoint.auth.variable))
+        app = BearerAuth(app, keys_from_environment(endpoint.auth.variable), _OPEN_PATHS)
     if endpoint.path != "/":
         app = _Prefix(app, endpoint.path.rstrip("/"))
     if endpoint.cors is not None:

@@ -56,14 +56,13 @@ async def _health(_: Request) -> Response:
 
 
 def _about(schema: dict[str, JsonValue]) -> list[HTTPRoute]:
-    """The routes that describe the others, rendered once."""
-    page = docs_page(schema)
+    """The routes that describe the others."""
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(schema)
 
     async def docs(_: Request) -> Response:
-        return HTMLResponse(page)
+        return HTMLResponse(docs_page())
 
     return [HTTPRoute("/openapi.json", openapi), HTTPRoute("/docs", docs)]
 

@@ -39,16 +39,20 @@ def keys_from_environment(variable: str | None) -> tuple[str, ...]:
 class BearerAuth:
     """ASGI middleware: 401 unless the request carries one of the keys.
 
-    ``/health`` and ``/metrics`` stay open, so that probes need no secret.
+    ``/health`` and ``/metrics`` stay open, so that probes need no secret; ``open_paths`` names
+    others that do.
     """
 
-    def __init__(self, app: ASGIApp, keys: tuple[str, ...]) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: tuple[str, ...], open_paths: frozenset[str] = _OPEN_PATHS
+    ) -> None:
         self._app = app
+        self._open_paths = open_paths
         self._digests = tuple(sha256(key.encode()).digest() for key in keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
-        if scope["type"] != "http" or scope["path"] in _OPEN_PATHS or self._admits(scope):
+        if scope["type"] != "http" or scope["path"] in self._open_paths or self._admits(scope):
             await self._app(scope, receive, send)
             return
         error = wrong_key()
