@@ -37,7 +37,9 @@ def test_a_deployed_function_is_called_by_name_in_a_later_command(local):
 
 def test_a_command_may_deploy_and_call(local):
     """One command can deploy and use the app in the same plane."""
-    script = f"{sys.executable} -m modal deploy hello.py > /dev/null && {sys.executable} -c \"{CALL}\""
+    script = (
+        f'{sys.executable} -m modal deploy hello.py > /dev/null && {sys.executable} -c "{CALL}"'
+    )
     assert local("sh", "-c", script).stdout == "121\n"
 
 

@@ -20,7 +20,9 @@ def call(plane, name: str, request, token: str | None):
         port = int(plane.exports["MODAL_SERVER_URL"].rpartition(":")[2])
         async with Channel("127.0.0.1", port) as channel:
             metadata = {"x-modal-token-secret": token} if token else {}
-            return await getattr(api_grpc.ModalClientStub(channel), name)(request, metadata=metadata)
+            return await getattr(api_grpc.ModalClientStub(channel), name)(
+                request, metadata=metadata
+            )
 
     return asyncio.run(send())
 
@@ -28,7 +30,12 @@ def call(plane, name: str, request, token: str | None):
 def test_an_rpc_that_is_not_served_is_named(plane):
     """An unserved RPC answers UNIMPLEMENTED with its name."""
     with pytest.raises(GRPCError) as caught:
-        call(plane, "SandboxCreate", api_pb2.SandboxCreateRequest(), plane.exports["MODAL_TOKEN_SECRET"])
+        call(
+            plane,
+            "SandboxCreate",
+            api_pb2.SandboxCreateRequest(),
+            plane.exports["MODAL_TOKEN_SECRET"],
+        )
     assert caught.value.status is Status.UNIMPLEMENTED
     assert "SandboxCreate" in caught.value.message
 
@@ -64,7 +71,10 @@ def test_every_served_name_is_an_rpc_of_the_installed_protocol():
 
     names = {name for name, _ in every_rpc().values()}
     modules = [modalkit.local.blobs]
-    modules += [importlib.import_module(f"{rpc.__name__}.{m.name}") for m in pkgutil.iter_modules(rpc.__path__)]
+    modules += [
+        importlib.import_module(f"{rpc.__name__}.{m.name}")
+        for m in pkgutil.iter_modules(rpc.__path__)
+    ]
     served: set[str] = set()
     for module in modules:
         for kind in vars(module).values():

@@ -89,7 +89,12 @@ def test_dict(client):
     words = modal.Dict.from_name("words", create_if_missing=True, client=client)
     words["one"] = 1
     words.update(two=2, three=3)
-    assert (words["one"], words.get("nine", "none"), "two" in words, words.len()) == (1, "none", True, 3)
+    assert (words["one"], words.get("nine", "none"), "two" in words, words.len()) == (
+        1,
+        "none",
+        True,
+        3,
+    )
     assert words.put("one", 5, skip_if_exists=True) is False
     assert sorted(words.items()) == [("one", 1), ("three", 3), ("two", 2)]
     assert words.pop("one") == 1

@@ -156,7 +156,7 @@ class ContainerFactory:
     Attributes:
         open_socket: Opens the Unix socket on which one container talks to the plane.
         adopt_socket: Serves one of the plane's ports inside a container's own network.
-        starting: Told before the first container starts.
+        starting: Told of the function before one of its containers starts.
         listen_ports: The plane's ports that a container with an own network must reach.
     """
 
@@ -166,7 +166,7 @@ class ContainerFactory:
     worlds: Worlds
     open_socket: Callable[[Container, Path], Awaitable[Server]]
     adopt_socket: Callable[[socket.socket, int], Awaitable[None]]
-    starting: Callable[[], None]
+    starting: Callable[[FunctionEntry], None]
     listen_ports: list[int] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     _links: Links = field(init=False)
@@ -178,7 +178,7 @@ class ContainerFactory:
 
     def start(self, function: FunctionEntry, pool: ContainerPool) -> Container:
         """Start a container; it reports to ``pool`` when it is ready and when it ends."""
-        self.starting()
+        self.starting(function)
         self._count += 1
         container = Container(function, pool, self.run / f"c{self._count}")
         self._keep(self._live(container))

@@ -1,13 +1,15 @@
 """Images, as far as this version goes: recorded, and their environment, folder and files honoured.
 
 Nothing is installed: functions run on the Python that runs the plane. What a recipe would have
-installed is kept as text, for the one notice that says so.
+installed or run is kept for the one notice that says so.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from .ids import content_id
@@ -17,6 +19,9 @@ from .state import Records
 __all__ = ["Images", "Recipe"]
 
 _KIND = "image"
+_PIP_INSTALL = re.compile(r"\bpip install\s")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9][\w.-]*)(\[[^]]*\])?\s*([=<>!~;@ ].*)?")
+_PLAIN_OPTIONS = {"--compile-bytecode", "--pre", "--upgrade", "-U", "--no-deps", "--no-cache-dir"}
 _VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 
 
@@ -26,13 +31,19 @@ class Recipe:
 
     Attributes:
         copies: ``(mount id, source, destination)`` of files copied into the image.
-        not_done: Build steps that were not carried out.
+        packages: Names of the Python packages it would have installed.
+        steps: Other build steps; they are not carried out.
     """
 
     env: dict[str, str] = field(default_factory=dict)
     workdir: str = "/root"
     copies: tuple[tuple[str, str, str], ...] = ()
-    not_done: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    def missing_packages(self) -> list[str]:
+        """Return the packages that this machine's Python does not have either."""
+        return sorted({name for name in self.packages if not _installed(name)})
 
 
 class Images:
@@ -65,8 +76,14 @@ class Images:
                 recipe = self.recipe(base.image_id)
         for command in _joined(image.dockerfile_commands):
             recipe = _follow(recipe, command, image.context_mount_id)
+        if not image.base_images:
+            return replace(recipe, packages=(), steps=())  # what every image begins with
+        for context in image.context_files:
+            if context.filename.endswith("requirements.txt"):
+                listed = _packages(context.data.decode(errors="replace").splitlines())
+                recipe = replace(recipe, packages=recipe.packages + listed)
         if image.HasField("build_function"):
-            recipe = replace(recipe, not_done=(*recipe.not_done, "run_function"))
+            recipe = replace(recipe, steps=(*recipe.steps, "run_function"))
         return recipe
 
 
@@ -88,10 +105,31 @@ def _follow(recipe: Recipe, command: str, context_mount: str) -> Recipe:
             *sources, destination = shlex.split(rest)
             copies = tuple((context_mount, source, destination) for source in sources)
             return replace(recipe, copies=recipe.copies + copies)
+        case "RUN" if (found := _PIP_INSTALL.search(rest)) is not None:
+            packages = _packages(shlex.split(rest[found.end() :]))
+            return replace(recipe, packages=recipe.packages + packages)
         case "RUN":
-            return replace(recipe, not_done=(*recipe.not_done, rest))
+            return replace(recipe, steps=(*recipe.steps, rest))
         case _:
             return recipe
+
+
+def _packages(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the package names among a pip command's words or a requirements file's lines."""
+    names, skip = [], False
+    for word in words:
+        if not skip and (found := _REQUIREMENT.fullmatch(word.strip())):
+            names.append(found[1])
+        skip = word.startswith("-") and "=" not in word and word not in _PLAIN_OPTIONS
+    return tuple(names)
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _with_variables(env: dict[str, str], text: str) -> dict[str, str]:

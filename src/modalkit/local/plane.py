@@ -199,10 +199,16 @@ class LocalModal:
             return web.Response(text=overview(self.apps))
         return await self._blobs.serve(request)
 
-    def _introduce(self) -> None:
-        """Say, before the first container starts, what runs where."""
+    def _introduce(self, function: FunctionEntry) -> None:
+        """Say, before a function's first container starts, what runs where and what is missing."""
         python = f"Python {platform.python_version()}"
         self.say(f"images are not built in this version: functions run on this machine's {python}")
+        recipe = self._images.recipe(function.definition.image_id)
+        if missing := recipe.missing_packages():
+            names = ", ".join(missing)
+            self.say(f"an image asks for packages that are not installed here: {names}")
+        if recipe.steps:
+            self.say(f"build steps that were not carried out: {'; '.join(recipe.steps)}")
         if not self._factory.isolation.namespaces:
             self.say(
                 "containers have no namespaces here: they share this machine's files, and their "

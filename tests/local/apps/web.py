@@ -44,7 +44,9 @@ def asgi():
     async def echo(request: Request) -> Response:
         body = await request.body()
         kind = request.headers.get("content-type", "")
-        return Response(body, media_type=kind, headers={"x-one": "1", "x-query": str(request.url.query)})
+        return Response(
+            body, media_type=kind, headers={"x-one": "1", "x-query": str(request.url.query)}
+        )
 
     @web.get("/count/{limit}")
     async def count(limit: int) -> StreamingResponse:

@@ -28,7 +28,7 @@ secrets = [
 @app.function(volumes={"/data": shared, "/fixed/below": fixed.read_only()}, secrets=secrets)
 def look(path: str) -> str | list[str]:
     found = Path(path)
-    return sorted(os.listdir(found)) if found.is_dir() else found.read_text()
+    return sorted(entry.name for entry in found.iterdir()) if found.is_dir() else found.read_text()
 
 
 @app.function(secrets=secrets)
@@ -38,7 +38,7 @@ def variable(name: str) -> str | None:
 
 @app.function()
 def folder() -> str:
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 @app.function(volumes={"/data": shared, "/fixed/below": fixed.read_only()})
@@ -59,4 +59,4 @@ def leave_a_child_behind() -> int:
 
 @app.function()
 def processes() -> int:
-    return len([name for name in os.listdir("/proc") if name.isdigit()])
+    return len([entry for entry in Path("/proc").iterdir() if entry.name.isdigit()])

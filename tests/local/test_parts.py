@@ -1,0 +1,141 @@
+"""Laws of the parts that everything else stands on."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modalkit.local.calls import ChunkStream
+from modalkit.local.files import FileStore
+from modalkit.local.ids import content_id, input_token
+from modalkit.local.logs import AppLog
+from modalkit.local.protocol import api
+from modalkit.local.state import Records
+from modalkit.local.world import _copied_to
+
+
+@given(st.lists(st.binary(max_size=20), max_size=30), st.integers(0, 30))
+def test_a_stream_gives_back_what_was_put_in_order(payloads, after):
+    """A reader gets every chunk above its number once, in order, bounded or not."""
+
+    async def roundtrip(*, bounded: bool) -> list[bytes]:
+        stream = ChunkStream(bounded=bounded)
+        await stream.put([api.DataChunk(data=data) for data in payloads])
+        stream.close()
+        return [chunk.data async for chunk in stream.read(after, until_closed=True)]
+
+    for bounded in (True, False):
+        assert asyncio.run(roundtrip(bounded=bounded)) == payloads[after:]
+
+
+def test_a_full_stream_makes_its_writer_wait():
+    """A bounded stream holds its writer until a reader has caught up."""
+
+    async def run() -> bool:
+        stream = ChunkStream(bounded=True)
+        large = api.DataChunk(data=b"x" * (17 * 1024 * 1024))
+        writer = asyncio.create_task(stream.put([large]))
+        await asyncio.sleep(0)
+        waited = not writer.done()
+        reader = stream.read()
+        await anext(reader)
+        follower = asyncio.create_task(anext(reader))
+        await writer
+        follower.cancel()
+        return waited
+
+    assert asyncio.run(run())
+
+
+@given(st.integers(0, 2**31 - 1))
+def test_an_input_token_carries_its_index(index):
+    """The client reads ``idx`` from the middle of three parts."""
+    payload = input_token(index).split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))) == {
+        "idx": index
+    }
+
+
+@given(st.binary(), st.binary())
+def test_ids_by_content_are_equal_for_equal_content(left, right):
+    """Two contents share an id exactly when they are the same."""
+    assert (content_id("im", left) == content_id("im", right)) == (left == right)
+
+
+names = st.text(min_size=1, max_size=10)
+
+
+@given(st.dictionaries(names, st.binary(max_size=50), max_size=5))
+def test_records_give_back_what_was_written(tmp_path_factory, bodies):
+    """A record is found by its name and its id, after reopening too."""
+    path = tmp_path_factory.mktemp("records") / "records.db"
+    records = Records(path)
+    for index, (name, body) in enumerate(bodies.items()):
+        records.put("kind", "main", name, f"id-{index}", body)
+    records.close()
+    again = Records(path)
+    assert {record.name: record.body for record in again.list_all("kind", "main")} == bodies
+    for index, (name, body) in enumerate(bodies.items()):
+        found = again.by_name("kind", "main", name)
+        assert found is not None
+        assert found == again.by_id(f"id-{index}")
+        assert found.body == body
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("filename", "source", "destination", "expected"),
+    [
+        ("/a/b.txt", ".", "/x", "/x/a/b.txt"),
+        ("/a/b.txt", "a", "/x", "/x/b.txt"),
+        ("/a/b.txt", "a/b.txt", "/x", "/x"),
+        ("/a/b.txt", "a/b.txt", "/x/", "/x/b.txt"),
+        ("/other", "a", "/x", None),
+    ],
+)
+def test_where_copy_puts_a_file(filename, source, destination, expected):
+    """COPY places files as Docker does."""
+    assert _copied_to(filename, source, destination) == expected
+
+
+def test_a_log_is_followed_while_it_grows_and_ends_with_its_app():
+    """A follower gets what was written before and after it came, then the end."""
+
+    async def run() -> list[str]:
+        log = AppLog()
+        log.write("first", task_id="ta", function_id="fu", stderr=False)
+        texts = []
+        async for batch in log.follow("", 60):
+            texts += [item.data for item in batch.items]
+            if texts == ["first"]:
+                log.write("second", task_id="ta", function_id="fu", stderr=True)
+                log.finish()
+        return texts
+
+    assert asyncio.run(run()) == ["first", "second"]
+
+
+def test_a_layer_is_made_once_for_the_same_files(tmp_path: Path):
+    """The same files at the same paths share a tree; another path is another tree."""
+    for name in ("files", "layers"):
+        (tmp_path / name).mkdir()
+    store = FileStore(tmp_path / "files", tmp_path / "layers")
+    store.put("ab12", b"content")
+    entry = api.MountFile(sha256_hex="ab12", mode=0o755)
+
+    async def run() -> tuple[Path, Path, Path]:
+        first, second = await asyncio.gather(
+            store.layer([("/x", entry)]), store.layer([("/x", entry)])
+        )
+        return first, second, await store.layer([("/y", entry)])
+
+    first, second, other = asyncio.run(run())
+    assert first == second != other
+    assert (first / "x").read_bytes() == b"content"
+    assert (first / "x").stat().st_mode & 0o777 == 0o755
