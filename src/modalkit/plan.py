@@ -26,7 +26,8 @@ __all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "plan_ser
 
 ENGINE_METHODS = ("generate", "chat", "stream", "embed")
 
-# Behind modalkit's gateway the engine listens here; no other process of the container does.
+# Behind modalkit's gateway the engine listens on a free port of its container, chosen there. Plans
+# show this one.
 ENGINE_PORT = 8899
 
 # Requests one container takes at a time where the service does not say: an engine batches what

@@ -31,8 +31,8 @@ class Door:
     """An engine host with its gateway on a real port, in a thread with a loop of its own."""
 
     def __init__(self, engine: Echo, rules: Endpoint) -> None:
-        self.engine_port, self.port = free_port(), free_port()
-        launch = Launch(model="echo", served_name="echo", port=self.engine_port)
+        self.port = free_port()
+        launch = Launch(model="echo", served_name="echo")
         self.host = EngineHost(engine, launch, timeout_s=60)
         self.host.start()
         app = guarded(Gateway(lambda: self.host.client), rules)
@@ -54,7 +54,7 @@ class Door:
 
     def metric(self, name: str) -> float:
         """A figure of the engine's own, asked without the gateway."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.engine_port}/metrics") as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.host.port}/metrics") as answer:
             for line in answer.read().decode().splitlines():
                 if line.startswith(name) and line[len(name)] in " {":
                     return float(line.split()[-1])
@@ -185,12 +185,21 @@ def test_a_dead_engine_is_a_502_and_an_error_with_its_last_lines(door, key):
         asyncio.run(ask())
 
 
+def test_two_containers_of_one_machine_do_not_meet(door, key):
+    """Engines started from the same plan on one network listen on ports of their own."""
+    other = Door(Echo(), Endpoint())
+    try:
+        assert other.host.port != door.host.port
+        assert client(other, key).models.list().data
+    finally:
+        other.close()
+    assert client(door, key).models.list().data
+
+
 def test_an_engine_that_cannot_start_leaves_nothing_behind():
     """A start that times out stops the process it started."""
-    port = free_port()
-    launch = Launch(model="echo", served_name="echo", port=port)
-    host = EngineHost(Echo(), launch, timeout_s=0)
+    host = EngineHost(Echo(), Launch(model="echo", served_name="echo"), timeout_s=0)
     with pytest.raises(EngineError):
         host.start()
     with pytest.raises(OSError):  # noqa: PT011 - refused or reset, by platform
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
+        urllib.request.urlopen(f"http://127.0.0.1:{host.port}/health", timeout=2)

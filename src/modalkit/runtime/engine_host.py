@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -22,13 +23,14 @@ class EngineHost:
 
     Args:
         engine: The declaration.
-        launch: What it is started with; the GPU count is replaced by this container's.
+        launch: What it is started with. The GPU count is replaced by this container's; an engine
+            on loopback gets a free port, since containers of a local Modal share one network.
         timeout_s: How long it may take to be ready, in seconds.
     """
 
     def __init__(self, engine: Engine, launch: Launch, timeout_s: float) -> None:
         self._engine = engine
-        self._launch = launch.model_copy(update={"gpu_count": _gpu_count(launch)})
+        self._launch = launch.model_copy(update=_of_this_container(launch))
         self._timeout_s = timeout_s
         self._process: EngineProcess | None = None
         self._client: EngineClient | None = None
@@ -52,6 +54,11 @@ class EngineHost:
         except BaseException:
             self._process.stop(grace_s=0)
             raise
+
+    @property
+    def port(self) -> int:
+        """The port the engine listens on."""
+        return self._launch.port
 
     @property
     def client(self) -> EngineClient:
@@ -85,6 +92,19 @@ def _keys(launch: Launch) -> tuple[str, ...]:
     if launch.key_variable is None:
         return ()
     return tuple(os.environ.get(launch.key_variable, "").replace(",", "\n").split())
+
+
+def _of_this_container(launch: Launch) -> dict[str, object]:
+    is_private = launch.host == "127.0.0.1"
+    port = _free_port() if is_private else launch.port
+    return {"gpu_count": _gpu_count(launch), "port": port}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _gpu_count(launch: Launch) -> int:
