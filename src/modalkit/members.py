@@ -15,6 +15,7 @@ import modal
 
 from .conflicts import routes_of
 from .endpoints import Endpoint
+from .engines.base import Engine, Launch
 from .plan import ServicePlan
 from .routes import Route
 from .runtime import engine_methods
@@ -33,19 +34,22 @@ _HTTP = "http"  # the web function's name, which Modal puts into its URL
 
 def member_functions(service: type[ModelService], plan: ServicePlan) -> dict[str, object]:
     """Return the members of a planned service by name, decorated with Modal's decorators."""
-    if plan.engine is not None:
-        return _engine_members(service, plan)
+    if service.engine is not None and plan.engine is not None:
+        return _engine_members(service.engine, plan.engine.launch, plan)
     return _custom_members(service, plan)
 
 
 # ── an engine serves the model ──────────────────────────────────────────────────────────────────
 
 
-def _engine_members(service: type[ModelService], plan: ServicePlan) -> dict[str, object]:
+def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[str, object]:
+    # Before Modal's own limit ends the container, so that the engine's last lines are heard.
+    timeout_s = 0.95 * plan.scaling.startup_timeout
+
     def start(self: Any) -> None:
         from .runtime.engine_host import EngineHost  # noqa: PLC0415 - needs what the image holds
 
-        host = EngineHost(service.engine, plan.engine.launch, plan.scaling.startup_timeout)  # type: ignore[arg-type, union-attr]  # an engine plan has both
+        host = EngineHost(engine, launch, timeout_s)
         host.start()
         self._modalkit_engine = host
 
