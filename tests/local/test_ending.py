@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import sys
 from pathlib import Path
@@ -26,6 +28,15 @@ def long():
 @app.local_entrypoint()
 def main():
     long.remote()
+"""
+
+
+CLEANUP = """
+    try:
+        time.sleep(1000)
+    finally:
+        print("the cleanup ran")
+
 """
 
 
@@ -85,3 +96,25 @@ def test_up_ends_on_sigterm_and_removes_its_run_folder(start_local):
     process.terminate()
     assert process.wait(PATIENCE_S) == 0
     assert not run.exists()
+
+
+def test_ctrl_c_at_a_terminal(processes, wait_until, state_folder: Path, tmp_path: Path):
+    """At a terminal one Ctrl-C interrupts the function, runs its cleanup and ends everything."""
+    source = LONG.replace("    time.sleep(1000)\n\n", CLEANUP)
+    (tmp_path / "long.py").write_text(source)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        arguments = ["local", "--state", str(state_folder / "terminal"), "modal", "run"]
+        code = "from modalkit.cli import main; main()"
+        os.execv(sys.executable, [sys.executable, "-c", code, *arguments, f"{tmp_path}/long.py"])
+    output = b""
+    while b"the container is busy" not in output:
+        output += os.read(terminal, 4096)
+    everyone = processes.below(pid)
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # a terminal whose last user is gone
+        while piece := os.read(terminal, 4096):
+            output += piece
+    os.waitpid(pid, 0)
+    assert b"the cleanup ran" in output
+    wait_until(lambda: not any(map(processes.alive, everyone)), "every process is gone")

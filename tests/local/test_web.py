@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import aiohttp
 import httpx
@@ -90,9 +94,10 @@ def test_an_app_that_fails_answers_500(url):
 
 def test_websockets(url):
     """Messages go both ways; either side may close."""
+    address = url("sockets")
 
     async def talk() -> tuple[str, int | None]:
-        async with aiohttp.ClientSession() as session, session.ws_connect(url("sockets")) as socket:
+        async with aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
             await socket.send_str("stressed")
             answer = await socket.receive_str()
             await socket.send_str("bye")
@@ -160,3 +165,26 @@ def test_replicas_share_a_port_number_and_a_url(server_url):
 def test_a_server_is_locked_unless_it_says_otherwise(server_url):
     """A server without `unauthenticated=True` wants the proxy headers."""
     assert httpx.get(server_url("Locked"), timeout=SLOW).status_code == 401
+
+
+def test_a_server_container_has_a_way_out(local, tmp_path: Path):
+    """A container with its own network reaches HTTP servers through the proxy it is told of."""
+    (tmp_path / "page").write_text("from outside")
+    outside = ThreadingHTTPServer(
+        ("127.0.0.2", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    )
+    threading.Thread(target=outside.serve_forever, daemon=True).start()
+    try:
+        target = f"http://127.0.0.2:{outside.server_port}/page"
+        done = local("modal", "run", "outward.py", OUTSIDE=target)
+        assert done.returncode == 0, done.stderr
+        assert "answer: from outside" in done.stdout
+    finally:
+        outside.shutdown()
+
+
+def test_a_blocked_function_has_none(local):
+    """`block_network` leaves no way out."""
+    done = local("modal", "run", "outward.py::blocked")
+    assert done.returncode == 0, done.stderr
+    assert "no way out" in done.stdout

@@ -108,9 +108,11 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 def _set_up_log(options: _Options) -> None:
-    logging.basicConfig(stream=sys.stderr, format="local modal | %(message)s")
-    level = logging.DEBUG if options.verbose else logging.ERROR
-    logging.getLogger("modalkit.local").setLevel(level)
+    logging.basicConfig(
+        stream=sys.stderr, format="local modal | %(message)s", level=logging.ERROR
+    )
+    if options.verbose:
+        logging.getLogger("modalkit.local").setLevel(logging.DEBUG)
 
 
 def _make_plane(options: _Options) -> LocalModal:

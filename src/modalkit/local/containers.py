@@ -40,6 +40,7 @@ __all__ = ["Container", "ContainerFactory", "Ended"]
 
 _LOG = logging.getLogger("modalkit.local")
 _LAST_LINES = 12
+_EXIT_GRACE_S = 30.0
 _ENTRYPOINT = "modal._container_entrypoint"
 
 
@@ -128,11 +129,15 @@ class Container:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
-    def terminate_later(self, grace_s: float) -> None:
-        """Ask a server to end and kill it after its grace period."""
+    def expect_end(self, grace_s: float = _EXIT_GRACE_S) -> None:
+        """It was told to end: kill it if its exit hooks take longer than this."""
+        asyncio.get_running_loop().call_later(grace_s, self.signal, signal.SIGKILL)
+
+    def terminate(self, grace_s: float) -> None:
+        """Ask a server to end; it gets at least as long as any container."""
         self.stopping = True
         self.signal(signal.SIGTERM)
-        asyncio.get_running_loop().call_later(grace_s or 1.0, self.signal, signal.SIGKILL)
+        self.expect_end(max(grace_s, _EXIT_GRACE_S))
 
     async def stop(self, grace_s: float) -> None:
         """End it: idle ones by themselves (their exit hooks run), busy ones by SIGINT, then SIGKILL."""

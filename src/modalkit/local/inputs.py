@@ -67,6 +67,7 @@ class InputPool(ContainerPool):
         """Wait for work for a container; an empty list tells it to end."""
         self.became_ready(container)
         if container.retiring:
+            container.expect_end()
             return []
         poll = _Poll(container, batch_max, asyncio.get_running_loop().create_future())
         self._polls.append(poll)
@@ -210,6 +211,7 @@ class InputPool(ContainerPool):
             if poll.container is container:
                 self._polls.remove(poll)
                 poll.answer.set_result([])
+                container.expect_end()
 
     @override
     def _give_up(self, result: api.GenericResult) -> None:

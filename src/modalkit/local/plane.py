@@ -211,8 +211,14 @@ class LocalModal:
             self.say(f"build steps that were not carried out: {'; '.join(recipe.steps)}")
         if not self._factory.isolation.namespaces:
             self.say(
-                "containers have no namespaces here: they share this machine's files, and their "
-                "absolute paths are links while they run"
+                "containers have no namespaces here: they share this machine's files and ports, and "
+                "their absolute paths are links while they run"
+            )
+
+        if function.serves_port and not self._factory.isolation.namespaces and _lacks_eth0():
+            self.say(
+                f"{function.name!r} may fail: Modal's web_server looks for a network interface "
+                "eth0, which this machine does not have"
             )
 
     def _make_pool(self, function: FunctionEntry) -> InputPool | ServerPool:
@@ -250,6 +256,10 @@ def wanted_endpoints(definition: api.Function) -> list[str]:
     wanted = [""] if definition.is_server or definition.webhook_config.type else []
     methods = definition.method_definitions.items()
     return wanted + [name for name, method in methods if method.webhook_config.type]
+
+
+def _lacks_eth0() -> bool:
+    return "eth0" not in {name for _index, name in socket.if_nameindex()}
 
 
 def _is_account(name: str) -> bool:

@@ -7,6 +7,7 @@ for the two kinds of pool to say: `inputs.InputPool` has a queue, `servers.Serve
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_LIMIT", "ContainerPool", "Scaling"]
 
+_LOG = logging.getLogger("modalkit.local")
 _CPUS = os.cpu_count() or 1
 # Modal would go on to hundreds; on one machine that helps nobody. `max_containers` overrides it.
 DEFAULT_LIMIT = max(8, 2 * _CPUS)
@@ -128,6 +130,8 @@ class ContainerPool:
         if container.ready:
             return
         container.ready = True
+        waited = time.time() - container.started_at
+        _LOG.debug("%s %s is ready after %.2f s", self.function.name, container.id, waited)
         self._failures_in_a_row = 0
         self._cancel(self._start_timers, container)
         self._watch_idle(container)
@@ -135,6 +139,7 @@ class ContainerPool:
 
     def ended(self, container: Container, how: Ended) -> None:
         """A container's process is gone."""
+        _LOG.debug("%s %s ended with %d", self.function.name, container.id, how.code)
         self.containers.remove(container)
         self._cancel(self._start_timers, container)
         self._cancel(self._idle_timers, container)
@@ -145,6 +150,7 @@ class ContainerPool:
 
     def _start(self) -> None:
         container = self._factory.start(self.function, self)
+        _LOG.debug("%s %s is starting", self.function.name, container.id)
         self.containers.append(container)
         window = self.function.startup_timeout_s
         loop = asyncio.get_running_loop()

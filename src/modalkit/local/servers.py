@@ -54,7 +54,7 @@ class ServerPool(ContainerPool):
 
     @override
     def dismiss(self, container: Container) -> None:
-        container.terminate_later(self.function.definition.http_config.exit_grace_period)
+        container.terminate(self.function.definition.http_config.exit_grace_period)
 
     @override
     def _give_up(self, result: api.GenericResult) -> None:
