@@ -107,6 +107,17 @@ def test_websockets(url):
     assert asyncio.run(talk()) == ("desserts", 4000)
 
 
+def test_the_query_selects_a_parametrised_class(cls):
+    """Class parameters come from the query; missing ones are the defaults, wrong ones a 400."""
+    url = cls("web", "Shop")().sign.get_web_url()
+    assert httpx.get(url, timeout=SLOW).json() == {"sign": "corner 0"}
+    query = {"name": "top", "floor": "9"}
+    assert httpx.get(url, params=query, timeout=SLOW).json() == {"sign": "top 9"}
+    wrong = httpx.get(url, params={"floor": "high"}, timeout=SLOW)
+    assert wrong.status_code == 400
+    assert "'floor' must be of type int, got 'high'" in wrong.text
+
+
 def test_wsgi(url):
     """A WSGI app answers."""
     assert httpx.get(f"{url('wsgi')}/some/path", timeout=SLOW).text == "GET /some/path"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from grpclib.const import Status
 
 from .ids import content_id
+from .params import canonical
 from .protocol import api, refuse
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class FunctionEntry:
         return self.definition.is_server or web_server
 
     @property
+    def parameters(self) -> list[api.ClassParameterSpec]:
+        """The parameters its class declares with `modal.parameter`."""
+        info = self.definition.class_parameter_info
+        return [*info.schema]
+
+    @property
     def own_network(self) -> bool:
         """Whether its containers get a network of their own."""
         return self.serves_port or self.definition.block_network
@@ -115,10 +122,11 @@ class FunctionEntry:
 
     def variant(self, request: api.FunctionBindParamsRequest) -> FunctionEntry:
         """Return the variant with these class parameters and options; the same for the same request."""
+        params = request.serialized_params
+        if self.parameters:
+            params = canonical(params)
         key = hashlib.sha256(
-            request.serialized_params
-            + b"|"
-            + request.function_options.SerializeToString(deterministic=True)
+            params + b"|" + request.function_options.SerializeToString(deterministic=True)
         ).hexdigest()
         if key not in self.variants:
             definition = api.Function()
@@ -130,7 +138,7 @@ class FunctionEntry:
                 id=content_id("fu", f"{self.id}{key}".encode()),
                 definition=definition,
                 make_pool=self.make_pool,
-                params=request.serialized_params,
+                params=params,
                 base=self,
                 endpoints=self.endpoints,
             )

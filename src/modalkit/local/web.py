@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 from .auth import ProxyAuth
 from .calls import Calls, FunctionCall
 from .functions import FunctionEntry
+from .params import from_query
 from .protocol import api
 
 __all__ = ["WebEndpoint"]
@@ -68,9 +69,21 @@ class WebEndpoint:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._config().requires_proxy_auth and not self.auth.allows(request.headers):
             return web.Response(status=401, text=self.auth.explanation)
+        try:
+            function = self._instance(request)
+        except ValueError as error:
+            return web.Response(status=400, text=str(error))
         if "websocket" in request.headers.get("Upgrade", "").lower():
-            return await self._websocket(request)
-        return await self._http(request)
+            return await self._websocket(request, function)
+        return await self._http(request, function)
+
+    def _instance(self, request: web.BaseRequest) -> FunctionEntry:
+        """Return what serves a request: for a parametrised class, the query selects it."""
+        if not self.function.parameters:
+            return self.function
+        params = from_query(self.function.parameters, request.query)
+        bind = api.FunctionBindParamsRequest(serialized_params=params)
+        return self.function.variant(bind)
 
     def _config(self) -> api.WebhookConfig:
         definition = self.function.definition
@@ -80,10 +93,10 @@ class WebEndpoint:
         )
         return config
 
-    def _start(self, scope: dict[str, object]) -> FunctionCall:
+    def _start(self, function: FunctionEntry, scope: dict[str, object]) -> FunctionCall:
         """Call the function with a connection scope."""
         call = self.calls.create(
-            FunctionCall(self.function, invocation=api.FUNCTION_CALL_INVOCATION_TYPE_SYNC, web=True)
+            FunctionCall(function, invocation=api.FUNCTION_CALL_INVOCATION_TYPE_SYNC, web=True)
         )
         message = api.FunctionInput(
             args=pickle.dumps(((scope,), {}), protocol=4),
@@ -93,8 +106,8 @@ class WebEndpoint:
         self.calls.submit(call, message, 0)
         return call
 
-    async def _http(self, request: web.BaseRequest) -> web.StreamResponse:
-        call = self._start(_scope(request, "http"))
+    async def _http(self, request: web.BaseRequest, function: FunctionEntry) -> web.StreamResponse:
+        call = self._start(function, _scope(request, "http"))
         feeder = asyncio.create_task(_feed_body(request, call))
         try:
             return await self._respond(request, call)
@@ -126,8 +139,10 @@ class WebEndpoint:
         output = await call.single_output()
         return web.Response(status=500, text=output.result.exception or "The app sent no response.")
 
-    async def _websocket(self, request: web.BaseRequest) -> web.StreamResponse:
-        call = self._start(_scope(request, "websocket"))
+    async def _websocket(
+        self, request: web.BaseRequest, function: FunctionEntry
+    ) -> web.StreamResponse:
+        call = self._start(function, _scope(request, "websocket"))
         await _put(call, api.Asgi(websocket_connect=api.Asgi.WebsocketConnect()))
         connection: web.WebSocketResponse | None = None
         reader: asyncio.Task[None] | None = None

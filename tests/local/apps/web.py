@@ -150,3 +150,13 @@ class Locked:
     @modal.enter()
     def start(self) -> None:
         _start_server()
+
+
+@app.cls()
+class Shop:
+    name: str = modal.parameter(default="corner")
+    floor: int = modal.parameter(default=0)
+
+    @modal.fastapi_endpoint()
+    def sign(self) -> dict[str, str]:
+        return {"sign": f"{self.name} {self.floor}"}
