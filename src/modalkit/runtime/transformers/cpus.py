@@ -10,9 +10,15 @@ import math
 import os
 from pathlib import Path
 
-__all__ = ["usable_cpus"]
+import torch
+
+__all__ = ["Workers", "usable_cpus"]
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# Below this, a call is so short that handing its parts to threads costs what they save; and
+# when others use the CPUs too, waiting for a thread that is not scheduled costs far more.
+_WORTH_SHARING_FLOPS = 2.5e7
+_FLOPS_PER_PARAMETER = 2
 
 
 def usable_cpus(quota_file: Path = _QUOTA) -> int:
@@ -29,3 +35,20 @@ def _granted(quota_file: Path) -> int:
     except (OSError, ValueError):
         return unlimited
     return unlimited if quota == "max" else math.ceil(int(quota) / int(period))
+
+
+class Workers:
+    """Sets PyTorch's threads for each model call: one for little work, all for much.
+
+    Args:
+        parameters: The model's size; the work of a call is proportional to it and its tokens.
+    """
+
+    def __init__(self, parameters: int) -> None:
+        self._flops_per_token = _FLOPS_PER_PARAMETER * parameters
+        self._most = torch.get_num_threads()
+
+    def fit(self, tokens: int) -> None:
+        """Choose for a call with this many new tokens, in the thread that makes the call."""
+        worth = tokens * self._flops_per_token >= _WORTH_SHARING_FLOPS
+        torch.set_num_threads(self._most if worth else 1)

@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache
 
+from .cpus import Workers
+
 __all__ = ["CausalForward", "left_padded"]
 
 
@@ -19,6 +21,7 @@ class CausalForward:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         self.device: torch.device = model.device
+        self._workers = Workers(model.num_parameters()) if self.device.type == "cpu" else None
         accepted = inspect.signature(model.forward).parameters
         # Models with relative positions (BLOOM, MPT) derive them from the mask.
         self._takes_positions = "position_ids" in accepted
@@ -37,6 +40,8 @@ class CausalForward:
             positions: Each new token's place in its own sequence.
             cache: What came before; the new columns are added to it.
         """
+        if self._workers is not None:
+            self._workers.fit(ids.numel())
         extra = {"position_ids": positions} if self._takes_positions else {}
         output = self._model(
             input_ids=ids,
