@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import LocalModalError, MissingExtraError
+from ..errors import LocalModalError, MissingExtraError, ModalkitError
+from ..local import Address, default_state_folder
 
 if TYPE_CHECKING:
     from ..local import LocalModal
@@ -26,6 +27,7 @@ __all__ = ["command"]
 
 _SIGNALLED = 128
 _PR_SET_PDEATHSIG = 1
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +104,25 @@ def command(  # noqa: PLR0917 - click passes them by name
     _set_up_log(options)
     try:
         code = asyncio.run(_up(options) if words == ("up",) else _run(list(words), options))
-    except LocalModalError as error:
+    except ModalkitError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(code)
 
 
 def _set_up_log(options: _Options) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, format="local modal | %(message)s", level=logging.ERROR
-    )
+    logging.basicConfig(stream=sys.stderr, format="local modal | %(message)s", level=logging.ERROR)
     if options.verbose:
         logging.getLogger("modalkit.local").setLevel(logging.DEBUG)
 
 
-def _make_plane(options: _Options) -> LocalModal:
+def _make_plane(address: Address, options: _Options) -> LocalModal:
     try:
         from ..local import LocalModal  # noqa: PLC0415 - loads gRPC and an HTTP server
-        from ..local.state import default_state_folder  # noqa: PLC0415
     except ImportError as error:
         feature = "The local Modal"
         raise MissingExtraError(feature, "local") from error
     say = (lambda _text: None) if options.quiet else _say
-    folder = options.state or default_state_folder()
-    return LocalModal(folder, say, namespaces=options.namespaces)
+    return LocalModal(address, say, namespaces=options.namespaces)
 
 
 def _say(text: str) -> None:
@@ -134,11 +132,12 @@ def _say(text: str) -> None:
 async def _up(options: _Options) -> int:
     """Keep a local Modal running until Ctrl-C."""
     stopped = _stop_requests()
-    plane = _make_plane(options)
+    address = Address(options.state or default_state_folder())
+    plane = _make_plane(address, options)
     await plane.start()
     try:
         await plane.restore()
-        for name, value in plane.exports().items():
+        for name, value in address.exports().items():
             click.echo(f"export {name}={value}")
         sys.stdout.flush()
         for name, url in plane.endpoints():
@@ -153,10 +152,17 @@ async def _up(options: _Options) -> int:
 async def _run(words: list[str], options: _Options) -> int:
     """Run a command against a local Modal and return its exit code."""
     stopped = _stop_requests()
-    plane = _make_plane(options)
-    await plane.start()
+    address = Address(options.state or default_state_folder())
+    child = await _start_child(words, address)
     try:
-        code = await _run_child(words, plane, stopped)
+        plane = _make_plane(address, options)  # while the command starts as well
+        await plane.start()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        raise
+    try:
+        code = await _wait_for(child, stopped)
         if plane.endpoints(fresh=True) and code == 0 and not stopped.is_set():
             await _stay(plane, options.stay_s, stopped)
     finally:
@@ -167,40 +173,44 @@ async def _run(words: list[str], options: _Options) -> int:
 def _stop_requests() -> asyncio.Event:
     """Return an event that SIGINT, SIGTERM or SIGHUP sets."""
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     return stopped
 
 
-async def _run_child(words: list[str], plane: LocalModal, stopped: asyncio.Event) -> int:
-    environment = plane.client_environment(os.environ)
+async def _start_child(words: list[str], address: Address) -> asyncio.subprocess.Process:
+    environment = address.client_environment(os.environ)
     # The command finds the Python (and modal) that runs the plane before any other.
     here = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join([here, environment.get("PATH", os.defpath)])
-    argv = _resolved(words, environment["PATH"])
     # At a terminal Ctrl-C reaches the command by itself. Elsewhere a signal to this process is meant
     # for the command, and a signal to this process's group must not reach it twice.
-    at_terminal = sys.stdin.isatty()
-    child = await asyncio.create_subprocess_exec(
-        *argv,
+    return await asyncio.create_subprocess_exec(
+        *_resolved(words, environment["PATH"]),
         env=environment,
-        process_group=None if at_terminal else 0,
+        process_group=None if sys.stdin.isatty() else 0,
         preexec_fn=_die_with_parent(),
     )
+
+
+async def _wait_for(child: asyncio.subprocess.Process, stopped: asyncio.Event) -> int:
+    """Wait for the command, passing signals on to it; return its exit code as a shell would."""
     loop = asyncio.get_running_loop()
 
     def pass_on(number: signal.Signals) -> None:
         stopped.set()
         with contextlib.suppress(ProcessLookupError):
-            if not at_terminal:
+            if not sys.stdin.isatty():
                 os.killpg(child.pid, number)
             elif number != signal.SIGINT:
                 child.send_signal(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, pass_on, number)
+    if stopped.is_set():  # while the plane was starting
+        pass_on(signal.SIGTERM)
     code = await child.wait()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     return code if code >= 0 else _SIGNALLED - code
 

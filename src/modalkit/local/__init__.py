@@ -2,6 +2,7 @@
 
 It knows nothing of the rest of modalkit and serves any Modal app. A part of the picture each:
 
+    address     the port and credentials of a plane, known before it is loaded
     plane       every part put together; start and stop
     server      gRPC in and out; `rpc/` has a module per area of RPCs
     apps, functions, calls      what the client declared and asked for
@@ -16,22 +17,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .address import Address
+from .state import default_state_folder
+
 if TYPE_CHECKING:
     from .plane import LocalModal
-    from .state import default_state_folder
 
-__all__ = ["LocalModal", "default_state_folder"]
+__all__ = ["Address", "LocalModal", "default_state_folder"]
 
 
 def __getattr__(name: str) -> object:
     """Import the plane when it is first used: it loads gRPC and an HTTP server."""
     if name == "LocalModal":
-        from .plane import LocalModal  # noqa: PLC0415
+        from .plane import LocalModal  # noqa: PLC0415 - see above
 
         return LocalModal
-    if name == "default_state_folder":
-        from .state import default_state_folder  # noqa: PLC0415
-
-        return default_state_folder
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

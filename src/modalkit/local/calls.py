@@ -120,6 +120,9 @@ class FunctionCall:
 
     Args:
         parent: The input whose code made this call, if it was made in a container.
+
+    Attributes:
+        yields: It is a generator's: a reader of its items may come after its output.
     """
 
     def __init__(
@@ -144,11 +147,7 @@ class FunctionCall:
         self._entries = 0
         self._changed = asyncio.Event()
         self.on_finished: Callable[[FunctionCall], None] | None = None
-
-    @property
-    def yields(self) -> bool:
-        """Whether there may be a reader of its items that comes after its output."""
-        return self.function.definition.function_type != api.Function.FUNCTION_TYPE_FUNCTION
+        self.yields = False
 
     @property
     def spawned(self) -> bool:
@@ -161,6 +160,7 @@ class FunctionCall:
     def add_input(self, message: api.FunctionInput, index: int) -> Input:
         """Add an input; the caller hands it to the function's pool."""
         entry = Input(new_id("in"), self, index, message)
+        self.yields = self.yields or self.function.yields(message.method_name)
         self.unfinished[entry.id] = entry
         self.inputs_total += 1
         if self.parent is not None:

@@ -77,6 +77,12 @@ class FunctionEntry:
         info = self.definition.class_parameter_info
         return [*info.schema]
 
+    def yields(self, method: str) -> bool:
+        """Whether a method (or, with no name, the function itself) is a generator."""
+        methods = self.definition.method_definitions
+        kind = methods[method].function_type if method in methods else self.definition.function_type
+        return kind == api.Function.FUNCTION_TYPE_GENERATOR
+
     @property
     def own_network(self) -> bool:
         """Whether its containers get a network of their own."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 from aiohttp import web
 
+from .address import Address
 from .apps import Apps
-from .auth import ProxyAuth
 from .blobs import Blobs
 from .calls import Calls
 from .containers import ContainerFactory
@@ -54,23 +52,21 @@ class LocalModal:
     """A local Modal on loopback.
 
     Args:
-        folder: Where its state lives.
+        address: Where to answer; its state folder is the plane's.
         notice: Told short sentences for the user; each is said once.
         namespaces: Give containers their own view of files, processes and network where this
             machine allows it.
     """
 
     def __init__(
-        self, folder: Path, notice: Callable[[str], None], *, namespaces: bool = True
+        self, address: Address, notice: Callable[[str], None], *, namespaces: bool = True
     ) -> None:
         self._namespaces = namespaces
         self._said: set[str] = set()
         self._notice = notice
         self.apps = Apps()
-        self.auth = ProxyAuth()
-        self.url = ""
-        self._token = "as-" + secrets.token_hex(16)
-        self._state = State(folder)
+        self._address = address
+        self._state = State(address.state)
         self._calls = Calls()
         self._files = FileStore(self._state.files, self._state.layers)
         self._volumes = Volumes(self._state.volumes, self._state.buckets, self._state.records)
@@ -84,7 +80,7 @@ class LocalModal:
         self._deployments = Deployments(
             self._state.records, self.apps, self._functions, self._secrets, self._open_endpoints
         )
-        self._servers = RpcServers(self._parts(), self._token)
+        self._servers = RpcServers(self._parts(), address.token)
         self._factory = self._make_factory()
         self._started_at = time.time()
         self._watch: asyncio.Task[None] | None = None
@@ -97,7 +93,7 @@ class LocalModal:
         port = blob_socket.getsockname()[1]
         self._blobs.base_url = f"http://127.0.0.1:{port}"
         self._factory.listen_ports += [port, PROXY_PORT]
-        self.url = f"http://127.0.0.1:{await self._servers.start()}"
+        await self._servers.start(self._address.listener)
         self._watch = asyncio.create_task(self.apps.stop_abandoned())
 
     async def stop(self) -> None:
@@ -135,22 +131,6 @@ class LocalModal:
             for function in app.functions.values()
             for method, endpoint in function.endpoints.items()
         ]
-
-    def exports(self) -> dict[str, str]:
-        """Return the variables that point a Modal client here and nowhere else."""
-        return {
-            "MODAL_SERVER_URL": self.url,
-            "MODAL_TOKEN_ID": "ak-local",
-            "MODAL_TOKEN_SECRET": self._token,
-            "MODAL_CONFIG_PATH": str(self._state.folder / "modal.toml"),
-            "MODALKIT_PROXY_KEY": self.auth.key,
-            "MODALKIT_PROXY_SECRET": self.auth.secret,
-        }
-
-    def client_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return a command's variables: the given ones without the user's Modal account."""
-        kept = {name: value for name, value in environment.items() if not _is_account(name)}
-        return {**kept, **self.exports()}
 
     def _parts(self) -> list[object]:
         blobs = self._blobs
@@ -235,10 +215,10 @@ class LocalModal:
             sock = preferred_port(f"{app.environment}/{app.label}/{function.tag}/{method}")
             endpoint: Endpoint
             if function.definition.is_server:
-                endpoint = ServerEndpoint(function, self.auth, sock)
+                endpoint = ServerEndpoint(function, self._address.proxy_auth, sock)
             else:
                 endpoint = WebEndpoint(
-                    function, method, self._calls, self.auth, self._blobs.path, sock
+                    function, method, self._calls, self._address.proxy_auth, self._blobs.path, sock
                 )
             await endpoint.open()
             function.endpoints[method] = endpoint
@@ -260,8 +240,3 @@ def wanted_endpoints(definition: api.Function) -> list[str]:
 
 def _lacks_eth0() -> bool:
     return "eth0" not in {name for _index, name in socket.if_nameindex()}
-
-
-def _is_account(name: str) -> bool:
-    """Return whether a variable belongs to the user's own Modal account."""
-    return name.startswith(("MODAL_TOKEN", "MODAL_OAUTH", "MODAL_SERVER", "MODAL_PROFILE"))

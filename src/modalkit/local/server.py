@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,13 +100,10 @@ class RpcServers:
         self._rpcs = every_rpc()
         self._client_server: Server | None = None
 
-    async def start(self) -> int:
-        """Listen on loopback and return the port."""
+    async def start(self, listener: socket.socket) -> None:
+        """Serve clients on a listening socket."""
         self._client_server = Server([_Service(self, Caller(), self._token)])
-        await self._client_server.start("127.0.0.1", 0)
-        sockets = self._client_server._server.sockets  # type: ignore[union-attr]  # noqa: SLF001 - grpclib tells the port nowhere else
-        port: int = sockets[0].getsockname()[1]
-        return port
+        await self._client_server.start(sock=listener)
 
     async def open_container_socket(self, container: Container, path: Path) -> Server:
         """Listen for one container on a Unix socket."""
