@@ -143,7 +143,8 @@ class ContainerPool:
         self.containers.remove(container)
         self._cancel(self._start_timers, container)
         self._cancel(self._idle_timers, container)
-        if not container.ready and not container.stopping:
+        on_purpose = container.stopping or container.interrupted
+        if not container.ready and not on_purpose:
             self._failed_to_start(container, how)
         self._lost(container, how)
         self.adjust()
