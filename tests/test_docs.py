@@ -225,7 +225,7 @@ class Terminal:
 
     def follow(self, where: str, command: str, expected: list[str]) -> None:
         """Type a command and hold what it prints to the lines a page shows."""
-        self._type(command.replace("URL", self._url) if self._url else command)
+        self._type(re.sub(r"\bURL\b", self._url, command) if self._url else command)
         wanted = list(expected)
         said: list[str] = []
         ended: int | None = None
