@@ -28,6 +28,8 @@ from ..errors import LocalModalError
 
 __all__ = ["Record", "Records", "State", "default_state_folder", "remove_tree"]
 
+# A Unix socket's path may have about 100 letters, its file's name included.
+_SOCKET_FOLDER_LIMIT = 80
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL,
@@ -151,9 +153,13 @@ class State:
         self.run = self._sub("run") / str(os.getpid())
         _remove_run(self.run)
         self.run.mkdir(mode=0o700)
-        # A Unix socket's path may have about 100 letters, so sockets get a short folder.
-        self.sockets = Path(tempfile.mkdtemp(prefix="modalkit-"))
-        (self.run / "sockets").symlink_to(self.sockets)
+        self.sockets = self.run / "sockets"
+        if len(str(self.sockets)) < _SOCKET_FOLDER_LIMIT:
+            self.sockets.mkdir()
+        else:
+            short = Path(tempfile.mkdtemp(prefix="modalkit-"))
+            self.sockets.symlink_to(short)
+            self.sockets = short
         self.files = self._sub("files")
         self.layers = self._sub("layers")
         self.volumes = self._sub("volumes")
