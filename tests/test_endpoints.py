@@ -84,7 +84,7 @@ def test_each_kind_has_its_own_compile_method():
         (lambda: Endpoint("/chat/"), "Write '/chat'."),
         (lambda: Endpoint("/my chat?x=1"), "Write '/my-chat'."),
         (lambda: Endpoint("/a/../b"), "Write '/a/b'."),
-        (lambda: Endpoint(kind="sever"), "input should be 'web' or 'server', got 'sever'."),
+        (lambda: Endpoint(kind="sever"), "must be 'web' or 'server', got 'sever'."),
         (lambda: Endpoint(port=0), "must be 1 to 65535, got 0."),
         (lambda: Endpoint(label="My_App"), "Write 'my-app'."),
         (lambda: Endpoint(label="a" * 64), f"Write '{'a' * 63}'."),

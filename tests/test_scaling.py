@@ -48,8 +48,8 @@ def test_unset_means_left_out():
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"min_containers": -1}, "Scaling.min_containers: must be at least 0, got -1."),
-        ({"max_containers": 0}, "Scaling.max_containers: must be at least 1, got 0."),
+        ({"min_containers": -1}, "Scaling.min_containers must be at least 0, got -1."),
+        ({"max_containers": 0}, "Scaling.max_containers must be at least 1, got 0."),
         ({"scaledown_window": 1}, "must be 2 to 3600 seconds, got 1."),
         ({"scaledown_window": 3601}, "must be 2 to 3600 seconds, got 3601."),
         ({"timeout": 0}, "must be 1 to 86400 seconds, got 0."),

@@ -115,9 +115,9 @@ def test_a_period_adds_up():
     ("fields", "told"),
     [
         ({}, "Period() is no time at all. Write Period(hours=1)."),
-        ({"hours": -1}, "Period.hours: must be at least 0, got -1."),
-        ({"hours": 1.5}, "Period.hours: input should be a valid integer, got 1.5."),
-        ({"seconds": float("inf")}, "Period.seconds: must be at least 0, got inf."),
+        ({"hours": -1}, "Period.hours must be at least 0, got -1."),
+        ({"hours": 1.5}, "Period.hours must be a valid integer, got 1.5."),
+        ({"seconds": float("inf")}, "Period.seconds must be at least 0, got inf."),
         ({"hour": 1}, "Did you mean 'hours'?"),
     ],
 )

@@ -96,8 +96,8 @@ def test_every_problem_is_told_at_once():
     with pytest.raises(errors.DeclarationError) as raised:
         Sample(count=9, size=-1)
     assert str(raised.value).splitlines() == [
-        "Sample.count: must be 1 to 4 items, got 9.",
-        "Sample.size: must be at least 0, got -1.",
+        "Sample.count must be 1 to 4 items, got 9.",
+        "Sample.size must be at least 0, got -1.",
     ]
 
 

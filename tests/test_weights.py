@@ -76,7 +76,7 @@ def test_paths_stay_on_the_volume():
         ({"mount": "/usr/local/models"}, "/usr belongs to the system"),
         ({"mount": "/root/.cache"}, "where engine images ship files"),
         ({"mount": "/root/.cache/huggingface"}, "where engine images ship files"),
-        ({"version": 3}, "input should be 1 or 2, got 3."),
+        ({"version": 3}, "must be 1 or 2, got 3."),
         ({"sub_path": "/"}, "Leave sub_path out"),
         ({"sub_path": "../x"}, "Write sub_path='x'."),
         ({"environment_name": "en-1"}, "is not the name of a Modal environment"),

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from modalkit import (
     Batch,
     Cron,
+    Echo,
     Endpoint,
     GPUProfile,
     ImageSpec,
@@ -99,6 +100,20 @@ assert_type(Embedder().generate.remote("x", times=2), int)
 assert_type(Embedder().size_of.remote("x"), int)
 Embedder().embed.remote([Ask(text="x")])  # type: ignore[arg-type]
 Embedder().generate.remote(text=3)  # type: ignore[arg-type]
+
+
+@serve(app)
+class Toned(ModelService):
+    """A parametrised service: its parameters are keywords, as with Modal's own app.cls."""
+
+    engine = Echo()
+    tone: str = modal.parameter(default="calm")
+    size: int = modal.parameter()
+
+
+assert_type(Toned(size=3, tone="loud").generate.remote("x"), str)
+Toned(size="3")  # type: ignore[arg-type]
+Toned(sise=3)  # type: ignore[call-arg]
 
 # Builders alone, in plain Modal code.
 assert_type(GPUProfile("H100", count=2).to_modal(), str | list[str])

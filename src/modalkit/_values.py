@@ -44,7 +44,7 @@ class Value(BaseModel):
 def between(least: float, most: float | None = None, unit: str = "") -> AfterValidator:
     """Return the annotation of a number that must lie in a range, both ends included.
 
-    The error reads ``Scaling.timeout: must be 1 to 86400 seconds, got 0.``
+    The error reads ``Scaling.timeout must be 1 to 86400 seconds, got 0.``
     """
     span = f"at least {least}" if most is None else f"{least} to {most}"
     problem = f"must be {span} {unit}".rstrip()
@@ -119,4 +119,6 @@ def _explain_one(declared: type[Value], item: Mapping[str, Any]) -> str:
         expected = item["ctx"]["class_name"]
         return f"{where} must be {expected}(...), got {type(item['input']).__name__}."
     problem = str(cause) if cause is not None else f"{item['msg'][0].lower()}{item['msg'][1:]}"
-    return f"{where}: {problem.rstrip('.')}, got {item['input']!r}."
+    problem = problem.rstrip(".").replace("input should be", "must be")
+    joint = " " if problem.startswith("must ") else ": "
+    return f"{where}{joint}{problem}, got {item['input']!r}."

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import modal
+from typing_extensions import dataclass_transform
 
 from .errors import DeclarationError
 from .members import member_functions
@@ -26,6 +27,7 @@ __all__ = ["cls_keywords", "serve", "server_keywords"]
 S = TypeVar("S", bound=ModelService)
 
 
+@dataclass_transform(field_specifiers=(modal.parameter,), kw_only_default=True)
 def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
     """Register a `ModelService` on a Modal app.
 

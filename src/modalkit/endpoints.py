@@ -60,7 +60,8 @@ class ApiKey(Value):
 
     The client sends ``Authorization: Bearer KEY``, as every OpenAI client does with its
     ``api_key``. To change a key without an outage, store the old and the new one, separated by a
-    comma, and drop the old one later.
+    comma, and drop the old one later. SGLang and vLLM know one key: behind ``kind="server"``, where
+    they ask for it themselves, only the first counts.
 
     Args:
         secret: The Modal Secret that holds the key or keys. Default ``Secret("modalkit-api-key")``:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 import aiohttp
@@ -42,8 +43,7 @@ class EngineClient:
         try:
             async with self.session.post(path, json=self._with_model(body)) as response:
                 await _raise_for_status(response)
-                answer: dict[str, JsonValue] = await response.json()
-                return answer
+                return _json_object(path, await response.read())
         except aiohttp.ClientConnectionError as error:
             raise self._connection_lost(error) from error
 
@@ -71,6 +71,15 @@ class EngineClient:
     def _connection_lost(self, error: aiohttp.ClientConnectionError) -> EngineError:
         self._process.check()  # a dead engine says more than a closed connection
         return EngineError(f"The connection to {self._process.title} was lost: {error}.")
+
+
+def _json_object(path: str, body: bytes) -> dict[str, JsonValue]:
+    with suppress(ValueError):
+        answer = json.loads(body)
+        if isinstance(answer, dict):
+            return answer
+    msg = f"The engine's answer to POST {path} is not a JSON object; it begins {body[:80]!r}."
+    raise EngineError(msg)
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
