@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from modalkit.errors import DeclarationError
 from modalkit.runtime.transformers import EngineOptions
-from modalkit.runtime.transformers.cpus import usable_cpus
+from modalkit.runtime.transformers.cpus import Workers, usable_cpus
 from modalkit.runtime.transformers.memory import free_bytes, plan_memory
 
 CPUS = len(os.sched_getaffinity(0))
@@ -30,6 +31,21 @@ def test_a_container_uses_the_cpus_it_is_granted(tmp_path: Path, content: str, c
 def test_without_a_control_group_all_cpus_are_used(tmp_path: Path):
     """A laptop has no quota file."""
     assert usable_cpus(tmp_path / "missing") == CPUS
+
+
+@pytest.mark.parametrize("faster", [1, 2])
+def test_calls_are_made_with_the_threads_that_were_faster(faster: int):
+    """Both ways are tried; then nearly every call of that size is made the faster way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    workers, used = Workers(), []
+    for _ in range(50):
+        with workers.fitted(32):
+            used.append(torch.get_num_threads())
+            time.sleep(0.001 if used[-1] == faster else 0.02)
+    torch.set_num_threads(before)
+    assert set(used) == {1, 2}
+    assert used.count(faster) > 40
 
 
 def options(**chosen: int) -> EngineOptions:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,10 +19,8 @@ import torch
 __all__ = ["Workers", "usable_cpus"]
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
-# Below this, a call is so short that handing its parts to threads costs what they save; and
-# when others use the CPUs too, waiting for a thread that is not scheduled costs far more.
-_WORTH_SHARING_FLOPS = 2.5e7
-_FLOPS_PER_PARAMETER = 2
+_WEIGHT_OF_NEWEST = 0.3
+_CALLS_BETWEEN_TRIALS = 64
 
 
 def usable_cpus(quota_file: Path = _QUOTA) -> int:
@@ -38,17 +40,37 @@ def _granted(quota_file: Path) -> int:
 
 
 class Workers:
-    """Sets PyTorch's threads for each model call: one for little work, all for much.
+    """Finds, while the model runs, whether a call is faster in one thread or in all.
 
-    Args:
-        parameters: The model's size; the work of a call is proportional to it and its tokens.
+    It depends on the size of the call and on who else uses the CPUs: threads of a call wait for
+    each other at every operation, so one that is not scheduled holds up all. Both ways are timed
+    for calls of similar size; the faster is used and the other tried again now and then.
     """
 
-    def __init__(self, parameters: int) -> None:
-        self._flops_per_token = _FLOPS_PER_PARAMETER * parameters
-        self._most = torch.get_num_threads()
+    def __init__(self) -> None:
+        self._choices = sorted({1, torch.get_num_threads()})
+        self._seconds: dict[tuple[int, int], float] = {}
+        self._calls: Counter[int] = Counter()
 
-    def fit(self, tokens: int) -> None:
-        """Choose for a call with this many new tokens, in the thread that makes the call."""
-        worth = tokens * self._flops_per_token >= _WORTH_SHARING_FLOPS
-        torch.set_num_threads(self._most if worth else 1)
+    @contextmanager
+    def fitted(self, tokens: int) -> Iterator[None]:
+        """Make and time a call with this many new tokens, in the thread that makes it."""
+        if len(self._choices) == 1:
+            yield
+            return
+        size = tokens.bit_length()
+        threads = self._choose(size)
+        torch.set_num_threads(threads)
+        started = time.perf_counter()
+        yield
+        self._learn((size, threads), time.perf_counter() - started)
+
+    def _choose(self, size: int) -> int:
+        self._calls[size] += 1
+        ranked = sorted(self._choices, key=lambda count: self._seconds.get((size, count), 0.0))
+        is_trial = self._calls[size] % _CALLS_BETWEEN_TRIALS == 0
+        return ranked[-1] if is_trial else ranked[0]
+
+    def _learn(self, key: tuple[int, int], seconds: float) -> None:
+        before = self._seconds.get(key, seconds)
+        self._seconds[key] = before + _WEIGHT_OF_NEWEST * (seconds - before)

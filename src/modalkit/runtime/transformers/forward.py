@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class CausalForward:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         self.device: torch.device = model.device
-        self._workers = Workers(model.num_parameters()) if self.device.type == "cpu" else None
+        self._workers = Workers() if self.device.type == "cpu" else None
         accepted = inspect.signature(model.forward).parameters
         # Models with relative positions (BLOOM, MPT) derive them from the mask.
         self._takes_positions = "position_ids" in accepted
@@ -40,8 +41,10 @@ class CausalForward:
             positions: Each new token's place in its own sequence.
             cache: What came before; the new columns are added to it.
         """
-        if self._workers is not None:
-            self._workers.fit(ids.numel())
+        with self._workers.fitted(ids.numel()) if self._workers else nullcontext():
+            return self._call(ids, mask, positions, cache)
+
+    def _call(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         extra = {"position_ids": positions} if self._takes_positions else {}
         output = self._model(
             input_ids=ids,
