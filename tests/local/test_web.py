@@ -80,9 +80,9 @@ def test_a_disconnect_reaches_the_app(url, client):
     key = f"disconnect-{time.time()}"
     with httpx.stream("GET", f"{url('asgi')}/endless?key={key}", timeout=SLOW) as answer:
         assert next(answer.iter_lines()) == "data: more"
-    seen = modal.Dict.from_name("web-seen", create_if_missing=True, client=client)
+    seen = modal.Volume.from_name("web-seen", client=client)
     deadline = time.monotonic() + 60
-    while seen.get(key) is None:
+    while key not in [entry.path for entry in seen.listdir("/")]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
