@@ -149,3 +149,10 @@ def test_cors_lets_in_just_who_was_named():
     assert friend.headers["access-control-allow-origin"] == "https://app.example.com"
     assert friend.headers["access-control-max-age"] == "600"
     assert "access-control-allow-origin" not in stranger.headers
+
+
+@pytest.mark.parametrize("word", ["no", "false", "", "true", 1, 0])
+def test_public_is_true_or_false_and_nothing_that_looks_like_it(word):
+    """A string from the environment neither opens an endpoint nor takes its key away."""
+    with pytest.raises(DeclarationError, match="Endpoint.public must be a valid boolean"):
+        Endpoint(public=word)

@@ -210,12 +210,12 @@ class Endpoint(Value):
     path: str = "/"
     kind: Literal["web", "server"] = "web"
     auth: Annotated[ApiKey | ProxyAuth, Field(discriminator="kind")] | None
-    public: bool = False
+    public: Annotated[bool, Strict()] = False
     cors: CORS | None = None
     label: str | None = None
     port: Annotated[int, Strict(), between(1, 65_535)] = 8000
     routing_region: str | None = None
-    docs: bool = True
+    docs: Annotated[bool, Strict()] = True
 
     def __init__(
         self,
@@ -234,7 +234,7 @@ class Endpoint(Value):
         super().__init__(
             path=path,
             kind=kind,
-            auth=ApiKey() if auth is None and not public else auth,
+            auth=ApiKey() if auth is None and public is not True else auth,
             public=public,
             cors=cors,
             label=label,
@@ -245,6 +245,9 @@ class Endpoint(Value):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        if self.auth is None and not self.public:
+            msg = "Endpoint has neither auth nor public=True. Write auth=ApiKey(), or public=True."
+            raise DeclarationError(msg)
         if self.public and self.auth is not None:
             msg = (
                 f"Endpoint(public=True) is open to everyone, but auth is "

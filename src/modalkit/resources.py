@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Self, TypedDict
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, Strict, ValidationInfo, field_validator, model_validator
 
 from ._names import check_region
 from ._values import Value, between, did_you_mean, one_of
@@ -76,7 +76,7 @@ class Resources(Value):
     disk_mib: Annotated[int | None, Field(strict=True), between(1, _MOST_DISK_MIB, "MiB")] = None
     region: tuple[str, ...] = ()
     cloud: str | None = None
-    nonpreemptible: bool = False
+    nonpreemptible: Annotated[bool, Strict()] = False
 
     def __init__(
         self,

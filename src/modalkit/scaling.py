@@ -87,7 +87,7 @@ class Scaling(Value):
     target_concurrency: Annotated[float | None, Field(strict=True), between(1)] = None
     timeout: Annotated[int, Strict(), between(1, _DAY_S, "seconds")] = 600
     startup_timeout: Annotated[int, Strict(), between(1, _DAY_S, "seconds")] = 1200
-    single_use: bool = False
+    single_use: Annotated[bool, Strict()] = False
     retries: Annotated[int, Strict(), between(0)] = 0
 
     @model_validator(mode="after")

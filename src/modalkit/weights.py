@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Strict, model_validator
 
 from ._names import check_container_path, check_environment_name, check_object_name
 from ._values import Value
@@ -80,11 +80,11 @@ class WeightCache(Value):
 
     name: str
     mount: str = "/cache"
-    read_only: bool = False
+    read_only: Annotated[bool, Strict()] = False
     version: Literal[1, 2] = 2
     sub_path: str | None = None
     environment_name: str | None = None
-    create: bool = True
+    create: Annotated[bool, Strict()] = True
 
     def __init__(
         self,

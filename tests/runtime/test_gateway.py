@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import posixpath
 import socket
 import threading
 import time
 import urllib.request
+from contextlib import suppress
+from urllib.parse import unquote
 
 import httpx
 import openai
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modalkit.endpoints import Endpoint
 from modalkit.engines import Echo, Launch
 from modalkit.errors import EngineError, EngineExitedError
 from modalkit.runtime.access import guarded
 from modalkit.runtime.engine_host import EngineHost
-from modalkit.runtime.gateway import PUBLIC_ROUTES, Gateway
+from modalkit.runtime.gateway import HOP_BY_HOP, PUBLIC_ROUTES, Gateway, is_public
 
 
 def free_port() -> int:
@@ -125,6 +131,101 @@ def test_administration_routes_stay_closed(door, key, path):
     headers = {"Authorization": f"Bearer {key}"}
     assert httpx.post(door.url + path, headers=headers).status_code == 404
     assert path not in PUBLIC_ROUTES
+
+
+def raw_get(port, target, key):
+    """The status of a request whose path is sent byte for byte."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+        head = f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        line.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        return int(line.makefile("rb").readline().split()[1])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/models/../../metrics",
+        "/v1/models/%2e%2e/%2e%2e/metrics",
+        "/v1/models/..%2f..%2fmetrics",
+        "/v1/models/%252e%252e/%252e%252e/metrics",
+        "/v1/models/.%2e/.%2E/metrics",
+        "/v1/models//../metrics",
+        "/v1/models/a%3Fb",
+        "/v1/models/a%23b",
+        "/v1/models/a%0d%0ab",
+        "/v1/models/..",
+        "/v1/models/",
+        "//metrics",
+        "/%2e/metrics",
+        "/v1/chat/completions/../../../metrics",
+    ],
+)
+def test_no_spelling_of_a_path_reaches_an_administration_route(door, key, target):
+    """Dots, slashes and double encoding are refused before the engine is asked."""
+    assert raw_get(door.port, target, key) == 404
+
+
+def test_a_model_may_be_asked_for_by_its_name(door, key):
+    """The route of one model passes, slashes in its name included."""
+    assert raw_get(door.port, "/v1/models/echo", key) == 200
+    assert is_public("/v1/models/Qwen/Qwen3-8B")
+    assert is_public("/v1/models/a..b")
+
+
+@given(st.text(alphabet="ab./%2eE\\?#:@", max_size=12))
+def test_law_a_public_path_means_itself(tail):
+    """Whatever follows /v1/models/, a public path is not changed by decoding or normalising."""
+    path = f"/v1/models/{tail}"
+    if is_public(path):
+        assert unquote(path) == path
+        assert posixpath.normpath(path) == path
+
+
+def test_the_engine_does_not_get_the_key(door, key):
+    """The Authorization header ends at the gateway."""
+    assert "authorization" in HOP_BY_HOP
+    assert client(door, key).models.list().data
+
+
+def test_a_request_that_is_cancelled_ends_its_generation(key):
+    """When the platform ends a request, at its timeout say, the engine stops too."""
+    door = Door(Echo(delay_ms=200), Endpoint())
+    sent: list[dict] = []
+
+    async def scenario():
+        gateway, streaming = Gateway(lambda: door.host.client), asyncio.Event()
+        body = {"messages": [{"role": "user", "content": "word " * 500}], "stream": True}
+        parts = [{"type": "http.request", "body": json.dumps({**body, "model": "echo"}).encode()}]
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }  # fmt: skip
+
+        async def receive():
+            if parts:
+                return parts.pop()
+            return await asyncio.get_running_loop().create_future()
+
+        async def send(message):
+            sent.append(message)
+            if len(sent) == 3:
+                streaming.set()
+
+        request = asyncio.create_task(gateway(scope, receive, send))
+        await streaming.wait()
+        request.cancel()
+        with suppress(asyncio.CancelledError):
+            await request
+        await door.host.client.close()
+
+    try:
+        asyncio.run(scenario())
+        deadline = time.monotonic() + 20
+        while door.metric("modalkit_requests_running") > 0:
+            assert time.monotonic() < deadline, "the generation goes on without a request"
+            time.sleep(0.05)
+    finally:
+        door.close()
 
 
 def test_health_needs_no_key(door):

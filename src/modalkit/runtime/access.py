@@ -14,7 +14,7 @@ __all__ = ["guarded"]
 
 # A probe needs no secret. The documentation page says nothing by itself: it asks the visitor for
 # the key and fetches the schema with it.
-_OPEN_PATHS = frozenset({"/health", "/docs"})
+_OPEN_TO_VISITORS = frozenset({"/health", "/docs"})
 
 
 def guarded(app: ASGIApp, endpoint: Endpoint) -> ASGIApp:
@@ -26,7 +26,7 @@ def guarded(app: ASGIApp, endpoint: Endpoint) -> ASGIApp:
         DeclarationError: The variable that should hold the key is empty in this container.
     """
     if isinstance(endpoint.auth, ApiKey):
-        app = BearerAuth(app, keys_from_environment(endpoint.auth.variable), _OPEN_PATHS)
+        app = BearerAuth(app, keys_from_environment(endpoint.auth.variable), _OPEN_TO_VISITORS)
     if endpoint.path != "/":
         app = _Prefix(app, endpoint.path.rstrip("/"))
     if endpoint.cors is not None:

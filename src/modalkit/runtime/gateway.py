@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from http import HTTPStatus
+from urllib.parse import quote
 
 import aiohttp
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from yarl import URL
 
 from ..errors import EngineError
 from .engine_client import EngineClient
 
-__all__ = ["PUBLIC_ROUTES", "Gateway"]
+__all__ = ["HOP_BY_HOP", "PUBLIC_ROUTES", "Gateway", "is_public"]
 
 # What SGLang 0.5.23 and vLLM 0.33.0 serve for clients (the documentation of both); the
 # administration routes that share the prefix, such as /v1/load_lora_adapter, are not among them.
@@ -43,7 +46,7 @@ PUBLIC_ROUTES = frozenset(
     }
 )
 
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     {
         "accept-encoding",  # compressing on loopback only costs time
         "authorization",  # the engine behind the gateway asks for no key
@@ -57,6 +60,11 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+
+
+# The id of a model may hold slashes (``/v1/models/Qwen/Qwen3-8B``), but nothing that an HTTP client
+# or server would read as another path: no empty or dotted part, no percent sign, ``?`` or ``#``.
+_MODEL_ROUTE = re.compile(r"/v1/models(/(?!\.{1,2}(/|\Z))[\w.:@+-]+)+", re.ASCII)
 
 
 class Gateway:
@@ -73,24 +81,29 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request; the ASGI entry."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "HTTP only"})
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        if not _is_public(scope["path"]):
-            await _problem(404, f"There is no {request.method} {scope['path']} here.")(
-                scope, receive, send
-            )
+        if not is_public(scope["path"]):
+            there_is_none = _problem(404, f"There is no {request.method} {scope['path']} here.")
+            await there_is_none(scope, receive, send)
             return
-        body = await request.body()
+        with suppress(ClientDisconnect):  # it left while it was sending; nobody waits for an answer
+            await self._until_either_leaves(request, await request.body(), send)
+
+    async def _until_either_leaves(self, request: Request, body: bytes, send: Send) -> None:
         forward = asyncio.ensure_future(self._forward(request, body, send))
-        gone = asyncio.ensure_future(_disconnected(receive))
-        done, _ = await asyncio.wait({forward, gone}, return_when=asyncio.FIRST_COMPLETED)
-        for task in {forward, gone} - done:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        if forward in done:
-            forward.result()
+        gone = asyncio.ensure_future(_disconnected(request.receive))
+        try:
+            await asyncio.wait({forward, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if forward.done():
+                forward.result()
+        finally:  # also when the request itself is cancelled, at Modal's timeout
+            forward.cancel()
+            gone.cancel()
+            await asyncio.gather(forward, gone, return_exceptions=True)
 
     async def _forward(self, request: Request, body: bytes, send: Send) -> None:
         started = False
@@ -112,24 +125,26 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _answer(self, request: Request, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
-        query = request.url.query
-        path = request.scope["path"] + (f"?{query}" if query else "")
-        headers = [pair for pair in request.headers.items() if pair[0] not in _HOP_BY_HOP]
+        # Already encoded, so that what was found public is what the engine is asked.
+        path, query = quote(request.scope["path"]), request.scope["query_string"].decode("latin-1")
+        url = URL(f"{path}?{query}" if query else path, encoded=True)
+        headers = [pair for pair in request.headers.items() if pair[0] not in HOP_BY_HOP]
         async with self._client().session.request(
-            request.method, path, data=body or None, headers=headers, allow_redirects=False
+            request.method, url, data=body or None, headers=headers, allow_redirects=False
         ) as answer:
             yield answer
 
 
-def _is_public(path: str) -> bool:
-    return path in PUBLIC_ROUTES or path.startswith("/v1/models/")
+def is_public(path: str) -> bool:
+    """Whether a decoded path is a route for clients, however it would be decoded again."""
+    return path in PUBLIC_ROUTES or _MODEL_ROUTE.fullmatch(path) is not None
 
 
 async def _relay(answer: aiohttp.ClientResponse, send: Send) -> None:
     headers = [
         (name.lower(), value)
         for name, value in answer.raw_headers
-        if name.lower().decode("latin-1") not in _HOP_BY_HOP
+        if name.lower().decode("latin-1") not in HOP_BY_HOP
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     async for piece in answer.content.iter_any():
