@@ -29,12 +29,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_names": {"errors", "_values"},
     **dict.fromkeys(DECLARATIONS, BASE | DECLARATIONS),
     "engines": BASE | DECLARATIONS,
-    "service": BASE | DECLARATIONS | {"engines"},
+    "class_body": BASE | DECLARATIONS | {"engines"},
+    "service": BASE | DECLARATIONS | {"engines", "class_body"},
     "conflicts": BASE | DECLARATIONS | {"engines", "service"},
     "plan": BASE | DECLARATIONS | {"engines", "service", "conflicts"},
     "runtime": BASE | DECLARATIONS | {"engines", "service", "plan"},
     "members": BASE | DECLARATIONS | {"engines", "service", "conflicts", "plan", "runtime"},
-    "compile": BASE | DECLARATIONS | {"engines", "service", "conflicts", "plan", "members"},
+    "compile": BASE
+    | DECLARATIONS
+    | {"engines", "service", "conflicts", "plan", "members", "runtime"},
     "local": {"errors"},
     "cli": {"errors", "local", "__init__"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run

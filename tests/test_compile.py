@@ -161,6 +161,44 @@ def test_serve_takes_services_only():
     """Decorating something else says what belongs there."""
     with pytest.raises(DeclarationError, match="takes a subclass of ModelService"):
         serve(modal.App("test"))(int)
+    for wrong in (service(), "chat", None):
+        with pytest.raises(DeclarationError, match=r"Write @serve\(app\) above the class"):
+            serve(wrong)
+
+
+def test_secrets_reach_modal_in_order():
+    """The keywords hold the service's secrets and then the endpoint's key, by name."""
+    declared = service(secrets=[Secret("a", keys=["A"]), Secret("b")])
+    keywords = cls_keywords(declared, plan_service(declared))
+    assert [secret.name for secret in plan_service(declared).secrets] == [
+        "a",
+        "b",
+        "modalkit-api-key",
+    ]
+    assert len(keywords["secrets"]) == 3
+
+
+def test_a_region_for_routing_belongs_to_the_class():
+    """Endpoint(routing_region=...) of kind web becomes a keyword of app.cls."""
+    declared = service(api=Endpoint(routing_region="eu-west"))
+    assert cls_keywords(declared, plan_service(declared))["routing_region"] == "eu-west"
+
+
+def test_a_route_without_types_is_found_before_the_deploy():
+    """Every untyped route of a service is named at once when it is compiled."""
+
+    class Chat(ModelService):
+        @endpoint("/a")
+        def first(self, text):
+            return text
+
+        @endpoint("/b", batch=Batch(4))
+        def second(self, text: str) -> str:
+            return text
+
+    with pytest.raises(PlanError) as caught:
+        serve(modal.App("test"))(Chat)
+    assert len(caught.value.problems) == 2
 
 
 def test_proxy_auth_is_modals():

@@ -154,5 +154,5 @@ def test_cors_lets_in_just_who_was_named():
 @pytest.mark.parametrize("word", ["no", "false", "", "true", 1, 0])
 def test_public_is_true_or_false_and_nothing_that_looks_like_it(word):
     """A string from the environment neither opens an endpoint nor takes its key away."""
-    with pytest.raises(DeclarationError, match="Endpoint.public must be a valid boolean"):
+    with pytest.raises(DeclarationError, match=r"Endpoint\.public must be a valid boolean"):
         Endpoint(public=word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import modal
@@ -45,6 +46,29 @@ QWEN = {"model": "Qwen/Qwen3-8B", "engine": SGLang(), "gpu": GPUProfile("L40S")}
         ({"endpoint": Endpoint()}, "Write api = Endpoint(...)"),
         ({"labels": ["a", "b"]}, "labels: ClassVar[...] = ..."),
         ({"my_gpu": GPUProfile("T4")}, "Chat.my_gpu is not a declaration"),
+        ({"gpu": "H100"}, "Chat.gpu cannot be str. Write gpu = GPUProfile('L40S')."),
+        ({"engine": VLLM}, "Chat.engine cannot be the class VLLM. Write engine = SGLang()."),
+        ({"engine": "vllm"}, "Chat.engine cannot be str"),
+        ({"scaling": {"max": 2}}, "Chat.scaling cannot be dict"),
+        ({"scaling": None}, "Chat.scaling cannot be NoneType"),
+        ({"weights": "cache"}, "Write weights = WeightCache('qwen3')."),
+        ({"secrets": Secret("a")}, "Chat.secrets cannot be Secret. Write secrets = [Secret("),
+        ({"secrets": ["hf_verysecret"]}, "not a Secret (not shown)"),
+        ({"image": modal.Image.debian_slim()}, "Chat.image cannot be Image"),
+        ({"api": "/x"}, "Chat.api cannot be str"),
+        ({"api": False}, "Chat.api cannot be bool"),
+        ({"env": ["A=1"]}, "Chat.env cannot be list"),
+        ({"env": {"A": 1}}, "'A' maps to int"),
+        ({"env": {"HF_TOKEN": "hunter2"}}, "'HF_TOKEN', which looks like a secret"),
+        ({"env": {"MODALKIT_API_KEY": "hunter2"}}, "looks like a secret"),
+        ({"model": Path("x")}, "Chat.model cannot be PosixPath"),
+        ({"model": "https://example.com/m"}, "neither a hub id"),
+        ({"model": "~/m"}, "neither a hub id"),
+        ({"model": ""}, "neither a hub id"),
+        ({"load": modal.enter()(lambda self: None)}, "Write def load(self)."),
+        ({"laod": lambda self: None}, "Chat.laod is never called. Did you mean 'load'?"),
+        ({"warmup": lambda self: None}, "Did you mean 'warm_up'?"),
+        ({"http": lambda self: None}, "the name of modalkit's web endpoint"),
     ],
 )
 def test_a_name_nothing_reads_is_an_error(body, said):
@@ -52,6 +76,8 @@ def test_a_name_nothing_reads_is_an_error(body, said):
     with pytest.raises(DeclarationError) as caught:
         service(**body)
     assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "verysecret" not in str(caught.value)
 
 
 def test_a_misspelt_declaration_with_an_annotation_is_an_error_too():
@@ -67,6 +93,7 @@ def test_constants_methods_and_parameters_are_the_users_own():
 
     class Own(ModelService):
         labels: ClassVar[list[str]] = ["a"]
+        mode: ClassVar[str] = "fast"
         _cache = 3
         name: str = modal.parameter(default="x")
 
@@ -123,10 +150,12 @@ def test_declarations_are_inherited_and_overridden():
             },
             "on L4: ",
         ),
+        ({**QWEN, "load": lambda self: None}, "load is never called: SGLang serves the model"),
+        ({"api": Endpoint(kind="server")}, "has nothing to serve"),
         ({"image": ImageSpec.engine().pip("x==1")}, "there is no engine"),
         (
-            {"secrets": [Secret("hub", keys=["HF_TOKEN"])], "env": {"HF_TOKEN": "x"}},
-            "env sets 'HF_TOKEN'",
+            {"secrets": [Secret("team", keys=["TEAM"])], "env": {"TEAM": "x"}},
+            "env sets 'TEAM'",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from modalkit import errors
 from modalkit._names import check_container_path, check_environment_name, is_object_name
 from modalkit._values import Value, between, did_you_mean, one_of
 from modalkit.endpoints import CORS, ApiKey, Endpoint, ProxyAuth
+from modalkit.errors import DeclarationError
 from modalkit.gpu import GPUProfile
 from modalkit.image import ImageSpec
 from modalkit.resources import Resources
@@ -202,3 +203,23 @@ def test_container_paths_have_one_form(path, better):
     """A path that is relative or roundabout is refused, with the form to write."""
     with pytest.raises(errors.DeclarationError, match=f"Write '{better}'"):
         check_container_path("X.mount", path)
+
+
+def test_a_value_cannot_be_changed():
+    """Assigning to a field of a value is modalkit's own error, with what to do instead."""
+    with pytest.raises(DeclarationError, match=r"GPUProfile.count cannot be changed"):
+        GPUProfile("H100").count = 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"gpu": None}, "must be a string such as 'H100', got NoneType"),
+        ({"gpu": "H100", "fallbacks": "A100"}, "Write ['A100']."),
+    ],
+)
+def test_a_gpu_of_the_wrong_kind_says_what_to_write(arguments, said):
+    """Not a string for a type, or a string for a list, is told apart from an unknown type."""
+    with pytest.raises(DeclarationError) as caught:
+        GPUProfile(**arguments)
+    assert said in str(caught.value)

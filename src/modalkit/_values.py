@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -27,6 +27,14 @@ class Value(BaseModel):
 
     place: ClassVar[str] = ""
     """What messages call it, where that is not the name of the class."""
+
+    if not TYPE_CHECKING:  # type checkers know that a frozen value has no setters
+
+        def __setattr__(self, name: str, value: object) -> None:
+            msg = (
+                f"{type(self).__name__}.{name} cannot be changed: values are frozen. Make another."
+            )
+            raise DeclarationError(msg)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +17,11 @@ from typing import Any, TypeVar
 import modal
 from typing_extensions import dataclass_transform
 
-from .errors import DeclarationError
+from .conflicts import routes_of
+from .errors import DeclarationError, PlanError
 from .members import member_functions
 from .plan import ServicePlan, plan_service
+from .runtime.typed_routes import typed_route
 from .secrets import secrets_to_modal
 from .service import ModelService
 
@@ -41,12 +44,15 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
 
     Raises:
         PlanError: Declarations that do not go together, all at once.
-        DeclarationError: A model folder beside the file that is not there.
+        DeclarationError: A model folder beside the file that is not there, or something that is
+            not a Modal app.
     """
+    _check_is_app(app)
 
     def decorate(service: type[S]) -> type[S]:
         _check_is_service(service)
         plan = plan_service(service)
+        _check_routes(service)
         subclass = _subclass(service, member_functions(service, plan))
         if plan.is_server:
             return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle takes the class's name
@@ -56,10 +62,28 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
     return decorate
 
 
+def _check_is_app(app: object) -> None:
+    if not isinstance(app, modal.App):
+        msg = f"serve({app!r}) takes the Modal app. Write @serve(app) above the class."
+        raise DeclarationError(msg)
+
+
 def _check_is_service(service: object) -> None:
     if not (isinstance(service, type) and issubclass(service, ModelService)):
         msg = f"@serve(app) takes a subclass of ModelService, got {service!r}."
         raise DeclarationError(msg)
+
+
+def _check_routes(service: type[ModelService]) -> None:
+    """Find a route without types here, not in a container that has been paid for."""
+    problems = []
+    for name, route in routes_of(service).items():
+        try:
+            typed_route(name, route)
+        except DeclarationError as error:
+            problems.append(f"{service.__name__}: {error}")
+    if problems:
+        raise PlanError(problems)
 
 
 def cls_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str, Any]:
@@ -129,7 +153,10 @@ def _subclass(service: type[S], members: Mapping[str, object]) -> type[S]:
         "__module__": service.__module__,
         "__qualname__": service.__qualname__,
     }
-    return type(service.__name__, (service,), namespace)
+    keywords = {"compiled": True}
+    return types.new_class(
+        service.__name__, (service,), keywords, lambda body: body.update(namespace)
+    )
 
 
 def _annotated(service: type[ModelService]) -> tuple[dict[str, object], dict[str, object]]:

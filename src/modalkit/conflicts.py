@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from itertools import groupby
 
+from .endpoints import ApiKey
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
 from .routes import Route
@@ -40,6 +41,9 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         yield f"engine {engine.title} needs a model. Write model = 'org/name'."
     if service.gpu is None and engine.needs_gpu:
         yield f"engine {engine.title} needs a GPU. Write gpu = GPUProfile('L40S')."
+    for name in ("load", "warm_up", "unload"):
+        if getattr(service, name) is not getattr(ModelService, name):
+            yield f"{name} is never called: {engine.title} serves the model. Use @modal.enter()."
     yield from _parallelism_conflicts(service, engine)
     for name, route in routes_of(service).items():
         yield (
@@ -71,6 +75,9 @@ def _model_conflicts(service: type[ModelService]) -> Iterator[str]:
 
 def _route_conflicts(service: type[ModelService]) -> Iterator[str]:
     routes = routes_of(service)
+    is_server = service.api is not None and service.api.kind == "server"
+    if is_server and service.engine is None and not routes:
+        yield "Endpoint(kind='server') has nothing to serve. Write a method with @endpoint('/path')."
     if service.api is None and routes:
         yield "api = None serves no HTTP, but there are @endpoint routes. Remove one or the other."
     for name, route in routes.items():
@@ -91,7 +98,9 @@ def _route_conflicts(service: type[ModelService]) -> Iterator[str]:
 
 
 def _environment_conflicts(service: type[ModelService]) -> Iterator[str]:
-    for secret in service.secrets:
+    auth = service.api.auth if service.api else None
+    own = (auth.secret,) if isinstance(auth, ApiKey) else ()
+    for secret in (*service.secrets, *own):
         for key in secret.keys:
             if key in service.env:
                 yield f"env sets {key!r}, which Secret({secret.name!r}) also brings. Keep the secret."

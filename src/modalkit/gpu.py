@@ -128,6 +128,7 @@ class GPUProfile(Value):
         fallbacks: Sequence[str | GPUProfile] = (),
         unlisted: bool = False,
     ) -> None:
+        _check_kinds(gpu, fallbacks)
         name, written = _split_count(gpu)
         if count is not None and written is not None and count != written:
             msg = f"GPUProfile({gpu!r}, count={count}) says two counts. Write GPUProfile({name!r}, count={count})."
@@ -188,6 +189,15 @@ class GPUProfile(Value):
         """Compile to Modal's ``gpu=`` argument: a string, or a list when there are fallbacks."""
         strings = [str(choice) for choice in self.choices]
         return strings if len(strings) > 1 else strings[0]
+
+
+def _check_kinds(gpu: object, fallbacks: object) -> None:
+    if isinstance(fallbacks, str):  # a string is a sequence too, of letters
+        msg = f"GPUProfile.fallbacks must be a list, got {fallbacks!r}. Write [{fallbacks!r}]."
+        raise DeclarationError(msg)
+    if not isinstance(gpu, str):
+        msg = f"GPUProfile.gpu must be a string such as 'H100', got {type(gpu).__name__}."
+        raise DeclarationError(msg)
 
 
 def _split_count(gpu: str) -> tuple[str, int | None]:

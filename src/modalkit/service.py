@@ -6,12 +6,11 @@ class or server.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
-from ._values import did_you_mean, one_of
+from .class_body import check_class_body
 from .endpoints import Endpoint
 from .engines.base import Engine
 from .errors import DeclarationError
@@ -105,13 +104,11 @@ class ModelService:
         def embed(self) -> None:
             """See `engine_methods.embed`."""
 
-    def __init_subclass__(cls, **keywords: object) -> None:
-        """Refuse a public name that nothing would read."""
-        super().__init_subclass__(**keywords)
-        annotated = inspect.get_annotations(cls)
-        for name, value in vars(cls).items():
-            if not name.startswith("_"):
-                _check_name(cls, name, value, annotated=name in annotated)
+    def __init_subclass__(cls, *, compiled: bool = False) -> None:
+        """Refuse a line that would not do what it says; ``compiled`` is `serve`'s own subclass."""
+        super().__init_subclass__()
+        if not compiled:
+            check_class_body(cls)
 
     def load(self) -> Awaitable[None] | None:
         """Load the model, once per container, before any request. Override it."""
@@ -129,42 +126,3 @@ class ModelService:
             msg = f"{type(self).__name__} declares no weights. Write weights = WeightCache('name')."
             raise DeclarationError(msg)
         return PurePosixPath(self.weights.mount)
-
-
-DECLARATIONS = tuple(name for name in ModelService.__annotations__)
-_LIFECYCLE = ("load", "warm_up", "unload", "weights_path")
-
-
-def _check_name(cls: type, name: str, value: object, *, annotated: bool) -> None:
-    if name in DECLARATIONS or name in _LIFECYCLE:
-        return
-    declares = isinstance(value, _DECLARED_TYPES)
-    is_member = callable(value) or hasattr(value, "__get__")
-    if is_member and not declares:
-        return
-    if annotated and not declares and not did_you_mean(name, DECLARATIONS):
-        return
-    raise DeclarationError(_unknown_name(cls, name, value))
-
-
-_DECLARED_TYPES = (
-    Endpoint,
-    Engine,
-    GPUProfile,
-    ImageSpec,
-    Resources,
-    Scaling,
-    Secret,
-    WeightCache,
-)
-
-
-def _unknown_name(cls: type, name: str, value: object) -> str:
-    if isinstance(value, Endpoint):
-        return f"{cls.__name__}.{name} is not a declaration. Write api = Endpoint(...)."
-    hint = did_you_mean(name, DECLARATIONS)
-    return (
-        f"{cls.__name__}.{name} is not a declaration.{hint} A service declares "
-        f"{one_of(DECLARATIONS)}; for a constant of your own write {name}: ClassVar[...] = ... "
-        f"or _{name} = ..."
-    )
