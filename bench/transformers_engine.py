@@ -152,7 +152,7 @@ def report(rounds: dict[str, list[list[dict[str, float]]]], loads: list[str]) ->
         "# The transformers engine against `transformers serve --continuous-batching`",
         "",
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}; {versions}.",
-        f"Medians of {count} rounds in turns; 64 chats of 64 tokens per line; the load generator ",
+        f"Medians of {count} rounds in turns; 64 chats of 64 tokens per line; the load generator",
         f"shares the machine. Load average before each round: {', '.join(loads)}.",
         "",
         *table(rounds),
