@@ -228,10 +228,10 @@ def test_a_key_stands_before_every_endpoint_that_is_not_public():
     """The default endpoint brings its Secret; public and proxy endpoints bring none."""
     plan = plan_service(service(**QWEN))
     assert [secret.name for secret in plan.secrets] == ["modalkit-api-key"]
-    assert plan.key_variable == "MODALKIT_API_KEY"
+    assert plan.secrets[0].keys == ("MODALKIT_API_KEY",)
     for api in (Endpoint(public=True), Endpoint(auth=ProxyAuth()), None):
         plan = plan_service(service(**QWEN, api=api))
-        assert (plan.secrets, plan.key_variable) == ((), None)
+        assert plan.secrets == ()
 
 
 def test_behind_the_gateway_the_engine_is_on_loopback_and_as_a_server_it_asks_for_the_key():

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Iterator
 from itertools import groupby
 
-from .endpoints import ApiKey
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
 from .routes import Route
@@ -98,9 +97,8 @@ def _route_conflicts(service: type[ModelService]) -> Iterator[str]:
 
 
 def _environment_conflicts(service: type[ModelService]) -> Iterator[str]:
-    auth = service.api.auth if service.api else None
-    own = (auth.secret,) if isinstance(auth, ApiKey) else ()
-    for secret in (*service.secrets, *own):
+    key = service.api.api_key if service.api else None
+    for secret in (*service.secrets, *((key.secret,) if key else ())):
         for key in secret.keys:
             if key in service.env:
                 yield f"env sets {key!r}, which Secret({secret.name!r}) also brings. Keep the secret."

@@ -278,6 +278,11 @@ class Endpoint(Value):
                 )
                 raise DeclarationError(msg)
 
+    @property
+    def api_key(self) -> ApiKey | None:
+        """The key that modalkit or the engine asks for; ``None`` where neither does."""
+        return self.auth if isinstance(self.auth, ApiKey) else None
+
     def to_modal(self) -> WebEndpointOptions:
         """Compile to keywords of ``modal.asgi_app``.
 

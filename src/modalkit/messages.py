@@ -47,14 +47,14 @@ class Reply(Value):
     Attributes:
         text: What it said; empty when it only calls tools.
         finish_reason: ``"stop"``, ``"length"``, ``"tool_calls"`` or the engine's own word.
-        usage: Token counts.
+        usage: Token counts; ``None`` where the engine does not tell.
         tool_calls: Functions it asks for, in order.
         reasoning: What it thought aloud, where the engine separates that.
     """
 
     text: str
     finish_reason: str
-    usage: Usage
+    usage: Usage | None
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ._values import Value
 from .conflicts import conflicts, routes_of
-from .endpoints import ApiKey, Endpoint
+from .endpoints import Endpoint
 from .engines.base import Launch
 from .errors import PlanError
 from .gpu import GPUProfile
@@ -107,12 +107,6 @@ class ServicePlan(Value):
         """Whether Modal's low-latency server serves it, which has no remote methods."""
         return self.endpoint is not None and self.endpoint.kind == "server"
 
-    @property
-    def key_variable(self) -> str | None:
-        """The variable that holds the endpoint's key; ``None`` where no key of ours is asked."""
-        auth = self.endpoint.auth if self.endpoint else None
-        return auth.variable if isinstance(auth, ApiKey) else None
-
 
 def plan_service(service: type[ModelService]) -> ServicePlan:
     """Work out what a service class will be.
@@ -148,7 +142,7 @@ def plan_service(service: type[ModelService]) -> ServicePlan:
 
 def _engine_methods(service: type[ModelService]) -> tuple[str, ...]:
     """The remote methods to add: those of an engine that the user has not written themselves."""
-    if service.engine is None or _is_server(service):
+    if service.engine is None or _server(service):
         return ()
     return tuple(name for name in ENGINE_METHODS if not hasattr(service, name))
 
@@ -157,15 +151,16 @@ def _engine_plan(service: type[ModelService], model: str | None) -> EnginePlan |
     engine = service.engine
     if engine is None:
         return None
-    server = _is_server(service)
+    server = _server(service)
     launch = Launch(
         model=model or service.__name__,
         revision=service.revision,
         served_name=_served_name(service),
         host="0.0.0.0" if server else "127.0.0.1",  # noqa: S104 - Modal's proxy reaches it there
-        port=service.api.port if server and service.api else ENGINE_PORT,
+        port=server.port if server else ENGINE_PORT,
         gpu_count=service.gpu.count if service.gpu else 0,
-        key_variable=_engine_key_variable(service),
+        # Behind modalkit's gateway the engine asks for nothing: the gateway has asked already.
+        key_variable=server.api_key.variable if server and server.api_key else None,
     )
     return EnginePlan(
         title=engine.title,
@@ -174,12 +169,6 @@ def _engine_plan(service: type[ModelService], model: str | None) -> EnginePlan |
         environment=engine.environment(launch),
         ready_path=engine.ready_path,
     )
-
-
-def _engine_key_variable(service: type[ModelService]) -> str | None:
-    if not _is_server(service) or service.api is None:
-        return None  # modalkit's gateway stands in front and asks for the key
-    return service.api.auth.variable if isinstance(service.api.auth, ApiKey) else None
 
 
 def _served_name(service: type[ModelService]) -> str:
@@ -214,9 +203,8 @@ def _environment(service: type[ModelService]) -> dict[str, str]:
 
 
 def _secrets(service: type[ModelService]) -> tuple[Secret, ...]:
-    auth = service.api.auth if service.api else None
-    own = (auth.secret,) if isinstance(auth, ApiKey) else ()
-    return (*service.secrets, *own)
+    key = service.api.api_key if service.api else None
+    return (*service.secrets, key.secret) if key else tuple(service.secrets)
 
 
 def _concurrency(service: type[ModelService], routes: tuple[RoutePlan, ...]) -> int:
@@ -228,8 +216,9 @@ def _concurrency(service: type[ModelService], routes: tuple[RoutePlan, ...]) -> 
     return max([2 * route.batch.max_size for route in routes if route.batch], default=1)
 
 
-def _is_server(service: type[ModelService]) -> bool:
-    return service.api is not None and service.api.kind == "server"
+def _server(service: type[ModelService]) -> Endpoint | None:
+    """The endpoint of a service behind Modal's low-latency servers."""
+    return service.api if service.api and service.api.kind == "server" else None
 
 
 def _routes(service: type[ModelService]) -> tuple[RoutePlan, ...]:

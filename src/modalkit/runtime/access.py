@@ -6,7 +6,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..endpoints import ApiKey, Endpoint
+from ..endpoints import Endpoint
 from .openai.auth import BearerAuth, keys_from_environment
 
 __all__ = ["guarded"]
@@ -25,8 +25,9 @@ def guarded(app: ASGIApp, endpoint: Endpoint) -> ASGIApp:
     Raises:
         DeclarationError: The variable that should hold the key is empty in this container.
     """
-    if isinstance(endpoint.auth, ApiKey):
-        app = BearerAuth(app, keys_from_environment(endpoint.auth.variable), _OPEN_TO_VISITORS)
+    if endpoint.api_key is not None:
+        keys = keys_from_environment(endpoint.api_key.variable)
+        app = BearerAuth(app, keys, _OPEN_TO_VISITORS)
     if endpoint.path != "/":
         app = _Prefix(app, endpoint.path.rstrip("/"))
     if endpoint.cors is not None:

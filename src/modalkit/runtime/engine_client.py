@@ -44,7 +44,7 @@ class EngineClient:
             async with self.session.post(path, json=self._with_model(body)) as response:
                 await _raise_for_status(response)
                 return _json_object(path, await response.read())
-        except aiohttp.ClientConnectionError as error:
+        except aiohttp.ClientError as error:
             raise self._connection_lost(error) from error
 
     async def events(self, path: str, body: Body) -> AsyncIterator[dict[str, JsonValue]]:
@@ -56,8 +56,8 @@ class EngineClient:
                 async for line in response.content:
                     data = line.removeprefix(b"data:").strip()
                     if data.startswith(b"{"):
-                        yield json.loads(data)
-        except aiohttp.ClientConnectionError as error:
+                        yield _chunk(path, data)
+        except aiohttp.ClientError as error:
             raise self._connection_lost(error) from error
 
     async def close(self) -> None:
@@ -68,9 +68,17 @@ class EngineClient:
         given = {name: value for name, value in body.items() if value is not None}
         return {"model": self._served_name, **given}
 
-    def _connection_lost(self, error: aiohttp.ClientConnectionError) -> EngineError:
+    def _connection_lost(self, error: aiohttp.ClientError) -> EngineError:
         self._process.check()  # a dead engine says more than a closed connection
         return EngineError(f"The connection to {self._process.title} was lost: {error}.")
+
+
+def _chunk(path: str, data: bytes) -> dict[str, JsonValue]:
+    chunk = _json_object(path, data)
+    if "error" in chunk:  # the status was sent before the engine failed
+        msg = f"The engine failed in the middle of its answer: {_message(data.decode())}"
+        raise EngineError(msg)
+    return chunk
 
 
 def _json_object(path: str, body: bytes) -> dict[str, JsonValue]:

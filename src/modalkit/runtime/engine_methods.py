@@ -167,13 +167,15 @@ def _reply(answer: Any) -> Reply:
         )
         for call in message.get("tool_calls") or ()
     )
-    usage = answer["usage"]
+    usage = answer.get("usage")
     return Reply(
         text=message.get("content") or "",
         finish_reason=choice["finish_reason"],
         usage=Usage(
             prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"]
-        ),
+        )
+        if usage
+        else None,
         tool_calls=calls,
         reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
     )

@@ -52,12 +52,18 @@ class BearerAuth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
-        if scope["type"] != "http" or scope["path"] in self._open_paths or self._admits(scope):
+        if scope["type"] == "lifespan" or self._is_open(scope) or self._admits(scope):
             await self._app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "wrong key"})
             return
         error = wrong_key()
         response = JSONResponse(error.body(), error.status, error.headers())
         await response(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        return scope["type"] == "http" and scope["path"] in self._open_paths
 
     def _admits(self, scope: Scope) -> bool:
         if not self._digests:
