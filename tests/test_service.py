@@ -9,6 +9,7 @@ import modal
 import pytest
 
 from modalkit import (
+    CORS,
     VLLM,
     Batch,
     Echo,
@@ -151,6 +152,11 @@ def test_declarations_are_inherited_and_overridden():
             "on L4: ",
         ),
         ({**QWEN, "load": lambda self: None}, "load is never called: SGLang serves the model"),
+        ({**QWEN, "api": Endpoint("/llm", kind="server")}, "path has no effect"),
+        (
+            {**QWEN, "api": Endpoint(kind="server", cors=CORS("*"))},
+            "requests reach SGLang directly",
+        ),
         ({"api": Endpoint(kind="server")}, "has nothing to serve"),
         ({"image": ImageSpec.engine().pip("x==1")}, "there is no engine"),
         (

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from itertools import groupby
 
+from .endpoints import Endpoint
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
 from .routes import Route
@@ -44,11 +45,24 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         if getattr(service, name) is not getattr(ModelService, name):
             yield f"{name} is never called: {engine.title} serves the model. Use @modal.enter()."
     yield from _parallelism_conflicts(service, engine)
+    yield from _direct_conflicts(service.api, engine)
     for name, route in routes_of(service).items():
         yield (
             f"{name} is an @endpoint({route.path!r}) of a service with an engine, whose routes are "
             "the engine's. Move it to a service without an engine."
         )
+
+
+def _direct_conflicts(api: Endpoint | None, engine: Engine) -> Iterator[str]:
+    """Without modalkit's gateway in front nothing moves paths or answers for web pages."""
+    if api is None or api.kind != "server":
+        return
+    for field, is_set in (("path", api.path != "/"), ("cors", api.cors is not None)):
+        if is_set:
+            yield (
+                f"Endpoint(kind='server').{field} has no effect, since requests reach {engine.title} "
+                f"directly. Leave {field} out, or write kind='web'."
+            )
 
 
 def _parallelism_conflicts(service: type[ModelService], engine: Engine) -> Iterator[str]:

@@ -181,16 +181,17 @@ class Endpoint(Value):
         path: Where the routes begin, such as ``"/"`` or ``"/chat"``. Default ``"/"``.
         kind: ``"web"``: an ASGI app beside the remote methods. ``"server"``: Modal's low-latency
             servers, where requests reach the engine's port directly and nothing else can be called.
-            Default ``"web"``.
+            Whoever holds the key of an engine's own server also reaches the engine's
+            administration routes. Default ``"web"``.
         auth: ``ApiKey(...)`` or ``ProxyAuth()``. Default ``ApiKey()``.
         public: Anyone on the internet may call it. The only way to have no ``auth``. Default false.
-        cors: ``CORS(...)`` for calls from web pages; only for ``"web"``. Default: none.
+        cors: ``CORS(...)`` for calls from web pages. Default: none.
         label: First part of the host name on modal.run; only for ``"web"``. Default: Modal's, from
             the app and class names.
         port: TCP port the engine listens on in the container. Default 8000.
         routing_region: Region through which Modal routes the requests. For ``"web"`` it belongs to
             ``app.cls``, not to ``to_modal()``. Default: Modal's, ``us-east``.
-        docs: Serve ``/docs`` and ``/openapi.json``; only for ``"web"``. Default true.
+        docs: Serve ``/docs`` and ``/openapi.json`` of a custom service. Default true.
 
     Raises:
         DeclarationError: ``public=True`` with an ``auth``; a field the kind does not have; a path or
@@ -259,24 +260,10 @@ class Endpoint(Value):
             _check_label(self.label)
         if self.routing_region is not None:
             check_region("Endpoint.routing_region", self.routing_region)
-        if self.kind == "server":
-            self._check_server()
+        if self.kind == "server" and self.label is not None:
+            msg = "Endpoint(kind='server').label has no effect. Leave it out, or write kind='web'."
+            raise DeclarationError(msg)
         return self
-
-    def _check_server(self) -> None:
-        given = {
-            "path": self.path != "/",
-            "cors": self.cors is not None,
-            "label": self.label is not None,
-            "docs": not self.docs,
-        }
-        for field, is_set in given.items():
-            if is_set:
-                msg = (
-                    f"Endpoint(kind='server').{field} has no effect: requests reach the engine "
-                    f"directly. Leave {field} out, or write kind='web'."
-                )
-                raise DeclarationError(msg)
 
     @property
     def api_key(self) -> ApiKey | None:
