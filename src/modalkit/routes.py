@@ -7,6 +7,7 @@ A route's request and answer types are its method's annotations. The same method
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -24,6 +25,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+
+# One or more of "/name", none of them "." or "..": what a URL leaves as it is.
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.~-]+)+")
 
 if TYPE_CHECKING:
     R_co = TypeVar("R_co", covariant=True)
@@ -45,6 +49,9 @@ if TYPE_CHECKING:
 
 class Batch(Value):
     """How requests of one container are gathered into one call of the method.
+
+    One batch runs at a time. A container with a batched route takes more requests at once, so that
+    there is something to gather; they may be for other routes too (see `endpoint`).
 
     Args:
         max_size: Most requests in a batch, 1 to 4096.
@@ -68,14 +75,23 @@ class Route(Generic[P, R]):
     Attributes:
         path: The HTTP path, below the service's own.
         batch: How requests are gathered; ``None`` calls the method once per request.
+        parallel: The method may run in several threads at once.
         function: The undecorated method.
         summary: One line for the API documentation.
     """
 
-    def __init__(self, function: Callable[..., object], path: str, batch: Batch | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., object],
+        path: str,
+        batch: Batch | None,
+        *,
+        parallel: bool = False,
+    ) -> None:
         self.function = function
         self.path = path
         self.batch = batch
+        self.parallel = parallel
         self.summary = (inspect.getdoc(function) or "").partition("\n")[0]
 
     if TYPE_CHECKING:
@@ -108,10 +124,10 @@ class _BatchDecorator(Protocol):
 
 
 @overload
-def endpoint(path: str) -> _Decorator: ...
+def endpoint(path: str, *, parallel: bool = ...) -> _Decorator: ...
 @overload
-def endpoint(path: str, *, batch: Batch) -> _BatchDecorator: ...
-def endpoint(path: str, *, batch: Batch | None = None) -> object:
+def endpoint(path: str, *, batch: Batch, parallel: bool = ...) -> _BatchDecorator: ...
+def endpoint(path: str = "", *, batch: Batch | None = None, parallel: bool = False) -> object:
     """Serve a method of a custom service over HTTP, beside ``.remote``.
 
     Without ``batch`` the request body is a JSON object with one field per parameter, or, when
@@ -119,24 +135,84 @@ def endpoint(path: str, *, batch: Batch | None = None) -> object:
     requests and returns a list of as many answers in the same order; a caller sends one request
     and gets one answer.
 
+    The methods of an instance that are not async, ``load`` included, run in one thread, one at a
+    time, however many requests the container takes: a model need not be safe for threads. Async
+    methods go on beside them.
+
     Args:
         path: HTTP path of the POST route, such as ``"/embed"``.
         batch: How requests are gathered; default none.
+        parallel: Let a method that is not async run in threads of its own, several at once. Default
+            false.
 
     Raises:
-        DeclarationError: A path that is not absolute, or a generator method.
+        DeclarationError: No path or one that a URL would change, something that is no method, a
+            generator method, an async method with ``parallel``.
+
+    Examples:
+        >>> endpoint("my path")
+        Traceback (most recent call last):
+            ...
+        modalkit.errors.DeclarationError: endpoint('my path') needs a plain absolute path. Write @endpoint('/my-path').
     """
-    if not path.startswith("/") or path != path.strip() or "{" in path:
-        msg = f"endpoint({path!r}): the path must be a plain absolute one. Write endpoint('/predict')."
-        raise DeclarationError(msg)
+    _check_options(path, batch)
 
     def decorate(function: Callable[..., object]) -> Route[Any, Any]:
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            msg = (
-                f"endpoint({path!r}) on {function.__qualname__}: a generator cannot be a typed route. "
-                "Return the whole answer, or decorate it with modal.method() and call remote_gen()."
-            )
-            raise DeclarationError(msg)
-        return Route(function, path, batch)
+        _check_method(f"@endpoint({path!r})", function, parallel=parallel)
+        return Route(function, path, batch, parallel=parallel)
 
     return decorate
+
+
+def _check_options(path: object, batch: object) -> None:
+    if callable(path):
+        name = getattr(path, "__name__", "predict")
+        msg = f"@endpoint above {name} has no path. Write @endpoint('/{name}')."
+        raise DeclarationError(msg)
+    if not isinstance(path, str) or (path != "/" and not _PATH.fullmatch(path)):
+        msg = (
+            f"endpoint({path!r}) needs a plain absolute path. Write @endpoint({_nearest(path)!r})."
+        )
+        raise DeclarationError(msg)
+    if batch is not None and not isinstance(batch, Batch):
+        size = batch if isinstance(batch, int) else 16
+        msg = f"endpoint({path!r}, batch={batch!r}) needs a Batch. Write batch=Batch({size})."
+        raise DeclarationError(msg)
+
+
+def _nearest(path: object) -> str:
+    plain = re.sub(r"[?#].*", "", path) if isinstance(path, str) else ""
+    parts = (re.sub(r"[^A-Za-z0-9_.~-]+", "-", part).strip("-") for part in plain.split("/"))
+    return "/" + ("/".join(part for part in parts if part not in {"", ".", ".."}) or "predict")
+
+
+def _check_method(where: str, function: object, *, parallel: bool) -> None:
+    if type(function).__module__.partition(".")[0] == "modal":
+        msg = (
+            f"{where} is above a member of Modal's. An @endpoint is a remote method already: "
+            "leave out @modal.method()."
+        )
+        raise DeclarationError(msg)
+    if not callable(function) or isinstance(function, (type, staticmethod, classmethod)):
+        msg = (
+            f"{where} is above a {type(function).__name__}. Write it above a method, "
+            "as in def predict(self, text: str) -> str."
+        )
+        raise DeclarationError(msg)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        msg = (
+            f"{where} is above {_name_of(function)}: a generator cannot be a typed route. "
+            "Return the whole answer, or decorate it with modal.method() and call remote_gen()."
+        )
+        raise DeclarationError(msg)
+    if parallel and inspect.iscoroutinefunction(function):
+        msg = (
+            f"{where} is above {_name_of(function)}, whose calls run beside each other because "
+            "it is async. Leave out parallel=True."
+        )
+        raise DeclarationError(msg)
+
+
+def _name_of(function: object) -> str:
+    name: str = getattr(function, "__qualname__", repr(function))
+    return name.rpartition("<locals>.")[2]

@@ -7,8 +7,9 @@ when it is idle the first one leaves at once. Answers go back in the order of th
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -36,7 +37,8 @@ class Batcher(Generic[Req, Res]):
 
     Args:
         name: The method's name, for messages.
-        run: The function; it may raise, and then every request of that batch fails with it.
+        run: The function; it may raise, and then every request of that batch fails with its own
+            copy of the error, or with the error itself where that cannot be copied.
         batch: Size and wait limits.
     """
 
@@ -51,7 +53,12 @@ class Batcher(Generic[Req, Res]):
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, request: Req) -> Res:
-        """Wait for the answer to one request; a cancelled caller leaves the queue."""
+        """Wait for the answer to one request; a cancelled caller leaves the queue.
+
+        Raises:
+            BatchError: There was not one answer per request, or the batch was cancelled.
+            Exception: Whatever the function raised.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Res] = loop.create_future()
         self._queue.append(_Waiting(request, answer, loop.time()))
@@ -72,6 +79,10 @@ class Batcher(Generic[Req, Res]):
                 if batch:
                     await self._run_one(batch)
                 busy = True
+        except asyncio.CancelledError:  # nobody else would wake those who wait
+            _fail(self._queue, BatchError(f"{self._name} was stopped."))
+            self._queue.clear()
+            raise
         finally:
             self._worker = None
 
@@ -102,14 +113,37 @@ class Batcher(Generic[Req, Res]):
         try:
             answers = await self._run([waiting.request for waiting in batch])
             _check_length(self._name, len(batch), answers)
+        except asyncio.CancelledError:
+            _fail(batch, BatchError(f"{self._name} was cancelled while it ran a batch."))
+            if self._worker is not None and self._worker.cancelling():
+                raise
+            return
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, whatever it is
-            for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
+            _fail(batch, error)
             return
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
+
+
+def _fail(batch: Iterable[_Waiting[Req, Res]], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(_own(error))
+
+
+def _own(error: Exception) -> Exception:
+    """A caller's own copy: each one that raises an error adds its frames to the traceback."""
+    try:
+        mine = copy.copy(error)
+        is_like_it = type(mine) is type(error) and str(mine) == str(error)
+    except Exception:  # noqa: BLE001 - errors whose __init__ does not take what it passed on
+        return error
+    if not is_like_it:
+        return error
+    mine.__cause__, mine.__context__ = error.__cause__, error.__context__
+    mine.__suppress_context__ = error.__suppress_context__
+    return mine.with_traceback(error.__traceback__)
 
 
 def _check_length(name: str, expected: int, answers: object) -> None:

@@ -32,6 +32,7 @@ def custom_app(
     prefix: str,
     *,
     docs: bool,
+    asks_key: bool,
 ) -> Starlette:
     """Build the app of one service.
 
@@ -42,13 +43,17 @@ def custom_app(
         calls: What answers each of them, by method name.
         prefix: The path the app is served below, ``""`` for none.
         docs: Serve ``/docs`` and ``/openapi.json`` too.
+        asks_key: Whether requests need a Bearer key, for the schema; what checks it is in front.
     """
     typed = [
         HTTPRoute(route.path, _Handler(route, calls[route.name]), methods=["POST"])
         for route in routes
     ]
-    about = _about(openapi_schema(title, description, routes, prefix)) if docs else []
-    return Starlette(routes=[*typed, HTTPRoute("/health", _health), *about])
+    schema = openapi_schema(title, description, routes, prefix, asks_key=asks_key)
+    about = _about(schema) if docs else []
+    app = Starlette(routes=[*typed, HTTPRoute("/health", _health), *about])
+    app.router.redirect_slashes = False  # it would point to a place without the prefix
+    return app
 
 
 async def _health(_: Request) -> Response:
@@ -80,19 +85,28 @@ class _Handler:
 
     async def _answer(self, request: Request) -> Response:
         try:
-            body = self._route.request.validate_json(await request.body())
+            arguments, keywords = self._arguments(await request.body())
         except ValidationError as error:
             return _unprocessable(error)
-        arguments, keywords = self._route.arguments(body)
         try:
             answer = await self._call(*arguments, **keywords)
-            content = self._route.answer.dump_json(answer)
+            content = self._content(answer)
         except Exception:  # noqa: BLE001 - one bad request must not end the service
             # The caller learns that it failed; why it failed is for the log, not for strangers.
             _log.exception("%s failed", self._route.name)
             detail = f"{self._route.name} failed; the service's log says why."
             return JSONResponse({"detail": detail}, HTTPStatus.INTERNAL_SERVER_ERROR)
         return Response(content, media_type="application/json")
+
+    def _arguments(self, body: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
+        if not body and not self._route.needs_body:
+            return (), {}
+        return self._route.arguments(self._route.request.validate_json(body))
+
+    def _content(self, answer: object) -> bytes:
+        """The answer as JSON, held to its declared type: what the schema says is what comes."""
+        checked = self._route.answer.validate_python(answer)
+        return self._route.answer.dump_json(checked, warnings="error")
 
 
 def _unprocessable(error: ValidationError) -> Response:

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..endpoints import Endpoint
+from ..endpoints import ApiKey, Endpoint
 from ..routes import Route
-from .typed_routes import bind, typed_route
+from .model_calls import ModelThread, bind
+from .typed_routes import typed_route
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -29,18 +30,22 @@ class CustomHost:
     def __init__(self, service: ModelService, routes: Mapping[str, Route[..., object]]) -> None:
         self._service = service
         self._routes = routes
+        self._thread = ModelThread()
         self.calls: dict[str, Callable[..., Awaitable[Any]]] = {
-            name: bind(service, name, route) for name, route in routes.items()
+            name: bind(service, name, route, self._thread) for name, route in routes.items()
         }
 
     async def start(self) -> None:
         """Load the model and warm it up; an error of either ends the container's start."""
-        await _finish(self._service.load())
-        await _finish(self._service.warm_up())
+        await self._finish(self._service.load)
+        await self._finish(self._service.warm_up)
 
     async def stop(self) -> None:
-        """Release the model."""
-        await _finish(self._service.unload())
+        """Release the model, after the plain methods that are under way."""
+        try:
+            await self._finish(self._service.unload)
+        finally:
+            self._thread.close()
 
     def app(self, endpoint: Endpoint) -> ASGIApp:
         """The HTTP app of its typed routes, without access rules."""
@@ -49,15 +54,17 @@ class CustomHost:
         service = type(self._service)
         return custom_app(
             service.__name__,
-            inspect.getdoc(service) or "",
+            inspect.cleandoc(service.__doc__ or ""),
             [typed_route(name, route) for name, route in self._routes.items()],
             self.calls,
             endpoint.path.rstrip("/"),
             docs=endpoint.docs,
+            asks_key=isinstance(endpoint.auth, ApiKey),
         )
 
-
-async def _finish(result: Awaitable[None] | None) -> None:
-    """Await what an async method returned; a plain one is done already."""
-    if result is not None:
-        await result
+    async def _finish(self, method: Callable[[], Awaitable[None] | None]) -> None:
+        """Call a method of the service's life; a plain one in the thread its others run in."""
+        is_async = inspect.iscoroutinefunction(method)
+        ending = method() if is_async else await self._thread(method)
+        if ending is not None:
+            await ending

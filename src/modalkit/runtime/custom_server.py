@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 
 import uvicorn
@@ -28,14 +29,13 @@ class CustomServer:
         app = guarded(host.app(endpoint), endpoint)
         config = uvicorn.Config(
             app,
-            host="0.0.0.0",  # noqa: S104 - Modal's proxy reaches it there
             port=endpoint.port,
             log_level="warning",
             access_log=False,
             lifespan="off",
         )
         self._server = uvicorn.Server(config)
-        self._loaded = threading.Event()
+        self._started = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="custom-server", daemon=True)
 
@@ -44,37 +44,61 @@ class CustomServer:
 
         Raises:
             Exception: Whatever the service's ``load`` or ``warm_up`` raised.
-            EngineError: The port could not be opened.
+            EngineError: The port is taken, or the service called ``sys.exit``.
         """
         self._thread.start()
-        self._loaded.wait()
+        self._started.wait()
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """Let requests under way finish, then unload the model."""
+        """Let requests under way finish, then unload the model.
+
+        Raises:
+            Exception: Whatever ended the server early, or the service's ``unload`` raised.
+        """
         self._server.should_exit = True
         self._thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self) -> None:
-        asyncio.run(self._main())
+        try:
+            asyncio.run(self._main())
+        except SystemExit as error:
+            self._failure = EngineError(f"The service called sys.exit({error.code!r}).")
+        except BaseException as error:  # noqa: BLE001 - raised again by `start` or `stop`
+            self._failure = error
+        finally:
+            self._started.set()  # whatever happened, `start` must not wait for ever
 
     async def _main(self) -> None:
-        try:
+        with _bound(self._server.config.port) as address:  # before a model is loaded in vain
             await self._host.start()
-        except Exception as error:  # noqa: BLE001 - raised again by `start`
-            self._fail(error)
-            return
-        serving = asyncio.create_task(self._server.serve())
+            try:
+                await self._serve(address)
+            finally:
+                await self._host.stop()
+
+    async def _serve(self, address: socket.socket) -> None:
+        serving = asyncio.create_task(self._server.serve([address]))
         while not self._server.started and not serving.done():  # noqa: ASYNC110
             await asyncio.sleep(0.005)  # uvicorn has no event for it
-        if not self._server.started:
-            self._fail(EngineError(f"Port {self._server.config.port} could not be opened."))
-            return
-        self._loaded.set()
+        if self._server.started:
+            self._started.set()
         await serving
-        await self._host.stop()
 
-    def _fail(self, error: BaseException) -> None:
-        self._failure = error
-        self._loaded.set()
+
+def _bound(port: int) -> socket.socket:
+    """A socket that holds the port; connections are refused until the server listens on it."""
+    address = socket.socket()
+    address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        address.bind(("0.0.0.0", port))  # noqa: S104 - Modal's proxy reaches it there
+    except OSError as error:
+        address.close()
+        msg = (
+            f"Port {port} could not be opened: {error.strerror}. Write another Endpoint(port=...)."
+        )
+        raise EngineError(msg) from error
+    return address

@@ -16,7 +16,12 @@ _Mode = Literal["validation", "serialization"]
 
 
 def openapi_schema(
-    title: str, description: str, routes: Sequence[TypedRoute], prefix: str
+    title: str,
+    description: str,
+    routes: Sequence[TypedRoute],
+    prefix: str,
+    *,
+    asks_key: bool,
 ) -> dict[str, JsonValue]:
     """Describe a service's routes as OpenAPI 3.1.
 
@@ -25,6 +30,7 @@ def openapi_schema(
         description: What it says about itself.
         routes: Its typed routes.
         prefix: The path it is served below, ``""`` for none.
+        asks_key: Whether requests need a Bearer key.
     """
     inputs: list[tuple[str, _Mode, TypeAdapter[Any]]] = []
     for route in routes:
@@ -41,23 +47,27 @@ def openapi_schema(
         }
         for route in routes
     }
-    return {
+    components: dict[str, Any] = {"schemas": {**definitions.get("$defs", {}), **_PROBLEMS}}
+    schema: dict[str, JsonValue] = {
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": "1"},
         "paths": paths,
-        "components": {
-            "schemas": {**definitions.get("$defs", {}), **_PROBLEMS},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{"key": []}],
+        "components": components,
     }
+    if asks_key:
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"key": []}]
+    return schema
 
 
 def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict[str, JsonValue]:
     return {
         "operationId": route.name,
         "summary": route.summary,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "requestBody": {
+            "required": route.needs_body,
+            "content": {"application/json": {"schema": request}},
+        },
         "responses": {
             "200": _json("The answer", answer),
             "422": _json(

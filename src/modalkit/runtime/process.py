@@ -21,6 +21,7 @@ __all__ = ["EngineProcess"]
 
 _TAIL_LINES = 30
 _POLL_S = 0.03  # the readiness route answers in about a millisecond
+_REQUEST_TIMEOUT_S = 30  # for one that accepts and does not answer
 
 
 class EngineProcess:
@@ -92,11 +93,11 @@ class EngineProcess:
         started = time.monotonic()
         while True:
             self.check()
-            waited = time.monotonic() - started
-            if _answers_ok(host, port, path):
-                return waited
-            if waited > timeout_s:
-                raise EngineTimeoutError(self.title, waited, self.last_lines)
+            left = started + timeout_s - time.monotonic()
+            if left <= 0:
+                raise EngineTimeoutError(self.title, time.monotonic() - started, self.last_lines)
+            if _answers_ok(host, port, path, min(left, _REQUEST_TIMEOUT_S)):
+                return time.monotonic() - started
             time.sleep(_POLL_S)
 
     def stop(self, grace_s: float) -> None:
@@ -122,8 +123,8 @@ class EngineProcess:
             print(line, file=self._output, flush=True)
 
 
-def _answers_ok(host: str, port: int, path: str) -> bool:
-    connection = HTTPConnection(host, port, timeout=30)
+def _answers_ok(host: str, port: int, path: str, timeout_s: float) -> bool:
+    connection = HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
