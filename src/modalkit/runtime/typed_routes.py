@@ -97,9 +97,10 @@ def _parameters(where: str, name: str, route: Route[..., object]) -> list[inspec
         raise DeclarationError(msg)
     for parameter in every[1:]:
         if parameter.kind not in _NAMED:
+            shown = str(parameter.replace(annotation=inspect.Parameter.empty))
             msg = (
-                f"{where} has the parameter {str(parameter)!r}, which a request cannot name. "
-                f"Write each parameter out, as in def {name}(self, text: str, times: int = 1)."
+                f"{where} has the parameter {shown!r}, which a request cannot name. Write each "
+                f"parameter out, without '/', as in def {name}(self, text: str, times: int = 1)."
             )
             raise DeclarationError(msg)
         if isinstance(parameter.default, FieldInfo):
