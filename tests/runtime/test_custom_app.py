@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from typing import Literal
 
 import httpx
 import pytest
@@ -13,7 +15,6 @@ from modalkit.errors import DeclarationError
 from modalkit.routes import Batch, endpoint
 from modalkit.runtime.access import guarded
 from modalkit.runtime.custom_host import CustomHost
-from modalkit.runtime.typed_routes import typed_route
 
 
 class Text(BaseModel):
@@ -23,6 +24,18 @@ class Text(BaseModel):
 class Label(BaseModel):
     label: str
     score: float
+
+
+Lie = Literal["text", "missing", "changed", "dict"]
+
+_changed = Label(label="calm", score=1.0)
+_changed.score = "high"
+LIES = {
+    "text": "loud",
+    "missing": {"label": "loud"},
+    "changed": _changed,
+    "dict": {"label": "loud", "score": 1},
+}
 
 
 class Classifier:
@@ -52,6 +65,19 @@ class Classifier:
     def lengths(self, requests: list[Text]) -> list[int]:
         return [len(request.text) for request in requests]
 
+    @endpoint("/lies")
+    def lies(self, how: Lie) -> Label:
+        """Answer something that is no Label, or is one after all."""
+        return LIES[how]
+
+    @endpoint("/turned")
+    def turned(self, data: bytes = b"\xff") -> bytes:
+        return data[::-1]
+
+    @endpoint("/loudest")
+    def loudest(self, request: Text = Text(text="HEY")) -> str:  # noqa: B008
+        return request.text
+
     @endpoint("/broken")
     def broken(self, request: Text) -> Label:
         msg = "the password is hunter2"
@@ -59,16 +85,16 @@ class Classifier:
 
 
 def routes():
-    names = ("classify", "repeat", "lengths", "broken")
+    names = ("classify", "repeat", "lengths", "lies", "turned", "loudest", "broken")
     return {name: vars(Classifier)[name] for name in names}
 
 
-def ask(requests, served=None):
+def ask(requests, served=None, service=Classifier):
     """Start the service, run one coroutine with an HTTP client on it, stop it."""
 
     async def scenario():
         rules = served or Endpoint(public=True)
-        host = CustomHost(Classifier(), routes())
+        host = CustomHost(service(), routes())
         await host.start()
         transport = httpx.ASGITransport(guarded(host.app(rules), rules))
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
@@ -135,10 +161,82 @@ def test_a_failing_method_tells_strangers_nothing():
     assert "hunter2" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("how", "status"), [("text", 500), ("missing", 500), ("changed", 500), ("dict", 200)]
+)
+def test_an_answer_is_held_to_its_type(how, status, caplog):
+    """What does not fit the declared answer is a logged 500; what can be made to fit, is."""
+    answer = post("/lies", {"how": how})
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json() == {"label": "loud", "score": 1.0}
+    else:
+        assert caplog.messages == ["lies failed"]
+
+
+def test_bytes_travel_as_base64():
+    """Bytes that are no text are base64 in the body and in the answer."""
+    sent = base64.urlsafe_b64encode(b"\x00\xfe\xff").decode()
+    answer = post("/turned", {"data": sent})
+    assert base64.urlsafe_b64decode(answer.json()) == b"\xff\xfe\x00"
+
+
+def test_an_empty_body_takes_the_defaults():
+    """A route whose parameters have defaults needs no body; the others do."""
+
+    def empty(path):
+        return ask(lambda client: client.post(path))
+
+    assert empty("/turned").json() == "_w=="
+    assert empty("/loudest").json() == "HEY"
+    assert [empty("/repeat").status_code, empty("/lengths").status_code] == [422, 422]
+    paths = ask(lambda client: client.get("/openapi.json")).json()["paths"]
+    needed = [paths[path]["post"]["requestBody"]["required"] for path in ("/turned", "/repeat")]
+    assert needed == [False, True]
+
+
+def test_the_schema_says_of_the_service_what_its_docstring_says():
+    """The description is the class's own docstring, and nothing where it has none."""
+
+    def description(service):
+        answer = ask(lambda client: client.get("/openapi.json"), service=service)
+        return answer.json()["info"]["description"]
+
+    class Silent(Classifier):
+        pass
+
+    assert description(Classifier) == "Says whether a text is loud."
+    assert description(Silent) == ""
+
+
+def test_the_schema_asks_for_a_key_where_one_is_asked_for(monkeypatch):
+    """Security is in the schema of an endpoint with a key, and not in a public one's."""
+    monkeypatch.setenv("MODALKIT_API_KEY", "key")
+
+    def schema(rules):
+        key = {"Authorization": "Bearer key"}
+        return ask(lambda client: client.get("/openapi.json", headers=key), rules).json()
+
+    closed, public = schema(Endpoint()), schema(Endpoint(public=True))
+    assert closed["security"] == [{"key": []}]
+    assert closed["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert "security" not in public
+    assert "securitySchemes" not in public["components"]
+
+
+def test_a_trailing_slash_is_another_path():
+    """Nothing redirects: behind a prefix it would lead out of the service."""
+    for rules, path in [
+        (Endpoint("/api", public=True), "/api/classify/"),
+        (Endpoint(public=True), "/docs/"),
+    ]:
+        assert post(path, {"text": "x"}, rules).status_code == 404
+
+
 def test_the_schema_names_types_and_problems():
     """The OpenAPI document has every route with its request, its answer and the 422."""
     schema = ask(lambda client: client.get("/openapi.json")).json()
-    assert set(schema["paths"]) == {"/classify", "/repeat", "/lengths", "/broken"}
+    assert set(schema["paths"]) == {f"/{name}" for name in routes()}
     classify = schema["paths"]["/classify"]["post"]
     assert classify["summary"] == "Classify one text."
     body = classify["requestBody"]["content"]["application/json"]["schema"]
@@ -207,27 +305,3 @@ def test_docs_can_be_left_out():
     bare = Endpoint(public=True, docs=False)
     assert ask(lambda client: client.get("/docs"), bare).status_code == 404
     assert ask(lambda client: client.get("/openapi.json"), bare).status_code == 404
-
-
-def test_a_route_without_types_is_refused():
-    """A route whose parameter or answer has no annotation cannot be typed, and says which."""
-
-    class Untyped:
-        @endpoint("/x")
-        def predict(self, text):
-            return text
-
-    with pytest.raises(DeclarationError, match="no annotation for text, return"):
-        typed_route("predict", vars(Untyped)["predict"])
-
-
-def test_a_batched_route_takes_and_returns_lists():
-    """A batched method that does not take one list says what to write."""
-
-    class Single:
-        @endpoint("/x", batch=Batch(4))
-        def predict(self, request: Text) -> Label:
-            raise NotImplementedError
-
-    with pytest.raises(DeclarationError, match="list\\[Request\\]"):
-        typed_route("predict", vars(Single)["predict"])

@@ -92,6 +92,19 @@ def test_a_slow_engine_times_out_with_what_it_said():
     assert caught.value.after_s >= 1
 
 
+def test_an_engine_that_accepts_and_never_answers_times_out_in_time():
+    """A connection that is accepted and left alone does not stretch the declared wait."""
+    process = python("import time; time.sleep(300)")
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            with pytest.raises(EngineTimeoutError) as caught:
+                process.wait_ready("127.0.0.1", port, "/health", timeout_s=1)
+    finally:
+        process.stop(grace_s=0)
+    assert 1 <= caught.value.after_s < 20  # one request alone may take 30
+
+
 def test_output_is_forwarded_line_by_line_without_secrets():
     """What the engine prints is forwarded, its secrets replaced."""
     output = io.StringIO()
