@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import torch
 
 __all__ = ["Workers", "usable_cpus"]
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
-_WEIGHT_OF_NEWEST = 0.3
-_CALLS_BETWEEN_TRIALS = 64
+_CALLS_BETWEEN_TRIALS = 128
+_CALLS_PER_TRIAL = 3  # a majority of those remembered, so that a trial can change the choice
 
 
 def usable_cpus(quota_file: Path = _QUOTA) -> int:
@@ -44,12 +45,13 @@ class Workers:
 
     It depends on the size of the call and on who else uses the CPUs: threads of a call wait for
     each other at every operation, so one that is not scheduled holds up all. Both ways are timed
-    for calls of similar size; the faster is used and the other tried again now and then.
+    for calls of similar size; the faster is used and the other tried again now and then. The
+    median of the last few calls counts, so that one call that was held up changes nothing.
     """
 
     def __init__(self) -> None:
         self._choices = sorted({1, torch.get_num_threads()})
-        self._seconds: dict[tuple[int, int], float] = {}
+        self._seconds: dict[tuple[int, int], deque[float]] = {}
         self._calls: Counter[int] = Counter()
 
     @contextmanager
@@ -67,10 +69,14 @@ class Workers:
 
     def _choose(self, size: int) -> int:
         self._calls[size] += 1
-        ranked = sorted(self._choices, key=lambda count: self._seconds.get((size, count), 0.0))
-        is_trial = self._calls[size] % _CALLS_BETWEEN_TRIALS == 0
+        ranked = sorted(self._choices, key=lambda count: self._typical((size, count)))
+        is_trial = self._calls[size] % _CALLS_BETWEEN_TRIALS < _CALLS_PER_TRIAL
         return ranked[-1] if is_trial else ranked[0]
 
+    def _typical(self, key: tuple[int, int]) -> float:
+        """Seconds of a call; none until a trial's worth is known, so that it is tried first."""
+        known = self._seconds.get(key, ())
+        return median(known) if len(known) >= _CALLS_PER_TRIAL else 0.0
+
     def _learn(self, key: tuple[int, int], seconds: float) -> None:
-        before = self._seconds.get(key, seconds)
-        self._seconds[key] = before + _WEIGHT_OF_NEWEST * (seconds - before)
+        self._seconds.setdefault(key, deque(maxlen=2 * _CALLS_PER_TRIAL - 1)).append(seconds)
