@@ -81,7 +81,6 @@ class Batcher(Generic[Req, Res]):
                 busy = True
         except asyncio.CancelledError:  # nobody else would wake those who wait
             _fail(self._queue, BatchError(f"{self._name} was stopped."))
-            self._queue.clear()
             raise
         finally:
             self._worker = None
