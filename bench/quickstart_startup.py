@@ -51,7 +51,8 @@ def seconds_until(argv: list[str], last_words: str, env: dict[str, str]) -> floa
             took = time.perf_counter() - started
     process.wait()
     if took is None:
-        raise SystemExit(f"no answer from {argv}:\n{said}")
+        msg = f"no answer from {argv}:\n{said}"
+        raise SystemExit(msg)
     return took
 
 

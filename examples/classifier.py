@@ -77,7 +77,11 @@ class Classifier(ModelService):
 
 @app.local_entrypoint()
 def main() -> None:
-    tickets = ["How can I see my invoices?", "I love it, wonderful!", "It is broken. I want a refund!"]
+    tickets = [
+        "How can I see my invoices?",
+        "I love it, wonderful!",
+        "It is broken. I want a refund!",
+    ]
     answers = Classifier().classify.map([Ticket(text=text) for text in tickets])
     print()
     for text, answer in zip(tickets, answers, strict=True):

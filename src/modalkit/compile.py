@@ -52,7 +52,8 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
     def decorate(service: type[S]) -> type[S]:
         _check_is_service(service)
         plan = plan_service(service)
-        _check_routes(service)
+        if plan.endpoint is not None:
+            _check_routes(service)
         subclass = _subclass(service, member_functions(service, plan))
         if plan.is_server:
             return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle takes the class's name
