@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import MissingExtraError
+from ...errors import DeclarationError, MissingExtraError
 from ..openai import (
     ApiError,
     Capabilities,
@@ -49,6 +50,7 @@ class TransformersBackend:
 
     def load(self) -> str:
         """Import PyTorch and transformers, and load the model."""
+        _check_folder(self._options.model)
         try:
             from .loading import load_engine  # noqa: PLC0415  seconds, and perhaps not installed
         except ImportError as error:
@@ -81,6 +83,19 @@ class TransformersBackend:
         if self._vectors is None:
             raise _not_this(self.card.id)
         return await self._vectors.embed(request)
+
+
+def _check_folder(model: str) -> None:
+    """Refuse a path that holds no model before seconds go into imports and hub look-ups."""
+    if not model.startswith(("/", ".")):
+        return
+    described = [name for name in ("config.json", "modules.json") if (Path(model) / name).is_file()]
+    if not described:
+        msg = (
+            f"There is no model at {model!r} here: no {Path(model) / 'config.json'}. Write a folder "
+            "beside the file (model = './x'), a path in a mounted WeightCache, or a hub id."
+        )
+        raise DeclarationError(msg)
 
 
 def _not_this(model: str) -> ApiError:
