@@ -139,7 +139,7 @@ def test_flags_of_older_guides_are_known(declared, flag, instead):
         (
             SGLang,
             {"memory_fraction": 90},
-            "SGLang.memory_fraction: input should be less than or equal to 1, got 90.",
+            "SGLang.memory_fraction must be less than or equal to 1, got 90.",
         ),
     ],
 )
