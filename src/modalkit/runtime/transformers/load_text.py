@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
 _UNKNOWN_CONTEXT = 2048
 # A CPU is busy with this many for a few decode steps' time; a GPU needs more to be busy at all.
-_PREFILL_TOKENS = {"cpu": 512, "cuda": 4096}
+_PREFILL_TOKENS = {"cpu": 192, "cuda": 4096}
 
 
 def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:

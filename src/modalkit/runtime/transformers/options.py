@@ -30,7 +30,7 @@ class EngineOptions:
         max_kv_tokens: The most tokens the key-value cache holds, padding included; None is what
             fits into a share of the free memory.
         prefill_tokens: The most prompt tokens per model call, so that long prompts do not
-            stall the answers under way; None is 512 on a CPU and 4096 on a GPU.
+            stall the answers under way; None is 192 on a CPU and 4096 on a GPU.
         threads: CPU threads of the model; None is as many as this container may use.
     """
 
