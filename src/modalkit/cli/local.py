@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import LocalModalError, MissingExtraError, ModalkitError
-from ..local import Address, default_state_folder
+from ..local import Address, Settings, default_state_folder
 
 if TYPE_CHECKING:
     from ..local import LocalModal
@@ -122,7 +122,7 @@ def _make_plane(address: Address, options: _Options) -> LocalModal:
         feature = "The local Modal"
         raise MissingExtraError(feature, "local") from error
     say = (lambda _text: None) if options.quiet else _say
-    return LocalModal(address, say, namespaces=options.namespaces)
+    return LocalModal(address, say, Settings(namespaces=options.namespaces))
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,7 @@ It knows nothing of the rest of modalkit and serves any Modal app. A part of the
     containers, isolation, launch, world    one container: its process, its files, its view
     web, replicas, network      HTTP from outside to a container
     state, files, blobs, volumes, images    what is kept, and where
+    settings    what a user chooses
     protocol    the one module that depends on modal's version
 """
 
@@ -18,12 +19,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .address import Address
+from .settings import Settings
 from .state import default_state_folder
 
 if TYPE_CHECKING:
     from .plane import LocalModal
 
-__all__ = ["Address", "LocalModal", "default_state_folder"]
+__all__ = ["Address", "LocalModal", "Settings", "default_state_folder"]
 
 
 def __getattr__(name: str) -> object:

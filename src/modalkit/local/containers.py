@@ -12,7 +12,6 @@ import json
 import logging
 import signal
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -91,6 +90,11 @@ class Container:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     _to_cancel: set[str] = field(default_factory=set)
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def namespace_pid(self) -> int | None:
+        """A process of this machine that sees the container's mounts, while there is one."""
+        return self.process.pid if self.process is not None else None
 
     @property
     def load(self) -> int:
@@ -223,6 +227,7 @@ class ContainerFactory:
             last_lines.append(f"{type(error).__name__}: {error}")
         finally:
             self._links.drop(links)
+            await self.worlds.close(container)
             if server is not None:
                 server.close()
             if container.doorway is not None:
@@ -237,7 +242,7 @@ class ContainerFactory:
         inside = INSIDE if self.isolation.namespaces else str(folder / "task")
         arguments = function.container_arguments(container.id)
         (folder / "task" / "arguments.bin").write_bytes(arguments.SerializeToString())
-        world = await self.worlds.of(function)
+        world = await self.worlds.open(container)
         layer = world.layer
         if not self.isolation.namespaces:
             layer = self._links.plain_layer(world.layer)
@@ -250,7 +255,7 @@ class ContainerFactory:
         spec = self.isolation.spec(
             folder,
             layer,
-            [sys.executable, "-m", _ENTRYPOINT],
+            [world.python, "-m", _ENTRYPOINT],
             env,
             binds=world.binds,
             own_network=function.own_network,

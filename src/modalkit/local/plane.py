@@ -38,6 +38,7 @@ from .rpc.volumes import VolumeRpcs
 from .rpc.workspace import WorkspaceRpcs
 from .server import RpcServers
 from .servers import ServerPool
+from .settings import Settings
 from .state import State
 from .volumes import Volumes
 from .web import WebEndpoint
@@ -54,14 +55,13 @@ class LocalModal:
     Args:
         address: Where to answer; its state folder is the plane's.
         notice: Told short sentences for the user; each is said once.
-        namespaces: Give containers their own view of files, processes and network where this
-            machine allows it.
+        settings: How to treat what this machine lacks.
     """
 
     def __init__(
-        self, address: Address, notice: Callable[[str], None], *, namespaces: bool = True
+        self, address: Address, notice: Callable[[str], None], settings: Settings | None = None
     ) -> None:
-        self._namespaces = namespaces
+        self._settings = settings or Settings()
         self._said: set[str] = set()
         self._notice = notice
         self.apps = Apps()
@@ -161,7 +161,7 @@ class LocalModal:
             sockets=self._state.sockets,
             isolation=(
                 Isolation.probe(self._state.run / "probe")
-                if self._namespaces
+                if self._settings.namespaces
                 else Isolation(namespaces=False)
             ),
             worlds=Worlds(self._files, self._images, self._mounts, self._secrets, self._volumes),

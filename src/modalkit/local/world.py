@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import site
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from .launch import Bind
 from .protocol import api
 
 if TYPE_CHECKING:
-    from .functions import FunctionEntry
+    from .containers import Container
     from .rpc.mounts import Mounts
     from .rpc.secrets import Secrets
     from .volumes import Volumes
@@ -65,12 +66,14 @@ class World:
         layer: The tree of its mounted and copied files.
         binds: Its volumes.
         variables: From its image and secrets, later ones win.
+        python: The interpreter that runs Modal's container entrypoint.
     """
 
     layer: Path
     binds: list[Bind]
     variables: dict[str, str]
     workdir: str
+    python: str = sys.executable
 
     def environment(self, prefix: str) -> dict[str, str]:
         """Return its variables.
@@ -98,9 +101,9 @@ class Worlds:
     secrets: Secrets
     volumes: Volumes
 
-    async def of(self, function: FunctionEntry) -> World:
-        """Return the surroundings of a function's containers."""
-        definition = function.definition
+    async def open(self, container: Container) -> World:
+        """Put the surroundings of a container together, before it starts."""
+        definition = container.function.definition
         recipe = self.images.recipe(definition.image_id)
         variables = dict(recipe.env)
         for secret_id in definition.secret_ids:
@@ -111,6 +114,9 @@ class Worlds:
             variables=variables,
             workdir=recipe.workdir,
         )
+
+    async def close(self, container: Container) -> None:
+        """Let go of a container's surroundings, when its process has ended."""
 
     def _placed(self, definition: api.Function) -> Iterator[tuple[str, api.MountFile]]:
         """Yield the files of the image, then of the mounts, with their paths."""
