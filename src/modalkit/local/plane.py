@@ -16,6 +16,7 @@ from .blobs import Blobs
 from .calls import Calls
 from .containers import ContainerFactory
 from .deployments import Deployments
+from .environments import Environments
 from .files import FileStore
 from .functions import Endpoint, FunctionEntry, Functions
 from .images import Images
@@ -30,6 +31,7 @@ from .rpc.apps import AppRpcs
 from .rpc.calls import CallRpcs
 from .rpc.containers import ContainerRpcs
 from .rpc.dicts import Dicts
+from .rpc.environments import EnvironmentRpcs
 from .rpc.functions import FunctionRpcs
 from .rpc.mounts import ImageRpcs, Mounts
 from .rpc.queues import Queues
@@ -80,7 +82,8 @@ class LocalModal:
         self._deployments = Deployments(
             self._state.records, self.apps, self._functions, self._secrets, self._open_endpoints
         )
-        self._servers = RpcServers(self._parts(), address.token)
+        self._environments = Environments(self._state.records)
+        self._servers = RpcServers(self._parts(), address.token, self._environments.settle)
         self._factory = self._make_factory()
         self._started_at = time.time()
         self._watch: asyncio.Task[None] | None = None
@@ -150,9 +153,10 @@ class LocalModal:
             self._secrets,
             VolumeRpcs(self._volumes, self._files, blobs.download_url, blobs.upload_url),
             blobs,
-            Dicts(),
-            Queues(),
-            WorkspaceRpcs(),
+            Dicts(self._state),
+            Queues(self._state),
+            EnvironmentRpcs(self._environments, self._erase_environment),
+            WorkspaceRpcs(self._page),
         ]
 
     def _make_factory(self) -> ContainerFactory:
@@ -170,6 +174,14 @@ class LocalModal:
             environment=host_environment(),
             starting=self._introduce,
         )
+
+    async def _erase_environment(self, name: str) -> None:
+        """End an environment's apps and remove its volumes; its records are removed after."""
+        for app in self.apps.in_environment(name):
+            await self.apps.stop(app, _STOP_GRACE_S)
+            self._deployments.forget(app)
+        for volume in self._volumes.list_all(name):
+            self._volumes.delete(volume.id)
 
     def _page(self) -> str:
         return self._blobs.base_url

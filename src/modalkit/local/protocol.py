@@ -26,6 +26,7 @@ __all__ = [
     "api",
     "builder_version",
     "every_rpc",
+    "names_environment",
     "refuse",
     "wants_token",
 ]
@@ -50,6 +51,11 @@ def every_rpc() -> dict[str, tuple[str, Handler]]:
     """Return every RPC the installed protocol knows: its path, its name and its message types."""
     read_table: Callable[[Any], dict[str, Handler]] = api_grpc.ModalClientBase.__mapping__
     return {path: (str(handler.func), handler) for path, handler in read_table(_Names()).items()}
+
+
+def names_environment(rpc: Handler) -> bool:
+    """Return whether an RPC's request says which environment it is about."""
+    return "environment_name" in rpc.request_type.DESCRIPTOR.fields_by_name
 
 
 def wants_token(name: str) -> bool:

@@ -1,7 +1,8 @@
 """What outlives a command: one folder with a small database of records, and files beside it.
 
     STATE/
-      records.db     named secrets, volumes, dicts, queues and deployed apps (SQLite, mode 0600)
+      records.db     named secrets, volumes, dicts, queues and deployed apps, with what dicts and
+                     queues hold (SQLite, mode 0600)
       files/         mounted and copied files by their SHA-256
       layers/        file trees put together for containers, by their content
       volumes/ID/    one folder per volume
@@ -16,31 +17,25 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sqlite3
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LocalModalError
+from .database import Database
+from .records import Record, Records
 
-__all__ = ["Record", "Records", "State", "default_state_folder", "remove_tree"]
+__all__ = [
+    "Record",
+    "Records",
+    "State",
+    "default_state_folder",
+    "living_planes",
+    "remove_tree",
+]
 
 # A Unix socket's path may have about 100 letters, its file's name included.
 _SOCKET_FOLDER_LIMIT = 80
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (
-    kind TEXT NOT NULL,
-    environment TEXT NOT NULL,
-    name TEXT NOT NULL,
-    id TEXT NOT NULL UNIQUE,
-    created_at REAL NOT NULL,
-    body BLOB NOT NULL,
-    PRIMARY KEY (kind, environment, name)
-)
-"""
 
 
 def default_state_folder() -> Path:
@@ -52,105 +47,47 @@ def default_state_folder() -> Path:
     return Path.home() / ".local" / "share" / "modalkit" / "local"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One named thing.
-
-    Attributes:
-        created_at: Seconds since the epoch.
-        body: What the kind keeps: a protobuf message or JSON.
-    """
-
-    kind: str
-    environment: str
-    name: str
-    id: str
-    created_at: float
-    body: bytes
-
-
-class Records:
-    """Named things on disk; several planes may use the same folder at once."""
-
-    def __init__(self, path: Path) -> None:
-        path.touch(mode=0o600)
-        try:
-            self._database = sqlite3.connect(path, timeout=10, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            msg = (
-                f"The local Modal's records in {str(path)!r} cannot be read ({error}). "
-                "Use another folder with --state, or move that file away to start afresh."
-            )
-            raise LocalModalError(msg) from error
-
-    def put(self, kind: str, environment: str, name: str, identity: str, body: bytes) -> Record:
-        """Write a record, replacing one of the same name."""
-        record = Record(kind, environment, name, identity, time.time(), body)
-        self._database.execute(
-            "INSERT OR REPLACE INTO records (kind, environment, name, id, created_at, body) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (kind, environment, name, identity, record.created_at, body),
-        )
-        return record
-
-    def by_name(self, kind: str, environment: str, name: str) -> Record | None:
-        """Return the record of that name, if there is one."""
-        return self._one("kind = ? AND environment = ? AND name = ?", kind, environment, name)
-
-    def by_id(self, identity: str) -> Record | None:
-        """Return the record with that id, if there is one."""
-        return self._one("id = ?", identity)
-
-    def list_all(self, kind: str, environment: str) -> list[Record]:
-        """Return an environment's records of a kind, newest first."""
-        return list(self._select("kind = ? AND environment = ?", kind, environment))
-
-    def rename(self, identity: str, name: str) -> None:
-        """Give a record another name."""
-        self._database.execute("UPDATE records SET name = ? WHERE id = ?", (name, identity))
-
-    def delete(self, identity: str) -> None:
-        """Forget a record; forgetting one that is not there is fine."""
-        self._database.execute("DELETE FROM records WHERE id = ?", (identity,))
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
-
-    def _one(self, where: str, *values: str) -> Record | None:
-        return next(self._select(where, *values), None)
-
-    def _select(self, where: str, *values: str) -> Iterator[Record]:
-        rows = self._database.execute(
-            "SELECT kind, environment, name, id, created_at, body FROM records "  # noqa: S608 - `where` is written above, never given
-            f"WHERE {where} ORDER BY created_at DESC",
-            values,
-        )
-        return (Record(*row) for row in rows.fetchall())
-
-
 class State:
     """The state folder of one plane.
 
     Args:
         folder: Made when missing, with mode 0700.
+
+    Attributes:
+        records: Named things; they outlive the plane.
+        ephemeral: Things without a name; they end with the plane.
+
+    Raises:
+        LocalModalError: The folder cannot be written, or its records cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().absolute()
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folders()
         except OSError as error:
             msg = (
-                f"The state folder {str(folder)!r} cannot be made ({error.strerror}). "
-                "Name another with --state DIR."
+                f"The state folder {str(folder)!r} cannot be used: {str(error.filename)!r} "
+                f"cannot be made ({error.strerror}). Name another folder with --state DIR."
             )
             raise LocalModalError(msg) from error
-        self._remove_abandoned_runs()
-        self.run = self._sub("run") / str(os.getpid())
+        try:
+            self.records = Records(Database(self._whole_records()))
+            self.ephemeral = Records(Database(self.run / "ephemeral.db"))
+        except LocalModalError:
+            _remove_run(self.run)
+            raise
+
+    def close(self) -> None:
+        """Close the records and remove what only this plane needed."""
+        self.records.close()
+        self.ephemeral.close()
+        _remove_run(self.run)
+
+    def _make_folders(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_abandoned_runs(self._sub("run"))
+        self.run = self.folder / "run" / str(os.getpid())
         _remove_run(self.run)
         self.run.mkdir(mode=0o700)
         self.sockets = self.run / "sockets"
@@ -166,27 +103,47 @@ class State:
         self.buckets = self._sub("buckets")
         self.blobs = self.run / "blobs"
         self.blobs.mkdir()
-        self.records = Records(self.folder / "records.db")
-
-    def close(self) -> None:
-        """Close the records and remove what only this plane needed."""
-        self.records.close()
-        _remove_run(self.run)
 
     def _sub(self, name: str) -> Path:
         path = self.folder / name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
-    def _remove_abandoned_runs(self) -> None:
-        """Clean up after planes that were killed."""
-        for run in self._sub("run").iterdir():
-            try:
-                os.kill(int(run.name), 0)
-            except ProcessLookupError:
-                _remove_run(run)
-            except (PermissionError, ValueError):
-                continue
+    def _whole_records(self) -> Path:
+        """Return where the records are, unless they were cut off: SQLite would start afresh."""
+        path = self.folder / "records.db"
+        emptied = path.exists() and not path.stat().st_size
+        if emptied and any(self.volumes.iterdir()):
+            msg = (
+                f"The local Modal's records in {str(path)!r} are empty, though volumes lie beside "
+                "them. Put that file back, or move it away to start afresh."
+            )
+            raise LocalModalError(msg)
+        return path
+
+
+def living_planes(folder: Path) -> list[int]:
+    """Return the process ids of the planes that use a state folder now."""
+    runs = folder / "run"
+    names = [run.name for run in runs.iterdir()] if runs.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal() and _is_alive(int(name)))
+
+
+def _remove_abandoned_runs(runs: Path) -> None:
+    """Clean up after planes that were killed."""
+    for run in runs.iterdir():
+        if run.name.isdecimal() and not _is_alive(int(run.name)):
+            _remove_run(run)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's process
+    return True
 
 
 def _remove_run(run: Path) -> None:

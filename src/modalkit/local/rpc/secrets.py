@@ -8,9 +8,10 @@ import os
 from grpclib.const import Status
 
 from ..ids import new_id
+from ..named import creation_info
 from ..protocol import Empty, api, refuse
+from ..records import Record, Records
 from ..server import Caller, rpc
-from ..state import Record, Records
 
 __all__ = ["Secrets"]
 
@@ -50,12 +51,16 @@ class Secrets:
             api.OBJECT_CREATION_TYPE_EPHEMERAL,
         }:
             return self._anonymously(dict(request.env_dict))
-        environment = request.environment_name or "main"
+        environment = request.environment_name
         record = self._records.by_name(_KIND, environment, request.deployment_name)
         if kind == api.OBJECT_CREATION_TYPE_UNSPECIFIED:
             return self._look_up(record, request)
         if record is not None and kind == api.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
-            refuse(Status.ALREADY_EXISTS, f"A secret {request.deployment_name!r} exists already.")
+            refuse(
+                Status.ALREADY_EXISTS,
+                f"A secret {request.deployment_name!r} exists already in {environment!r}. "
+                "Overwrite it with --force.",
+            )
         if record is None or kind == api.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS:
             body = json.dumps(dict(request.env_dict)).encode()
             identity = record.id if record else new_id("st")
@@ -77,7 +82,7 @@ class Secrets:
         self, request: api.SecretListRequest, _caller: Caller
     ) -> api.SecretListResponse:
         """List an environment's secrets."""
-        environment = request.environment_name or "main"
+        environment = request.environment_name
         response = api.SecretListResponse(environment_name=environment)
         before = request.pagination.created_before
         for record in self._records.list_all(_KIND, environment):
@@ -125,7 +130,8 @@ class Secrets:
             instead = " (or set those variables where you start it)" if required else ""
             refuse(
                 Status.NOT_FOUND,
-                f"There is no secret {request.deployment_name!r} in this local Modal. "
+                f"There is no secret {request.deployment_name!r} in the environment "
+                f"{request.environment_name!r} of this local Modal. "
                 f"Create it with: {command}{instead}",
             )
         if missing := sorted(set(required) - set(json.loads(record.body))):
@@ -153,7 +159,7 @@ def _metadata(record: Record) -> api.SecretMetadata:
         name=record.name,
         keys=sorted(json.loads(record.body)),
         environment_name=record.environment,
-        creation_info=api.CreationInfo(created_at=record.created_at),
+        creation_info=creation_info(record),
     )
 
 

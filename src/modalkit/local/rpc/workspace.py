@@ -1,22 +1,35 @@
-"""What the client asks about itself: who it talks to, which environment, which token."""
+"""What the client asks about itself: who it talks to, as whom, with which token."""
 
 from __future__ import annotations
 
 import base64
 import json
 import time
+from collections.abc import Callable
 
-from ..ids import content_id
-from ..protocol import Empty, api, builder_version
+from grpclib.const import Status
+
+from ..environments import DEFAULT_ENVIRONMENT
+from ..protocol import Empty, api, builder_version, refuse
 from ..server import Caller, rpc
 
 __all__ = ["WorkspaceRpcs"]
 
 _TOKEN_LIFETIME_S = 24 * 3600
+_LABEL = "of this local Modal, worth nothing elsewhere"
+_WORKSPACE, _USER = "local", "local"
+_WORKSPACE_ID, _USER_ID = "ac-local", "us-local"
 
 
 class WorkspaceRpcs:
-    """A workspace called "local"; environments are names that exist as soon as they are used."""
+    """A workspace called "local" with one user of that name, who may do everything.
+
+    Args:
+        page: Returns where the local Modal can be looked at.
+    """
+
+    def __init__(self, page: Callable[[], str]) -> None:
+        self._page = page
 
     @rpc("ClientHello")
     async def hello(self, _request: Empty, _caller: Caller) -> api.ClientHelloResponse:
@@ -26,27 +39,56 @@ class WorkspaceRpcs:
     @rpc("WorkspaceNameLookup")
     async def workspace(self, _request: Empty, _caller: Caller) -> api.WorkspaceNameLookupResponse:
         """Say whose workspace this is."""
-        return api.WorkspaceNameLookupResponse(workspace_name="local", username="local")
+        return api.WorkspaceNameLookupResponse(workspace_name=_WORKSPACE, username=_USER)
 
-    @rpc("EnvironmentGetOrCreate")
-    async def environment(
-        self, request: api.EnvironmentGetOrCreateRequest, _caller: Caller
-    ) -> api.EnvironmentGetOrCreateResponse:
-        """Describe an environment."""
-        name = request.deployment_name or "main"
-        settings = api.EnvironmentSettings(image_builder_version=builder_version())
-        return api.EnvironmentGetOrCreateResponse(
-            environment_id=content_id("en", name.encode()),
-            metadata=api.EnvironmentMetadata(name=name, settings=settings),
+    @rpc("WorkspaceDashboardUrlGet")
+    async def dashboard(
+        self, _request: api.WorkspaceDashboardUrlRequest, _caller: Caller
+    ) -> api.WorkspaceDashboardUrlResponse:
+        """Say where to look at it."""
+        return api.WorkspaceDashboardUrlResponse(url=self._page())
+
+    @rpc("WorkspaceSettings")
+    async def settings(self, _request: Empty, _caller: Caller) -> api.WorkspaceSettingsResponse:
+        """Say what new things start with."""
+        return api.WorkspaceSettingsResponse(
+            default_environment_name=DEFAULT_ENVIRONMENT, image_builder_version=builder_version()
         )
 
-    @rpc("EnvironmentList")
-    async def environments(self, _request: Empty, _caller: Caller) -> api.EnvironmentListResponse:
-        """List the environment everyone starts in."""
-        item = api.EnvironmentListItem(
-            name="main", default=True, environment_id=content_id("en", b"main")
+    @rpc("WorkspaceMembersList")
+    async def members(self, _request: Empty, _caller: Caller) -> api.WorkspaceMembersListResponse:
+        """List the one user there is."""
+        member = api.WorkspaceMembersListItem(
+            member_id=_USER_ID,
+            user_id=_USER_ID,
+            member_displayname=_USER,
+            member_role=api.MEMBER_ROLE_OWNER,
         )
-        return api.EnvironmentListResponse(items=[item])
+        return api.WorkspaceMembersListResponse(members=[member])
+
+    @rpc("TokenInfoGet")
+    async def token_info(
+        self, _request: api.TokenInfoGetRequest, caller: Caller
+    ) -> api.TokenInfoGetResponse:
+        """Say who the local token stands for."""
+        return api.TokenInfoGetResponse(
+            token_id="" if caller.container else "ak-local",
+            token_name=_LABEL,
+            workspace_id=_WORKSPACE_ID,
+            workspace_name=_WORKSPACE,
+            user_identity=api.UserIdentity(user_id=_USER_ID, username=_USER),
+        )
+
+    @rpc("TokenFlowCreate")
+    async def new_token(
+        self, _request: api.TokenFlowCreateRequest, _caller: Caller
+    ) -> api.TokenFlowCreateResponse:
+        """Refuse to make a token: a local Modal has the one it started with."""
+        refuse(
+            Status.FAILED_PRECONDITION,
+            "A local Modal needs no token and makes none. For a token of your Modal account run "
+            "`modal token new` without `modalkit local`.",
+        )
 
     @rpc("AuthTokenGet")
     async def token(
