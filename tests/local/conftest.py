@@ -98,13 +98,13 @@ def state_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture(scope="session")
-def plane(state_folder: Path) -> Iterator[Plane]:
+def start_plane(state: Path, **variables: str) -> Plane:
+    """Start ``modalkit local up`` on a state folder and wait until it says where it answers."""
     process = subprocess.Popen(
-        [*COMMAND, "--state", str(state_folder / "shared"), "up"],
+        [*COMMAND, "--state", str(state), "up"],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TEST_SECRET_FROM_HOST": "from the host"},
+        env={**os.environ, **variables},
     )
     exports: dict[str, str] = {}
     assert process.stdout is not None
@@ -113,9 +113,31 @@ def plane(state_folder: Path) -> Iterator[Plane]:
         exports[name] = value
         if name == "MODALKIT_PROXY_SECRET":
             break
-    yield Plane(process, exports, state_folder / "shared")
-    process.terminate()
-    assert process.wait(PATIENCE_S) == 0
+    return Plane(process, exports, state)
+
+
+@pytest.fixture(scope="session")
+def plane(state_folder: Path) -> Iterator[Plane]:
+    started = start_plane(state_folder / "shared", TEST_SECRET_FROM_HOST="from the host")
+    yield started
+    started.process.terminate()
+    assert started.process.wait(PATIENCE_S) == 0
+
+
+@pytest.fixture
+def planes(state_folder: Path) -> Iterator[Callable[[Path], Plane]]:
+    """Start planes on state folders a test chooses; those still running are killed at its end."""
+    started: list[Plane] = []
+
+    def start(state: Path) -> Plane:
+        started.append(start_plane(state))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
