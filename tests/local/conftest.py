@@ -44,6 +44,10 @@ class Plane:
         """Run the modal CLI against this plane."""
         return self.run(sys.executable, "-m", "modal", *words, **variables)
 
+    def python(self, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run Python code against this plane."""
+        return self.run(sys.executable, "-c", code, **variables)
+
     def deploy(self, name: str) -> str:
         """Deploy one of the test apps, once; its name is its file's."""
         if name not in self.deployed:
