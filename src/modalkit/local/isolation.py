@@ -84,16 +84,25 @@ class Isolation:
         *,
         binds: Iterable[Bind],
         own_network: bool,
+        lowers: Iterable[Path] = (),
+        changes: Path | None = None,
+        keep: Iterable[Path] = (),
     ) -> ContainerSpec:
-        """Describe a container with its own ``folder`` on this machine and a ``layer`` of files."""
+        """Describe a container with its own ``folder`` on this machine and a ``layer`` of files.
+
+        ``lowers`` are the image's layers, the last one on top; ``changes`` keeps what the container
+        writes, to become one; ``keep`` are folders it must see at their own paths.
+        """
         return ContainerSpec(
             parent=os.getpid(),
             namespaces=self.namespaces,
             own_network=own_network and self.namespaces,
             layer=str(layer),
+            lowers=[str(lower) for lower in lowers],
+            changes=str(changes) if changes else "",
             scratch=str(folder / "scratch"),
             masks=list(_MASKS),
-            keep=_python_below(_MASKS),
+            keep=_python_below(_MASKS, keep),
             binds=list(binds),
             argv=argv,
             env=env,
@@ -103,9 +112,9 @@ class Isolation:
         )
 
 
-def _python_below(masks: tuple[str, ...]) -> list[str]:
+def _python_below(masks: tuple[str, ...], keep: Iterable[Path]) -> list[str]:
     """Return what Python itself needs from folders that containers have their own version of."""
-    wanted = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path[1:]}
+    wanted = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path[1:], *map(str, keep)}
     if site.ENABLE_USER_SITE:
         wanted.add(site.getusersitepackages())
     below = sorted(

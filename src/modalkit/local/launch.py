@@ -55,7 +55,9 @@ class ContainerSpec(TypedDict):
         parent: The plane's process id; the launcher refuses to run under anyone else.
         namespaces: Make a mount and a PID namespace; otherwise only a session of its own.
         own_network: Also make a network namespace, and hand sockets in it to ``control_fd``.
-        layer: A folder laid over the machine's root: mounted files and copied image files.
+        layer: A folder laid over the machine's root: the mounted files.
+        lowers: Image layers, each laid over the machine's root and the ones before it.
+        changes: Keeps what the container writes, to become an image layer; empty for nowhere.
         scratch: A folder for this container alone, removed by the plane when it ends.
         masks: Host folders that the container has its own version of.
         keep: Host paths below a mask that stay visible (Python itself).
@@ -68,6 +70,8 @@ class ContainerSpec(TypedDict):
     namespaces: bool
     own_network: bool
     layer: str
+    lowers: list[str]
+    changes: str
     scratch: str
     masks: list[str]
     keep: list[str]
@@ -167,11 +171,13 @@ def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
     memory = Path(spec["scratch"]) / "memory"
     memory.mkdir()
     kernel.mount("tmpfs", str(memory), "tmpfs")
-    root = memory / "root"
-    root.mkdir()
+    changes = Path(spec["changes"] or memory / "changes")
+    root = changes / "root"  # what the container adds beside the top folders stays here
+    root.mkdir(parents=True, exist_ok=True)
     kernel.mount(str(root), str(root), "", MS_BIND)  # pivot_root wants a mount point
-    _copy_on_write(points, root, memory / "changes", kernel)
+    _copy_on_write(points, spec["lowers"], root, changes / "of", kernel)
     kept = _hold(spec["keep"], root, memory, kernel)
+    spec["masks"] += _add_top(spec["lowers"], root)
     for mask in spec["masks"]:
         _own(mask, spec, root, kernel)
     _graft("", spec, root, kernel)
@@ -182,24 +188,50 @@ def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
     return str(root)
 
 
-def _copy_on_write(points: list[str], root: Path, changes: Path, kernel: Kernel) -> None:
-    """Show the machine's top folders; writes stay in the container.
+def _copy_on_write(
+    points: list[str], lowers: list[str], root: Path, changes: Path, kernel: Kernel
+) -> None:
+    """Show the machine's top folders below the image's layers; writes stay in the container.
 
     A folder with other file systems mounted below it cannot be shown that way and is bound as it is.
     """
     for entry in os.scandir("/"):
         target = root / entry.name
         if entry.is_symlink():
+            target.unlink(missing_ok=True)
             target.symlink_to(Path(entry.path).readlink())
         elif entry.path == "/proc":
             _mount_proc(root, kernel)
         elif entry.is_dir():
-            target.mkdir()
+            target.mkdir(exist_ok=True)
             whole = not any(point.startswith(entry.path + "/") for point in points)
             if whole and entry.path not in {"/dev", "/sys"}:
-                overlay(kernel, entry.path, changes / entry.name, str(target))
+                shown = ":".join([*_layered(lowers, entry.path), entry.path])
+                overlay(kernel, shown, changes / entry.name, str(target))
             else:
                 kernel.mount(entry.path, str(target), "", MS_BIND | MS_REC)
+
+
+def _add_top(lowers: list[str], root: Path) -> set[str]:
+    """Add the top files of an image's layers; return the top folders that only it has."""
+    folders = set()
+    for entry in (entry for lower in lowers for entry in os.scandir(lower)):
+        target = root / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            folders |= set() if Path("/", entry.name).exists() else {f"/{entry.name}"}
+            continue
+        target.unlink(missing_ok=True)
+        if entry.is_symlink():
+            target.symlink_to(Path(entry.path).readlink())
+        else:
+            target.write_bytes(Path(entry.path).read_bytes())
+            target.chmod(entry.stat().st_mode)
+    return folders
+
+
+def _layered(lowers: list[str], path: str) -> list[str]:
+    """Return the folders that show a path, topmost first."""
+    return [f"{lower}{path}" for lower in reversed(lowers) if Path(f"{lower}{path}").is_dir()]
 
 
 def _hold(paths: list[str], root: Path, memory: Path, kernel: Kernel) -> list[tuple[str, str]]:
@@ -218,7 +250,9 @@ def _own(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
     lower = Path(spec["layer"] + path)
     lower.mkdir(parents=True, exist_ok=True)
     Path(f"{root}{path}").mkdir(exist_ok=True)
-    overlay(kernel, str(lower), Path(spec["scratch"]) / "own" / path[1:], f"{root}{path}")
+    changes = Path(spec["changes"] or spec["scratch"]) / "own" / path[1:]
+    shown = ":".join(_layered([*spec["lowers"], spec["layer"]], path))
+    overlay(kernel, shown, changes, f"{root}{path}")
 
 
 def _graft(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
@@ -236,7 +270,7 @@ def _graft(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
 
 
 def _mount_proc(root: Path, kernel: Kernel) -> None:
-    (root / "proc").mkdir()
+    (root / "proc").mkdir(exist_ok=True)
     try:
         kernel.mount("proc", f"{root}/proc", "proc")
     except OSError:
