@@ -23,7 +23,7 @@ import socket
 import struct
 import sys
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 __all__ = ["ContainerSpec", "main"]
 
@@ -41,11 +41,16 @@ SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 
 class Bind(TypedDict):
-    """A host path that appears at a path in the container."""
+    """A host path that appears at a path in the container.
+
+    Attributes:
+        overlay: Options of an overlay that is mounted instead; their paths are below ``source``.
+    """
 
     source: str
     target: str
     read_only: bool
+    overlay: NotRequired[str]
 
 
 class ContainerSpec(TypedDict):
@@ -184,7 +189,11 @@ def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
     for held, path in kept:
         _bind(held, f"{root}{path}", kernel)
     for bind in spec["binds"]:
-        _bind(bind["source"], f"{root}{bind['target']}", kernel, read_only=bind["read_only"])
+        target = f"{root}{bind['target']}"
+        if "overlay" in bind:
+            _stack(bind["source"], bind["overlay"], target, kernel, read_only=bind["read_only"])
+        else:
+            _bind(bind["source"], target, kernel, read_only=bind["read_only"])
     return str(root)
 
 
@@ -287,6 +296,18 @@ def _bind(source: str, target: str, kernel: Kernel, *, read_only: bool = False) 
     kernel.mount(source, target, "", MS_BIND | MS_REC)
     if read_only:
         kernel.mount("none", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+
+
+def _stack(source: str, options: str, target: str, kernel: Kernel, *, read_only: bool) -> None:
+    """Mount a volume's layers, where root may with renames of whole folders."""
+    Path(target).mkdir(parents=True, exist_ok=True)
+    os.chdir(source)
+    flags = MS_RDONLY if read_only else 0
+    try:
+        renames = "redirect_dir=on,metacopy=off,index=off"
+        kernel.mount("overlay", target, "overlay", flags, f"{options},{renames}")
+    except OSError:
+        kernel.mount("overlay", target, "overlay", flags, f"{options},userxattr")
 
 
 def raise_network() -> None:

@@ -110,13 +110,14 @@ class Worlds:
             variables.update(self.secrets.values(secret_id))
         return World(
             layer=await self.files.layer(self._placed(definition)),
-            binds=[*self._volumes(definition), *self._buckets(definition)],
+            binds=[*await self._volumes(container), *self._buckets(definition)],
             variables=variables,
             workdir=recipe.workdir,
         )
 
     async def close(self, container: Container) -> None:
         """Let go of a container's surroundings, when its process has ended."""
+        await self.volumes.release(container)
 
     def _placed(self, definition: api.Function) -> Iterator[tuple[str, api.MountFile]]:
         """Yield the files of the image, then of the mounts, with their paths."""
@@ -128,10 +129,9 @@ class Worlds:
             for entry in self.mounts.files(mount_id):
                 yield entry.filename, entry
 
-    def _volumes(self, definition: api.Function) -> Iterator[Bind]:
-        for mount in definition.volume_mounts:
-            source = self.volumes.folder(mount.volume_id, mount.sub_path)
-            yield Bind(source=str(source), target=mount.mount_path, read_only=mount.read_only)
+    async def _volumes(self, container: Container) -> list[Bind]:
+        wanted = container.function.definition.volume_mounts
+        return [await self.volumes.mount(container, mount) for mount in wanted]
 
     def _buckets(self, definition: api.Function) -> Iterator[Bind]:
         for bucket in definition.cloud_bucket_mounts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ..protocol import Empty, api, refuse
 from ..server import Caller, rpc, stream_rpc
 from ..state import Record
 from ..volumes import Volumes
+from ..volumes.changes import Change
 
 __all__ = ["VolumeRpcs"]
 
@@ -89,20 +89,23 @@ class VolumeRpcs:
         return api.VolumeListResponse(items=items, environment_name=environment)
 
     @rpc("VolumeHeartbeat")
-    async def heartbeat(self, _request: api.VolumeHeartbeatRequest, _caller: Caller) -> Empty:
-        """An ephemeral volume is in use; it stays until the plane ends anyway."""
+    async def heartbeat(self, request: api.VolumeHeartbeatRequest, _caller: Caller) -> Empty:
+        """An ephemeral volume is in use."""
+        self._volumes.beat(request.volume_id)
         return Empty()
 
     @rpc("VolumeCommit")
     async def commit(
-        self, _request: api.VolumeCommitRequest, _caller: Caller
+        self, request: api.VolumeCommitRequest, caller: Caller
     ) -> api.VolumeCommitResponse:
-        """Every write is visible to all containers already."""
+        """Commit what a container changed; it sees the committed state afterwards if it can."""
+        await self._volumes.commit(caller.container, request.volume_id)
         return api.VolumeCommitResponse(skip_reload=True)
 
     @rpc("VolumeReload")
-    async def reload(self, _request: api.VolumeReloadRequest, _caller: Caller) -> Empty:
-        """Every write is visible to all containers already."""
+    async def reload(self, request: api.VolumeReloadRequest, caller: Caller) -> Empty:
+        """Show a container the committed state."""
+        await self._volumes.reload(caller.container, request.volume_id)
         return Empty()
 
     @rpc("VolumeRename")
@@ -114,7 +117,7 @@ class VolumeRpcs:
     @rpc("VolumeDelete")
     async def delete(self, request: api.VolumeDeleteRequest, _caller: Caller) -> Empty:
         """Remove a volume and its files."""
-        self._volumes.delete(request.volume_id)
+        await self._volumes.delete(request.volume_id)
         return Empty()
 
     @stream_rpc("VolumeListFiles")
@@ -138,9 +141,7 @@ class VolumeRpcs:
         self, request: api.VolumeGetFile2Request, _caller: Caller
     ) -> api.VolumeGetFile2Response:
         """Return URLs for a file's blocks."""
-        path = self._volumes.existing(request.volume_id, request.path)
-        if path.is_dir():
-            refuse(Status.INVALID_ARGUMENT, f"{request.path!r} is a directory.")
+        path = self._volumes.file(request.volume_id, request.path)
         size = path.stat().st_size
         end = min(size, request.start + request.len) if request.len else size
         first = request.start // _BLOCK
@@ -156,19 +157,22 @@ class VolumeRpcs:
 
     @rpc("VolumePutFiles")
     async def put_files(self, request: api.VolumePutFilesRequest, _caller: Caller) -> Empty:
-        """Place uploaded files (version 1)."""
-        for entry in request.files:
-            overwrite = not request.disallow_overwrite_existing_files
-            target = self._volumes.target(request.volume_id, entry.filename, overwrite=overwrite)
-            target.unlink(missing_ok=True)
-            self._files.place(entry, target, shared=False)
+        """Commit uploaded files (version 1)."""
+
+        def put(change: Change) -> None:
+            for entry in request.files:
+                overwrite = not request.disallow_overwrite_existing_files
+                target = change.target(entry.filename, overwrite=overwrite)
+                self._files.place(entry, target, shared=False)
+
+        await self._volumes.change(request.volume_id, put)
         return Empty()
 
     @rpc("VolumePutFiles2")
     async def put_files2(
         self, request: api.VolumePutFiles2Request, _caller: Caller
     ) -> api.VolumePutFiles2Response:
-        """Place files once all their blocks were uploaded; until then, say which are missing."""
+        """Commit files once all their blocks were uploaded; until then, say which are missing."""
         response = api.VolumePutFiles2Response()
         for file_index, entry in enumerate(request.files):
             for block_index, block in enumerate(entry.blocks):
@@ -179,40 +183,49 @@ class VolumeRpcs:
                         block_index=block_index,
                         put_url=self._upload_url(sha),
                     )
-        if not response.missing_blocks:
+
+        def put(change: Change) -> None:
             for entry in request.files:
                 overwrite = not request.disallow_overwrite_existing_files
-                target = self._volumes.target(request.volume_id, entry.path, overwrite=overwrite)
-                self._assemble(entry, target)
+                self._assemble(entry, change.target(entry.path, overwrite=overwrite))
+
+        if not response.missing_blocks:
+            await self._volumes.change(request.volume_id, put)
         return response
 
     @rpc("VolumeRemoveFile")
     async def remove_file(self, request: api.VolumeRemoveFileRequest, _caller: Caller) -> Empty:
-        """Remove a file or folder."""
-        self._volumes.remove(request.volume_id, request.path, recursive=request.recursive)
-        return Empty()
+        """Remove a file or folder (version 1)."""
+        return await self._remove(request.volume_id, request.path, request.recursive)
 
     @rpc("VolumeRemoveFile2")
     async def remove_file2(self, request: api.VolumeRemoveFile2Request, _caller: Caller) -> Empty:
-        """Remove a file or folder."""
-        self._volumes.remove(request.volume_id, request.path, recursive=request.recursive)
-        return Empty()
+        """Remove a file or folder (version 2)."""
+        return await self._remove(request.volume_id, request.path, request.recursive)
 
     @rpc("VolumeCopyFiles")
     async def copy_files(self, request: api.VolumeCopyFilesRequest, _caller: Caller) -> Empty:
-        """Copy within a volume."""
-        sources = [*request.src_paths]
-        self._volumes.copy(
-            request.volume_id, sources, request.dst_path, recursive=request.recursive
-        )
-        return Empty()
+        """Copy within a volume (version 1)."""
+        return await self._copy(request)
 
     @rpc("VolumeCopyFiles2")
     async def copy_files2(self, request: api.VolumeCopyFiles2Request, _caller: Caller) -> Empty:
-        """Copy within a volume."""
-        sources = [*request.src_paths]
-        self._volumes.copy(
-            request.volume_id, sources, request.dst_path, recursive=request.recursive
+        """Copy within a volume (version 2)."""
+        return await self._copy(request)
+
+    async def _remove(self, volume_id: str, path: str, recursive: bool) -> Empty:
+        await self._volumes.change(
+            volume_id, lambda change: change.remove(path, recursive=recursive)
+        )
+        return Empty()
+
+    async def _copy(
+        self, request: api.VolumeCopyFilesRequest | api.VolumeCopyFiles2Request
+    ) -> Empty:
+        sources, target = [*request.src_paths], request.dst_path
+        await self._volumes.change(
+            request.volume_id,
+            lambda change: change.copy(sources, target, recursive=request.recursive),
         )
         return Empty()
 
@@ -237,13 +250,9 @@ class VolumeRpcs:
 
     def _assemble(self, entry: api.VolumePutFiles2Request.File, target: Path) -> None:
         """Write a file from its blocks; the zeros at a block's end were not sent."""
-        partial = target.with_name(
-            f".{target.name}.{base64.b16encode(target.name.encode()).decode()[:8]}"
-        )
-        with partial.open("wb") as out:
+        with target.open("wb") as out:
             for index, block in enumerate(entry.blocks):
                 out.seek(index * _BLOCK)
                 out.write(self._files.path(block.contents_sha256.hex()).read_bytes())
             out.truncate(entry.size)
-        partial.chmod(entry.mode & 0o777 or _PLAIN_MODE)
-        partial.replace(target)
+        target.chmod(entry.mode & 0o777 or _PLAIN_MODE)

@@ -1,0 +1,251 @@
+"""The volumes and buckets of a state folder: by name, by id, and by the containers that use them."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpclib.const import Status
+
+from ..ids import new_id
+from ..launch import Bind
+from ..protocol import api, refuse
+from ..state import Record, Records, remove_tree
+from .changes import Change, relative
+from .generations import Generations
+from .mounts import VolumeMount
+from .stacks import Stack, find, walk
+
+if TYPE_CHECKING:
+    from ..containers import Container
+
+__all__ = ["Volumes"]
+
+_KIND = "volume"
+# The client beats every 300 s while it holds an ephemeral volume.
+_SILENCE_LIMIT_S = 1000.0
+
+
+class Volumes:
+    """The volumes and buckets of a state folder.
+
+    Args:
+        folder: Holds one folder per volume.
+        buckets: Holds one folder per cloud bucket.
+        ephemeral: Holds the volumes that end with the plane.
+        layered: Whether each container gets a view of its own. Otherwise a volume is one folder,
+            and what a container writes there is committed at once.
+    """
+
+    def __init__(
+        self, folder: Path, buckets: Path, records: Records, ephemeral: Path, *, layered: bool
+    ) -> None:
+        self._folder = folder
+        self._buckets = buckets
+        self._records = records
+        self._ephemeral_folder = ephemeral
+        self._layered = layered
+        self._ephemeral: dict[str, api.VolumeMetadata] = {}
+        self._beats: dict[str, float] = {}
+        self._mounts: dict[tuple[Container, str], VolumeMount] = {}
+        self._remove_deleted()
+
+    def create(self, name: str, environment: str, version: api.VolumeFsVersion.ValueType) -> Record:
+        """Make a named volume."""
+        body = api.VolumeMetadata(name=name, version=version or api.VOLUME_FS_VERSION_V1)
+        return self._records.put(_KIND, environment, name, new_id("vo"), body.SerializeToString())
+
+    def create_ephemeral(self, version: api.VolumeFsVersion.ValueType) -> str:
+        """Make a volume that ends with the plane, or when nobody says for long that it is in use."""
+        for volume_id, beat in list(self._beats.items()):
+            if time.monotonic() - beat > _SILENCE_LIMIT_S:
+                del self._beats[volume_id], self._ephemeral[volume_id]
+                remove_tree(self._ephemeral_folder / volume_id)
+        volume_id = new_id("vo")
+        self._ephemeral[volume_id] = api.VolumeMetadata(version=version or api.VOLUME_FS_VERSION_V1)
+        return volume_id
+
+    def beat(self, volume_id: str) -> None:
+        """Hear that an ephemeral volume is in use."""
+        if volume_id in self._ephemeral:
+            self._beats[volume_id] = time.monotonic()
+
+    def find(self, name: str, environment: str) -> Record | None:
+        """Return a named volume."""
+        return self._records.by_name(_KIND, environment, name)
+
+    def list_all(self, environment: str) -> list[Record]:
+        """Return an environment's volumes, newest first."""
+        return self._records.list_all(_KIND, environment)
+
+    def metadata(self, volume_id: str) -> api.VolumeMetadata:
+        """Describe a volume, or refuse the request when there is none."""
+        if volume_id in self._ephemeral:
+            return self._ephemeral[volume_id]
+        record = self._record(volume_id)
+        metadata: api.VolumeMetadata = api.VolumeMetadata.FromString(record.body)
+        metadata.name = record.name
+        metadata.creation_info.created_at = record.created_at
+        metadata.creation_info.created_by = "local"
+        return metadata
+
+    def rename(self, volume_id: str, name: str) -> None:
+        """Give a volume another name, which must be free."""
+        record = self._record(volume_id)
+        if self.find(name, record.environment) is not None:
+            refuse(Status.ALREADY_EXISTS, f"A volume {name!r} exists already.")
+        self._records.rename(volume_id, name)
+
+    async def delete(self, volume_id: str) -> None:
+        """Remove a volume; its files go when no container mounts it any more."""
+        volume = self._open(volume_id)
+        self._records.delete(volume_id)
+        self._ephemeral.pop(volume_id, None)
+        self._beats.pop(volume_id, None)
+        if not volume.in_use():
+            await asyncio.to_thread(remove_tree, volume.folder)
+
+    def bucket(self, name: str, prefix: str) -> Path:
+        """Return the folder that stands for a cloud bucket, or a prefix in it."""
+        path = self._buckets / relative(name) / relative(prefix)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    async def mount(self, container: Container, wanted: api.VolumeMount) -> Bind:
+        """Return what a container that is about to start has to mount."""
+        volume = self._open(wanted.volume_id)
+        if not self._layered:
+            path = relative(wanted.sub_path)
+            source = await asyncio.to_thread(_plain_folder, volume, path)
+            return Bind(source=str(source), target=wanted.mount_path, read_only=wanted.read_only)
+        mount = await asyncio.to_thread(
+            VolumeMount.open,
+            volume,
+            wanted.mount_path,
+            wanted.sub_path,
+            read_only=wanted.read_only,
+        )
+        self._mounts[container, wanted.volume_id] = mount
+        return mount.bind()
+
+    async def release(self, container: Container) -> None:
+        """Forget what a container mounted, when it has ended."""
+        for owner, volume_id in list(self._mounts):
+            if owner is container:
+                mount = self._mounts.pop((owner, volume_id))
+                await asyncio.to_thread(mount.close)
+        self._remove_deleted()
+
+    async def commit(self, container: Container | None, volume_id: str) -> None:
+        """Commit what a container changed in a volume."""
+        self.metadata(volume_id)
+        if self._layered:
+            mount, pid = self._mounted(container, volume_id)
+            await asyncio.to_thread(mount.commit, pid)
+
+    async def reload(self, container: Container | None, volume_id: str) -> None:
+        """Show a container what others committed to a volume."""
+        self.metadata(volume_id)
+        if self._layered:
+            mount, pid = self._mounted(container, volume_id)
+            await asyncio.to_thread(mount.reload, pid)
+
+    async def change(self, volume_id: str, work: Callable[[Change], None]) -> None:
+        """Commit what ``work`` changes, or nothing if it fails."""
+        await asyncio.to_thread(self._change, self._open(volume_id), work)
+
+    def entries(self, volume_id: str, path: str, *, recursive: bool) -> Iterator[api.FileEntry]:
+        """List a folder of a volume, or the one file at that path."""
+        found = self._existing(volume_id, path)
+        name = relative(path)
+        if not found or found[0].is_dir():
+            for inner, file in walk(found, name, recursive=recursive):
+                yield _entry(inner, file)
+        else:
+            yield _entry(name, found[0])
+
+    def existing(self, volume_id: str, path: str) -> Path:
+        """Return where a path of a volume is on this machine now, or refuse when nothing is there."""
+        found = self._existing(volume_id, path)
+        return found[0] if found else self._open(volume_id).folder / "empty"
+
+    def file(self, volume_id: str, path: str) -> Path:
+        """Return a committed file, to be read within the hour whatever is committed meanwhile."""
+        found = self.existing(volume_id, path)
+        if found.is_dir():
+            refuse(Status.INVALID_ARGUMENT, f"{path!r} is a directory.")
+        return self._open(volume_id).pin(found.resolve())
+
+    def _record(self, volume_id: str) -> Record:
+        record = self._records.by_id(volume_id)
+        if record is None or record.kind != _KIND:
+            refuse(Status.NOT_FOUND, f"There is no volume {volume_id!r} in this local Modal.")
+        return record
+
+    def _open(self, volume_id: str) -> Generations:
+        self.metadata(volume_id)
+        home = self._ephemeral_folder if volume_id in self._ephemeral else self._folder
+        volume = Generations(home / volume_id)
+        volume.create()
+        return volume
+
+    def _existing(self, volume_id: str, path: str) -> Stack:
+        found = find(self._open(volume_id).stack(), relative(path))
+        if not found and relative(path):
+            refuse(Status.NOT_FOUND, f"No such file or directory: {path!r}")
+        return found
+
+    def _mounted(self, container: Container | None, volume_id: str) -> tuple[VolumeMount, int]:
+        mount = self._mounts.get((container, volume_id)) if container is not None else None
+        if container is None or mount is None or container.namespace_pid is None:
+            refuse(
+                Status.FAILED_PRECONDITION,
+                "A volume is committed and reloaded by a container that mounts it. Elsewhere what "
+                "you read is the committed state, and every change commits itself.",
+            )
+        return mount, container.namespace_pid
+
+    def _change(self, volume: Generations, work: Callable[[Change], None]) -> None:
+        try:
+            with volume.locked():
+                if self._layered:
+                    with volume.new_layer() as layer:
+                        work(Change(volume.stack(), layer, layered=True))
+                else:
+                    folder = volume.flatten()
+                    work(Change((folder,), folder, layered=False))
+        except OSError as error:
+            refuse(
+                Status.FAILED_PRECONDITION,
+                f"The volume could not be changed: {error.strerror}. It is as it was before.",
+            )
+
+    def _remove_deleted(self) -> None:
+        """Remove the folders of deleted volumes that no container uses any more."""
+        for folder in self._folder.iterdir():
+            if self._records.by_id(folder.name) is None and not Generations(folder).in_use():
+                remove_tree(folder)
+
+
+def _plain_folder(volume: Generations, path: str) -> Path:
+    with volume.locked():
+        folder = volume.flatten() / path
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _entry(path: str, file: Path) -> api.FileEntry:
+    status = file.lstat()
+    kinds = api.FileEntry.FileType
+    kind = {
+        stat.S_IFDIR: kinds.DIRECTORY,
+        stat.S_IFLNK: kinds.SYMLINK,
+        stat.S_IFIFO: kinds.FIFO,
+        stat.S_IFSOCK: kinds.SOCKET,
+    }.get(stat.S_IFMT(status.st_mode), kinds.FILE)
+    size = status.st_size if kind == kinds.FILE else 0
+    return api.FileEntry(path=path, type=kind, mtime=int(status.st_mtime), size=size)

@@ -1,0 +1,64 @@
+"""The plane's side of ``remount.py``: take a container's mount away, and give it the next one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import LocalModalError
+
+__all__ = ["FilesOpenError", "detached"]
+
+_BUSY = "busy "
+
+
+class FilesOpenError(Exception):
+    """The container has files open below the mount; it says which."""
+
+
+@contextmanager
+def detached(
+    namespace_pid: int, target: str, folder: Path, *, read_only: bool
+) -> Iterator[Callable[[str], None]]:
+    """Stop a container and unmount ``target`` in it.
+
+    Yields a function that mounts an overlay with the options it is given, made in ``folder``. The
+    container goes on at the end.
+
+    Raises:
+        FilesOpenError: Something below ``target`` is in use; nothing was done.
+        LocalModalError: The mounts could not be changed.
+    """
+    script = str(Path(__file__).with_name("remount.py"))
+    words = [str(namespace_pid), target, str(folder), "1" if read_only else "0"]
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", script, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as helper:
+        said = _answer(helper)
+        if said.startswith(_BUSY):
+            raise FilesOpenError(said.removeprefix(_BUSY))
+
+        def attach(options: str) -> None:
+            if helper.stdin is not None:
+                helper.stdin.write(options + "\n")
+                helper.stdin.flush()
+            _answer(helper)
+
+        yield attach
+
+
+def _answer(helper: subprocess.Popen[str]) -> str:
+    """Read a line, or raise what the helper died of."""
+    said = helper.stdout.readline().strip() if helper.stdout else ""
+    if not said:
+        trouble = helper.stderr.read().strip().splitlines() if helper.stderr else []
+        msg = f"A container's volume could not be mounted anew: {' '.join(trouble[-1:])}"
+        raise LocalModalError(msg)
+    return said
