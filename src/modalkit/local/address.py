@@ -1,11 +1,15 @@
 """Where a plane will answer and what its clients must show, known before it is loaded.
 
 Loading gRPC and an HTTP server takes a few tenths of a second. A command that needs the plane can
-start meanwhile: the port is taken at once, and connections wait in its queue.
+start meanwhile: the ports are taken at once, and connections wait in their queues.
+
+Ports and tokens of a state folder stay the same from plane to plane where they can, so that a shell
+with its variables and a browser with its page find the next plane too.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 import socket
 from collections.abc import Mapping
@@ -13,42 +17,104 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .auth import ProxyAuth
+from .network import preferred_port
 
-__all__ = ["Address"]
+__all__ = ["Address", "without_account"]
 
-_ACCOUNT = ("MODAL_TOKEN", "MODAL_OAUTH", "MODAL_SERVER", "MODAL_PROFILE")
+_ACCOUNT = (
+    "MODAL_TOKEN",
+    "MODAL_OAUTH",
+    "MODAL_SERVER",
+    "MODAL_STREAMS",
+    "MODAL_PROFILE",
+    "MODAL_OVERRIDE_HEADERS",
+)
+_TOKENS = "tokens.json"
+
+
+def _new_token() -> str:
+    return "as-" + secrets.token_hex(16)
 
 
 @dataclass(frozen=True)
 class Address:
-    """A loopback port, taken, with the credentials of the plane that will serve it.
+    """Two loopback ports, taken, with the credentials of the plane that will serve them.
 
     Attributes:
         state: The plane's state folder.
+        listener: Where Modal's clients connect.
+        page_listener: Where browsers and large payloads connect.
+        token: What a Modal client must show.
+        page_token: What a browser must show to see the dashboard.
     """
 
     state: Path
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
-    token: str = field(default_factory=lambda: "as-" + secrets.token_hex(16), repr=False)
+    page_listener: socket.socket = field(
+        default_factory=lambda: socket.create_server(("127.0.0.1", 0))
+    )
+    token: str = field(default_factory=_new_token, repr=False)
+    page_token: str = field(default_factory=_new_token, repr=False)
     proxy_auth: ProxyAuth = field(default_factory=ProxyAuth)
+
+    @classmethod
+    def of(cls, state: Path) -> Address:
+        """Return a state folder's address: the one its last plane had, if its ports are free."""
+        place = state.expanduser().absolute()
+        tokens = _kept_tokens(place / _TOKENS)
+        return cls(
+            state,
+            listener=preferred_port(f"plane {place}"),
+            page_listener=preferred_port(f"page {place}"),
+            token=tokens["client"],
+            page_token=tokens["page"],
+        )
 
     @property
     def url(self) -> str:
         """What Modal's client connects to."""
         return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
+    @property
+    def page(self) -> str:
+        """The dashboard's address.
+
+        It says ``localhost`` because web endpoints answer at ``127.0.0.1``: to a browser these are
+        two hosts, and the dashboard's cookie is never sent to an endpoint.
+        """
+        return f"http://localhost:{self.page_listener.getsockname()[1]}"
+
     def exports(self) -> dict[str, str]:
         """Return the variables that point a Modal client here and nowhere else."""
+        state = self.state.expanduser().absolute()
         return {
             "MODAL_SERVER_URL": self.url,
             "MODAL_TOKEN_ID": "ak-local",
             "MODAL_TOKEN_SECRET": self.token,
-            "MODAL_CONFIG_PATH": str(self.state.expanduser().absolute() / "modal.toml"),
+            "MODAL_CONFIG_PATH": str(state / "modal.toml"),
+            "MODALKIT_LOCAL_STATE": str(state),
             "MODALKIT_PROXY_KEY": self.proxy_auth.key,
             "MODALKIT_PROXY_SECRET": self.proxy_auth.secret,
         }
 
     def client_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return a command's variables: the given ones without the user's Modal account."""
-        kept = {name: value for name, value in environment.items() if not name.startswith(_ACCOUNT)}
-        return {**kept, **self.exports()}
+        return {**without_account(environment), **self.exports()}
+
+
+def without_account(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without those that name a Modal account or server."""
+    return {name: value for name, value in environment.items() if not name.startswith(_ACCOUNT)}
+
+
+def _kept_tokens(path: Path) -> dict[str, str]:
+    """Return a state folder's tokens, made when it has none (or none that can be read)."""
+    try:
+        kept = json.loads(path.read_text())
+        return {"client": str(kept["client"]), "page": str(kept["page"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        tokens = {"client": _new_token(), "page": _new_token()}
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(tokens))
+    return tokens
