@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,16 @@ from .protocol import api
 
 if TYPE_CHECKING:
     from .functions import FunctionEntry
+    from .inputs import InputPool
+    from .servers import ServerPool
 
-__all__ = ["App", "Apps"]
+__all__ = ["HEARTBEAT_LIMIT_S", "App", "Apps"]
 
 # The client beats every 15 s; one that missed four beats is gone (`kill -9`, a closed laptop).
-_HEARTBEAT_LIMIT_S = 60.0
+HEARTBEAT_LIMIT_S = 60.0
+_LONGEST_LOOK_S = 2.0
+_KEPT_STOPPED = 100
+_STOP_GRACE_S = 5.0
 _EPHEMERAL = {api.APP_STATE_EPHEMERAL, api.APP_STATE_INITIALIZING}
 _OVER = {api.APP_STATE_STOPPED, api.APP_STATE_STOPPING}
 
@@ -28,8 +34,11 @@ class App:
 
     Attributes:
         name: The deployed name; empty for an ephemeral app.
+        version: How often it was published; for a deployed app, its place in the history.
         functions: By tag: ``name`` for a function, ``Name.*`` for a class, ``Name`` for a server.
         classes: Class ids by name.
+        drafts: Definitions by function id that wait for the app to be published.
+        tags: The user's own, by key.
     """
 
     description: str
@@ -43,6 +52,8 @@ class App:
     version: int = 0
     functions: dict[str, FunctionEntry] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
+    drafts: dict[str, api.Function] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     log: AppLog = field(default_factory=AppLog)
     last_beat: float = field(default_factory=time.monotonic)
 
@@ -57,10 +68,18 @@ class App:
         return self.state in _OVER
 
     @property
-    def abandoned(self) -> bool:
-        """Whether its client went away without saying so."""
-        silent = time.monotonic() - self.last_beat > _HEARTBEAT_LIMIT_S
-        return self.state in _EPHEMERAL and silent
+    def pools(self) -> list[InputPool | ServerPool]:
+        """The pools of its functions that were used so far."""
+        return [pool for function in self.functions.values() for pool in function.pools]
+
+    @property
+    def busy(self) -> bool:
+        """Whether an input or a connection of it is waiting or being worked on."""
+        return any(pool.demand for pool in self.pools)
+
+    def silent_for(self, limit_s: float) -> bool:
+        """Whether its client has said nothing for that long."""
+        return time.monotonic() - self.last_beat > limit_s
 
     def lifecycle(self) -> api.AppLifecycle:
         """Describe it to the client."""
@@ -74,10 +93,17 @@ class App:
 
 
 class Apps:
-    """Every app of this plane."""
+    """Every app of this plane, and the last hundred that were stopped.
 
-    def __init__(self) -> None:
+    Args:
+        heartbeat_limit_s: After this many seconds without a word its client is gone.
+    """
+
+    def __init__(self, heartbeat_limit_s: float = HEARTBEAT_LIMIT_S) -> None:
         self._apps: dict[str, App] = {}
+        self._heartbeat_limit_s = heartbeat_limit_s
+        self._ending: set[asyncio.Task[None]] = set()
+        self.forgotten: Callable[[App], None] = lambda _app: None
 
     def add(self, app: App) -> App:
         """Remember a new app."""
@@ -90,10 +116,13 @@ class Apps:
 
     def deployed(self, name: str, environment: str) -> App | None:
         """Return the app deployed under a name."""
-        for app in self._apps.values():
-            if app.name == name and app.environment == environment and not app.over:
-                return app
-        return None
+        named = self._named(name, environment)
+        return next((app for app in named if not app.over), None)
+
+    def stopped(self, name: str, environment: str) -> App | None:
+        """Return the app of that name that was stopped last."""
+        named = [app for app in self._named(name, environment) if app.over]
+        return max(named, key=lambda app: app.stopped_at, default=None)
 
     def in_environment(self, environment: str) -> list[App]:
         """Return an environment's apps, newest first."""
@@ -104,22 +133,60 @@ class Apps:
         """Return every app."""
         return list(self._apps.values())
 
+    def with_task(self, task_id: str) -> App | None:
+        """Return the app of a container, of an ended one as long as its output is kept."""
+        return next((app for app in self._apps.values() if app.log.knows(task_id)), None)
+
+    def detached(self) -> list[App]:
+        """Return the apps that go on although their client may have left."""
+        states = {api.APP_STATE_DETACHED, api.APP_STATE_DETACHED_DISCONNECTED}
+        return [app for app in self._apps.values() if app.state in states]
+
     async def stop(self, app: App, grace_s: float) -> None:
         """End an app's containers, then its log."""
         if app.over:
             return
         app.state = api.APP_STATE_STOPPING
-        pools = [pool for function in app.functions.values() for pool in function.pools]
-        await asyncio.gather(*(pool.stop(grace_s) for pool in pools))
+        await asyncio.gather(*(pool.stop(grace_s) for pool in app.pools))
         for function in app.functions.values():
             await function.close_endpoints()
         app.state, app.stopped_at = api.APP_STATE_STOPPED, time.time()
         app.log.finish()
+        self._forget_long_stopped()
 
-    async def stop_abandoned(self) -> None:
-        """Watch for clients that went away, forever."""
+    def stop_soon(self, app: App, grace_s: float) -> None:
+        """Stop an app without waiting for it; its log ends when it has stopped."""
+        task = asyncio.get_running_loop().create_task(self.stop(app, grace_s))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def client_left(self, app: App, grace_s: float) -> None:
+        """An app's client is done or gone: a detached app finishes its calls, a deployed one stays."""
+        if app.state in _EPHEMERAL:
+            self.stop_soon(app, grace_s)
+        elif app.state == api.APP_STATE_DETACHED:
+            app.state = api.APP_STATE_DETACHED_DISCONNECTED
+
+    async def watch(self) -> None:
+        """Notice clients that went away and detached apps that are done, forever."""
         while True:
-            await asyncio.sleep(_HEARTBEAT_LIMIT_S / 4)
+            await asyncio.sleep(min(self._heartbeat_limit_s / 4, _LONGEST_LOOK_S))
             for app in self.all():
-                if app.abandoned:
-                    await self.stop(app, grace_s=5.0)
+                if app.silent_for(self._heartbeat_limit_s):
+                    self.client_left(app, _STOP_GRACE_S)
+                if app.state == api.APP_STATE_DETACHED_DISCONNECTED and not app.busy:
+                    self.stop_soon(app, _STOP_GRACE_S)
+
+    def _named(self, name: str, environment: str) -> list[App]:
+        return [
+            app
+            for app in self._apps.values()
+            if app.name == name and app.environment == environment
+        ]
+
+    def _forget_long_stopped(self) -> None:
+        stopped = [app for app in self._apps.values() if app.state == api.APP_STATE_STOPPED]
+        stopped.sort(key=lambda app: app.stopped_at)
+        for app in stopped[:-_KEPT_STOPPED]:
+            del self._apps[app.id]
+            self.forgotten(app)

@@ -28,11 +28,10 @@ from .proxy import PROXY_PORT, proxy_variables
 from .state import remove_tree
 
 if TYPE_CHECKING:
-    from grpclib.server import Server
-
     from .calls import Input
     from .functions import FunctionEntry
     from .pools import ContainerPool
+    from .server import RpcServer
     from .world import Worlds
 
 __all__ = ["Container", "ContainerFactory", "Ended"]
@@ -101,6 +100,12 @@ class Container:
         """How much it is doing."""
         return len(self.running) + self.connections
 
+    @property
+    def only_call(self) -> str:
+        """The id of the call it works for, if that is only one."""
+        calls = {entry.call.id for entry in self.running.values() if entry is not None}
+        return calls.pop() if len(calls) == 1 else ""
+
     def cancel_input(self, input_id: str) -> None:
         """Ask it to give up an input; it hears so in the answer to its heartbeat."""
         self._to_cancel.add(input_id)
@@ -126,6 +131,12 @@ class Container:
         """End it to stop one of its inputs."""
         self.interrupted = True
         self.signal(signal.SIGKILL)
+
+    def preempt(self) -> None:
+        """End it now, exit hooks included; its inputs run again elsewhere."""
+        self.interrupted = True
+        self.signal(signal.SIGINT if self.ready else signal.SIGKILL)
+        self.expect_end()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; one that is gone does not mind."""
@@ -173,7 +184,7 @@ class ContainerFactory:
     sockets: Path
     isolation: Isolation
     worlds: Worlds
-    open_socket: Callable[[Container, Path], Awaitable[Server]]
+    open_socket: Callable[[Container, Path], Awaitable[RpcServer]]
     adopt_socket: Callable[[socket.socket, int], Awaitable[None]]
     starting: Callable[[FunctionEntry], None]
     listen_ports: list[int] = field(default_factory=list)
@@ -208,7 +219,7 @@ class ContainerFactory:
 
     async def _live(self, container: Container) -> None:
         """Run a container from its folder's making to its folder's removal."""
-        server: Server | None = None
+        server: RpcServer | None = None
         links: list[Path] = []
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         code = 125
@@ -353,6 +364,10 @@ async def _pump(
     while data := await stream.read(65536):
         if text := decoder.decode(data):
             function.app.log.write(
-                text, task_id=container.id, function_id=function.id, stderr=stderr
+                text,
+                task_id=container.id,
+                function_id=function.id,
+                stderr=stderr,
+                call_id=container.only_call,
             )
             last_lines.extend(line for line in text.splitlines() if line.strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from grpclib.const import Status
@@ -42,6 +42,7 @@ class FunctionEntry:
         tag: Its name in the app, such as ``Chat.*``.
         definition: What the client declared; empty until it is created.
         params: Serialised class parameters, for a variant.
+        options: What a variant lays over its base's definition.
         endpoints: By method name; a function's own is under ``""``.
     """
 
@@ -54,6 +55,7 @@ class FunctionEntry:
     base: FunctionEntry | None = None
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     variants: dict[str, FunctionEntry] = field(default_factory=dict)
+    options: api.FunctionOptions = field(default_factory=api.FunctionOptions)
     _pool: InputPool | ServerPool | None = None
 
     @property
@@ -118,13 +120,22 @@ class FunctionEntry:
         return own + [pool for variant in self.variants.values() for pool in variant.pools]
 
     def redefine(self, definition: api.Function) -> None:
-        """Take a new definition; containers of the old one finish what they do."""
-        changed = definition != self.definition
+        """Take a new definition; containers of the old one finish what they do.
+
+        Its variants follow, and what `update_autoscaler` changed is forgotten.
+        """
+        if definition == self.definition:
+            return
         self.definition = definition
-        if changed:
-            for pool in self.pools:
-                pool.retire_all()
-            self.variants.clear()
+        if self._pool is not None:
+            self._pool.settings.Clear()
+            self._pool.retire_all()
+        for variant in self.variants.values():
+            variant.redefine(self._with_options(variant.options))
+
+    def drafted(self, definition: api.Function) -> FunctionEntry:
+        """Return this function as it will be with another definition, to describe it."""
+        return replace(self, definition=definition)
 
     def variant(self, request: api.FunctionBindParamsRequest) -> FunctionEntry:
         """Return the variant with these class parameters and options; the same for the same request."""
@@ -135,20 +146,24 @@ class FunctionEntry:
             params + b"|" + request.function_options.SerializeToString(deterministic=True)
         ).hexdigest()
         if key not in self.variants:
-            definition = api.Function()
-            definition.CopyFrom(self.definition)
-            merge_options(definition, request.function_options)
             self.variants[key] = FunctionEntry(
                 app=self.app,
                 tag=self.tag,
                 id=content_id("fu", f"{self.id}{key}".encode()),
-                definition=definition,
+                definition=self._with_options(request.function_options),
                 make_pool=self.make_pool,
                 params=params,
                 base=self,
                 endpoints=self.endpoints,
+                options=request.function_options,
             )
         return self.variants[key]
+
+    def _with_options(self, options: api.FunctionOptions) -> api.Function:
+        definition = api.Function()
+        definition.CopyFrom(self.definition)
+        merge_options(definition, options)
+        return definition
 
     async def close_endpoints(self) -> None:
         """Stop listening for web requests."""
@@ -260,6 +275,12 @@ class Functions:
     def add_variant(self, variant: FunctionEntry) -> None:
         """Remember a variant of a known function."""
         self._functions[variant.id] = variant
+
+    def forget(self, app: App) -> None:
+        """Drop the functions of an app that is over."""
+        gone = [known for known, function in self._functions.items() if function.app is app]
+        for function_id in gone:
+            del self._functions[function_id]
 
     def get(self, function_id: str) -> FunctionEntry | None:
         """Return a function by its id, if there is one."""

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from aiohttp import web
 
 from .address import Address
-from .apps import Apps
+from .admin import Admin
+from .apps import HEARTBEAT_LIMIT_S, Apps
 from .blobs import Blobs
 from .calls import Calls
 from .containers import ContainerFactory
-from .deployments import Deployments
+from .deployments import Deployments, wanted_endpoints
 from .environments import Environments
 from .files import FileStore
 from .functions import Endpoint, FunctionEntry, Functions
@@ -27,6 +28,7 @@ from .pages import overview
 from .protocol import api
 from .proxy import PROXY_PORT, OutgoingProxy
 from .replicas import ServerEndpoint
+from .rpc.app_logs import LogRpcs
 from .rpc.apps import AppRpcs
 from .rpc.calls import CallRpcs
 from .rpc.containers import ContainerRpcs
@@ -34,10 +36,13 @@ from .rpc.dicts import Dicts
 from .rpc.environments import EnvironmentRpcs
 from .rpc.functions import FunctionRpcs
 from .rpc.mounts import ImageRpcs, Mounts
+from .rpc.publishing import PublishingRpcs
 from .rpc.queues import Queues
 from .rpc.secrets import Secrets
+from .rpc.tasks import TaskRpcs
 from .rpc.volumes import VolumeRpcs
 from .rpc.workspace import WorkspaceRpcs
+from .schedules import Schedules
 from .server import RpcServers
 from .servers import ServerPool
 from .settings import Settings
@@ -58,20 +63,42 @@ class LocalModal:
         address: Where to answer; its state folder is the plane's.
         notice: Told short sentences for the user; each is said once.
         settings: How to treat what this machine lacks.
+        heartbeat_limit_s: After this many seconds without a word from its client a running app
+            ends. Modal's client speaks every 15 s.
+
+    Attributes:
+        schedules: What fires by itself.
+        admin: What other commands may ask of it.
     """
 
     def __init__(
-        self, address: Address, notice: Callable[[str], None], settings: Settings | None = None
+        self,
+        address: Address,
+        notice: Callable[[str], None],
+        settings: Settings | None = None,
+        *,
+        heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
     ) -> None:
         self._settings = settings or Settings()
         self._said: set[str] = set()
         self._notice = notice
-        self.apps = Apps()
+        self.apps = Apps(heartbeat_limit_s)
         self._address = address
         self._state = State(address.state)
         self._calls = Calls()
         self._files = FileStore(self._state.files, self._state.layers)
-        self._volumes = Volumes(self._state.volumes, self._state.buckets, self._state.records)
+        self._isolation = (
+            Isolation.probe(self._state.run / "probe")
+            if self._settings.namespaces
+            else Isolation(namespaces=False)
+        )
+        self._volumes = Volumes(
+            self._state.volumes,
+            self._state.buckets,
+            self._state.records,
+            self._state.run / "volumes",
+            layered=self._isolation.namespaces,
+        )
         self._blobs = Blobs(self._state.blobs, self._files)
         self._pages = web.ServerRunner(web.Server(self._serve_page, access_log=None))
         self._proxy = OutgoingProxy()
@@ -79,9 +106,17 @@ class LocalModal:
         self._mounts = Mounts(self._state.records, self._files, self._blobs.path)
         self._secrets = Secrets(self._state.records)
         self._functions = Functions(self._make_pool)
+        self.apps.forgotten = self._functions.forget
         self._deployments = Deployments(
-            self._state.records, self.apps, self._functions, self._secrets, self._open_endpoints
+            self._state.records,
+            self.apps,
+            self._functions,
+            self._secrets,
+            self._open_endpoints,
+            self._state.folder / "logs",
         )
+        self.schedules = Schedules(self.apps, self._calls, self._deployments, notice)
+        self.admin = Admin(address.page_token, self.apps, self.schedules, self.endpoints)
         self._environments = Environments(self._state.records)
         self._servers = RpcServers(self._parts(), address.token, self._environments.settle)
         self._factory = self._make_factory()
@@ -91,29 +126,33 @@ class LocalModal:
     async def start(self) -> None:
         """Listen for clients."""
         await self._pages.setup()
-        blob_socket = socket.create_server(("127.0.0.1", 0))
-        await web.SockSite(self._pages, blob_socket).start()
-        port = blob_socket.getsockname()[1]
+        await web.SockSite(self._pages, self._address.page_listener).start()
+        port = self._address.page_listener.getsockname()[1]
         self._blobs.base_url = f"http://127.0.0.1:{port}"
         self._factory.listen_ports += [port, PROXY_PORT]
         await self._servers.start(self._address.listener)
-        self._watch = asyncio.create_task(self.apps.stop_abandoned())
+        self._watch = asyncio.create_task(self.apps.watch())
 
     async def stop(self) -> None:
         """End every app and container, and let go of every port."""
         if self._watch is not None:
             self._watch.cancel()
+        self.schedules.stop()
         await asyncio.gather(*(self.apps.stop(app, _STOP_GRACE_S) for app in self.apps.all()))
         await self._factory.finish()
         self._proxy.close()
         await self._servers.stop()
         await self._pages.cleanup()
-        self._volumes.close()
         self._state.close()
 
     async def restore(self) -> None:
-        """Bring back what earlier commands deployed, web endpoints included."""
-        await self._deployments.restore_all("main")
+        """Bring back what acts by itself of what earlier commands deployed, and let it act.
+
+        Those are apps with web endpoints, schedules or containers that are always kept; any other
+        comes back when somebody asks for it.
+        """
+        await self._deployments.restore_waking()
+        self.schedules.start()
 
     def say(self, text: str) -> None:
         """Tell the user something, unless it was said before."""
@@ -139,6 +178,9 @@ class LocalModal:
         blobs = self._blobs
         return [
             AppRpcs(self.apps, self._deployments, self._page),
+            PublishingRpcs(self._deployments, self._page, self.schedules.changed),
+            LogRpcs(self.apps, self._deployments),
+            TaskRpcs(self.apps),
             FunctionRpcs(
                 self.apps,
                 self._functions,
@@ -163,11 +205,7 @@ class LocalModal:
         return ContainerFactory(
             run=self._state.run,
             sockets=self._state.sockets,
-            isolation=(
-                Isolation.probe(self._state.run / "probe")
-                if self._settings.namespaces
-                else Isolation(namespaces=False)
-            ),
+            isolation=self._isolation,
             worlds=Worlds(self._files, self._images, self._mounts, self._secrets, self._volumes),
             open_socket=self._servers.open_container_socket,
             adopt_socket=self._adopt_socket,
@@ -187,6 +225,8 @@ class LocalModal:
         return self._blobs.base_url
 
     async def _serve_page(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.admin.serves(request):
+            return await self.admin.serve(request)
         if request.path == "/":
             return web.Response(text=overview(self.apps))
         return await self._blobs.serve(request)
@@ -204,7 +244,8 @@ class LocalModal:
         if not self._factory.isolation.namespaces:
             self.say(
                 "containers have no namespaces here: they share this machine's files and ports, and "
-                "their absolute paths are links while they run"
+                "their absolute paths are links while they run; what they write to a volume is "
+                "committed at once"
             )
 
         if function.serves_port and not self._factory.isolation.namespaces and _lacks_eth0():
@@ -218,15 +259,15 @@ class LocalModal:
             return ServerPool(function, self._factory)
         return InputPool(function, self._factory, self._calls)
 
-    async def _open_endpoints(self, function: FunctionEntry) -> None:
-        """Open the ports that a function's definition asks for and that are not open yet."""
-        for method in wanted_endpoints(function.definition):
+    async def _open_endpoints(self, function: FunctionEntry, definition: api.Function) -> None:
+        """Open the ports that a function needs with a definition and that are not open yet."""
+        for method in wanted_endpoints(definition):
             if method in function.endpoints:
                 continue
             app = function.app
             sock = preferred_port(f"{app.environment}/{app.label}/{function.tag}/{method}")
             endpoint: Endpoint
-            if function.definition.is_server:
+            if definition.is_server:
                 endpoint = ServerEndpoint(function, self._address.proxy_auth, sock)
             else:
                 endpoint = WebEndpoint(
@@ -241,13 +282,6 @@ class LocalModal:
             await self._proxy.serve(sock)
         else:
             await web.SockSite(self._pages, sock).start()
-
-
-def wanted_endpoints(definition: api.Function) -> list[str]:
-    """Return the methods of a definition that answer web requests; a function is ``""``."""
-    wanted = [""] if definition.is_server or definition.webhook_config.type else []
-    methods = definition.method_definitions.items()
-    return wanted + [name for name, method in methods if method.webhook_config.type]
 
 
 def _lacks_eth0() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 from grpclib.const import Status
 
@@ -12,6 +13,7 @@ from ..ids import content_id, new_id
 from ..inputs import InputPool
 from ..protocol import api, refuse
 from ..server import Caller, rpc
+from ..timetable import timetable_of
 
 __all__ = ["FunctionRpcs"]
 
@@ -21,7 +23,7 @@ class FunctionRpcs:
 
     Args:
         find_deployed: Returns the app deployed under a name in an environment.
-        open_endpoints: Opens the ports of a function's web endpoints.
+        open_endpoints: Opens the ports that a function needs with a definition.
         notice: Tells the user something, once.
     """
 
@@ -30,7 +32,7 @@ class FunctionRpcs:
         apps: Apps,
         functions: Functions,
         find_deployed: Callable[[str, str], Awaitable[App | None]],
-        open_endpoints: Callable[[FunctionEntry], Awaitable[None]],
+        open_endpoints: Callable[[FunctionEntry, api.Function], Awaitable[None]],
         notice: Callable[[str], None],
     ) -> None:
         self._apps = apps
@@ -56,9 +58,10 @@ class FunctionRpcs:
         function = self._functions.get(request.existing_function_id)
         if function is None:
             function = self._add(request.app_id, definition)
-        await self._open_endpoints(function)
+        await self._open_endpoints(function, definition)
+        drafted = function.drafted(definition)
         return api.FunctionPrecreateResponse(
-            function_id=function.id, handle_metadata=function.handle()
+            function_id=function.id, handle_metadata=drafted.handle()
         )
 
     @rpc("FunctionCreate")
@@ -68,18 +71,24 @@ class FunctionRpcs:
         """Take a function's definition."""
         ranked = request.function_data.ranked_functions
         definition = ranked[0].function if ranked else request.function
+        _check(definition)
         function = self._functions.get(request.existing_function_id)
         if function is None:
             function = self._add(request.app_id, definition)
-        function.redefine(definition)
-        function.app.functions[definition.function_name] = function
-        await self._open_endpoints(function)
+        app = function.app
+        if app.version:
+            app.drafts[function.id] = definition
+        else:  # nobody uses the app yet, but the building of its images may call functions
+            function.redefine(definition)
+            app.functions[definition.function_name] = function
+        await self._open_endpoints(function, definition)
         self._mention_gpu(definition)
+        drafted = function.drafted(definition)
         return api.FunctionCreateResponse(
             function_id=function.id,
-            function=function.described(),
-            function_data=function.data(),
-            handle_metadata=function.handle(),
+            function=drafted.described(),
+            function_data=drafted.data(),
+            handle_metadata=drafted.handle(),
         )
 
     @rpc("FunctionGet")
@@ -207,3 +216,18 @@ class FunctionRpcs:
                 f"GPU requests are not scheduled in this version: {definition.function_name!r} asks "
                 f"for {gpu.gpu_type}:{gpu.count} and runs on what this machine has"
             )
+
+
+def _check(definition: api.Function) -> None:
+    """Refuse what cannot work here, before anything is deployed."""
+    name = definition.function_name
+    try:
+        timetable_of(definition.schedule, datetime.now(UTC))
+    except ValueError as error:
+        refuse(Status.INVALID_ARGUMENT, f"The schedule of {name!r} cannot work. {error}")
+    if definition.pty_info.enabled:
+        refuse(
+            Status.INVALID_ARGUMENT,
+            "The local Modal cannot attach your terminal to a container (modal run -i). Leave -i "
+            "out; to look into a function, call it in this process with .local() and a debugger.",
+        )
