@@ -19,6 +19,8 @@ def preferred_port(label: str) -> socket.socket:
     for offset in range(_TRIES):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it; asyncio sets it only on sockets made with a protocol number.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock.bind(("127.0.0.1", _FIRST_PORT + (start + offset) % _PORTS))
             sock.listen(128)
