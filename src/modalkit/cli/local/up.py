@@ -93,7 +93,10 @@ def _start_in_background(options: Options) -> None:
         click.echo(f"dashboard: {found.link}")
         return
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (options.state / "plane.err").open("w", encoding="utf-8") as errors:
+    errors_file = options.state / "plane.err"
+    errors_file.unlink(missing_ok=True)
+    errors_file.touch(mode=0o600)
+    with errors_file.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             _own_command(options),
             stdin=subprocess.DEVNULL,
@@ -112,7 +115,7 @@ def _start_in_background(options: Options) -> None:
 
 def _own_command(options: Options) -> list[str]:
     code = "from modalkit.cli import main; main()"
-    words = [sys.executable, "-c", code, "local", "--state", str(options.state), "up"]
+    words = [sys.executable, "-c", code, "local", "--state", str(options.state), "--quiet", "up"]
     chosen = {
         "--no-namespaces": not options.settings.namespaces,
         "--strict-gpu": options.settings.strict_gpu,
