@@ -16,7 +16,6 @@ from modalkit.local.files import FileStore
 from modalkit.local.ids import content_id, input_token
 from modalkit.local.logs import AppLog
 from modalkit.local.protocol import api
-from modalkit.local.state import Records
 from modalkit.local.world import _copied_to
 
 
@@ -66,27 +65,6 @@ def test_an_input_token_carries_its_index(index):
 def test_ids_by_content_are_equal_for_equal_content(left, right):
     """Two contents share an id exactly when they are the same."""
     assert (content_id("im", left) == content_id("im", right)) == (left == right)
-
-
-names = st.text(min_size=1, max_size=10)
-
-
-@given(st.dictionaries(names, st.binary(max_size=50), max_size=5))
-def test_records_give_back_what_was_written(tmp_path_factory, bodies):
-    """A record is found by its name and its id, after reopening too."""
-    path = tmp_path_factory.mktemp("records") / "records.db"
-    records = Records(path)
-    for index, (name, body) in enumerate(bodies.items()):
-        records.put("kind", "main", name, f"id-{index}", body)
-    records.close()
-    again = Records(path)
-    assert {record.name: record.body for record in again.list_all("kind", "main")} == bodies
-    for index, (name, body) in enumerate(bodies.items()):
-        found = again.by_name("kind", "main", name)
-        assert found is not None
-        assert found == again.by_id(f"id-{index}")
-        assert found.body == body
-    again.close()
 
 
 @pytest.mark.parametrize(

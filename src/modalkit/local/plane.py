@@ -215,7 +215,7 @@ class LocalModal:
 
     async def _erase_environment(self, name: str) -> None:
         """End an environment's apps and remove its volumes; its records are removed after."""
-        for app in self.apps.in_environment(name):
+        for app in [*self.apps.in_environment(name), *self._deployments.dormant(name)]:
             await self.apps.stop(app, _STOP_GRACE_S)
             self._deployments.forget(app)
         for volume in self._volumes.list_all(name):
