@@ -321,12 +321,13 @@ def dependency_of(object_id: str) -> api.Object:
 
 def merge_options(definition: api.Function, options: api.FunctionOptions) -> None:
     """Lay `with_options`, `with_concurrency` and `with_batching` over a definition."""
+    for name in ("secret_ids", "volume_mounts", "cloud_bucket_mounts"):
+        if getattr(options, f"replace_{name}"):
+            definition.ClearField(name)
     for known, value in options.ListFields():
         name = known.name
         if name == "buffer_containers":
             definition.autoscaler_settings.buffer_containers = value
-        elif name in {"replace_secret_ids", "replace_volume_mounts"}:
-            definition.ClearField("secret_ids" if name.endswith("ids") else "volume_mounts")
         elif name not in api.Function.DESCRIPTOR.fields_by_name:
             continue
         elif known.is_repeated:
