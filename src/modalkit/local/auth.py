@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 __all__ = ["ProxyAuth"]
@@ -17,18 +17,18 @@ class ProxyAuth:
     key: str = field(default_factory=lambda: "wk-" + secrets.token_hex(11))
     secret: str = field(default_factory=lambda: "ws-" + secrets.token_hex(16), repr=False)
 
-    @property
-    def explanation(self) -> str:
-        """What a request without them is told."""
+    def refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return what a request without the right key and secret is told; nothing if it has them."""
+        shown = {name.lower(): value for name, value in headers}
+        key, secret = shown.get(b"modal-key", b""), shown.get(b"modal-secret", b"")
+        right = hmac.compare_digest(key, self.key.encode())
+        right &= hmac.compare_digest(secret, self.secret.encode())
+        if right:
+            return ""
+        fault = "invalid" if key and secret else "missing"
         return (
-            "This endpoint needs proxy authentication. Send the headers Modal-Key and Modal-Secret "
-            "with this local Modal's values: the variables MODALKIT_PROXY_KEY and "
-            "MODALKIT_PROXY_SECRET of the command it runs, or what `modalkit local up` prints."
-        )
-
-    def allows(self, headers: Mapping[str, str]) -> bool:
-        """Return whether a request's headers carry the key and the secret."""
-        key, secret = headers.get("Modal-Key", ""), headers.get("Modal-Secret", "")
-        return hmac.compare_digest(key.encode(), self.key.encode()) & hmac.compare_digest(
-            secret.encode(), self.secret.encode()
+            f"modal-http: {fault} credentials for proxy authorization\n"
+            "Send the headers Modal-Key and Modal-Secret with this local Modal's values: the "
+            "variables MODALKIT_PROXY_KEY and MODALKIT_PROXY_SECRET of the command it runs, or what "
+            "`modalkit local up` prints.\n"
         )

@@ -10,8 +10,6 @@ import asyncio
 import socket
 from dataclasses import dataclass
 
-from multidict import CIMultiDict
-
 from .auth import ProxyAuth
 from .containers import Container
 from .functions import FunctionEntry
@@ -61,8 +59,8 @@ class ServerEndpoint:
 
     def _refusal(self, head: bytes) -> tuple[str, str] | None:
         settings = self.function.definition.http_config
-        if not settings.unauthenticated and not self.auth.allows(_headers(head)):
-            return "401 Unauthorized", self.auth.explanation
+        if not settings.unauthenticated and (reason := self.auth.refusal(_headers(head))):
+            return "401 Unauthorized", reason
         return None
 
     async def _carry(
@@ -97,10 +95,9 @@ class ServerEndpoint:
         return await asyncio.open_connection(sock=await replica.doorway.connect(port))
 
 
-def _headers(head: bytes) -> CIMultiDict[str]:
-    lines = head.decode("latin-1").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if ":" in line)
-    return CIMultiDict((name.strip(), value.strip()) for name, _, value in pairs)
+def _headers(head: bytes) -> list[tuple[bytes, bytes]]:
+    pairs = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
 async def _answer(writer: asyncio.StreamWriter, status: str, text: str) -> None:

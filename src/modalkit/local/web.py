@@ -1,35 +1,38 @@
 """Web endpoints: HTTP and WebSocket in, Modal's ASGI messages to a container, and back.
 
 Each endpoint has a port of its own, so it has an origin of its own and any path works, such as an
-OpenAI client's ``base_url=URL + "/v1"``. Nothing is buffered: a chunk that the app sends is written
-to the connection at once.
+OpenAI client's ``base_url=URL + "/v1"``. Nothing is buffered: what the app sends is written to the
+connection at once.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import pickle
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from aiohttp import WSMsgType, web
-from multidict import CIMultiDict
+from aiohttp import web
 
 from .auth import ProxyAuth
-from .calls import Calls, FunctionCall
+from .calls import Calls, FunctionCall, Input
+from .exchange import Exchange
 from .functions import FunctionEntry
+from .http1 import RequestHead
+from .http_server import HttpServer
 from .params import from_query
 from .protocol import api
+from .sockets import carry_websocket
+from .web_calls import RESULT_PARAMETER, WebCall, cancel_later
 
 __all__ = ["WebEndpoint"]
 
-_READ_WHOLE_BELOW = 1024 * 1024
-_OWN_HEADERS = {"transfer-encoding", "connection", "keep-alive"}
-_WS_LIMIT = 64 * 1024 * 1024
+_READ_WHOLE_UP_TO = 1024 * 1024
+_SOCKET_GRACE_S = 30.0
+_HEADER_LIMIT = 64 * 1024
 
 
 @dataclass(eq=False)
@@ -39,6 +42,8 @@ class WebEndpoint:
     Attributes:
         method: The method's name; empty for a function.
         blob_path: Where a large chunk's bytes are.
+        patience_s: How long a request waits for its response to begin before it is told, by a
+            redirect, to go on waiting at another URL. Modal's is 150 s.
     """
 
     function: FunctionEntry
@@ -47,7 +52,10 @@ class WebEndpoint:
     auth: ProxyAuth
     blob_path: Callable[[str], Path]
     sock: socket.socket
-    _runner: web.ServerRunner | None = None
+    patience_s: float = 150.0
+    redirected: dict[str, WebCall] = field(default_factory=dict)
+    _server: HttpServer | None = None
+    _sockets: web.Server | None = None
 
     @property
     def url(self) -> str:
@@ -56,32 +64,77 @@ class WebEndpoint:
 
     async def open(self) -> None:
         """Start listening."""
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server, handle_signals=False)
-        await self._runner.setup()
-        await web.SockSite(self._runner, self.sock).start()
+        self._sockets = web.Server(
+            self._websocket,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=_HEADER_LIMIT,
+            max_field_size=_HEADER_LIMIT,
+        )
+        self._server = HttpServer(self._handle, _comes_whole, self._sockets)
+        await self._server.start(self.sock)
 
     async def close(self) -> None:
-        """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        """Stop listening and cut what is open."""
+        if self._server is not None:
+            self._server.close()
+        if self._sockets is not None:
+            await self._sockets.shutdown(0)
+        for waiting in list(self.redirected.values()):
+            waiting.give_up()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if self._config().requires_proxy_auth and not self.auth.allows(request.headers):
-            return web.Response(status=401, text=self.auth.explanation)
-        try:
-            function = self._instance(request)
-        except ValueError as error:
-            return web.Response(status=400, text=str(error))
-        if "websocket" in request.headers.get("Upgrade", "").lower():
-            return await self._websocket(request, function)
-        return await self._http(request, function)
+    def _start(
+        self, function: FunctionEntry, scope: dict[str, object]
+    ) -> tuple[FunctionCall, Input]:
+        """Call the function with a connection scope."""
+        call = self.calls.create(
+            FunctionCall(function, invocation=api.FUNCTION_CALL_INVOCATION_TYPE_SYNC, web=True)
+        )
+        message = api.FunctionInput(
+            args=pickle.dumps(((scope,), {}), protocol=4),
+            data_format=api.DATA_FORMAT_PICKLE,
+            method_name=self.method,
+        )
+        return call, self.calls.submit(call, message, 0)
 
-    def _instance(self, request: web.BaseRequest) -> FunctionEntry:
+    def _handle(self, exchange: Exchange) -> None:
+        """Take one request."""
+        head = exchange.head
+        url = urlsplit(head.target.decode("latin-1"))
+        query = dict(parse_qsl(url.query, keep_blank_values=True)) if url.query else {}
+        if refusal := self._refusal(head.headers):
+            exchange.answer(HTTPStatus.UNAUTHORIZED, refusal)
+        elif RESULT_PARAMETER in query:
+            self._resume(exchange, query[RESULT_PARAMETER])
+        else:
+            try:
+                function = self._instance(query)
+            except ValueError as error:
+                exchange.answer(HTTPStatus.BAD_REQUEST, str(error))
+                return
+            call, entry = self._start(function, _http_scope(exchange))
+            started = WebCall(call, entry, self.calls, self.blob_path, self.redirected)
+            started.begin(exchange, self.patience_s)
+
+    def _resume(self, exchange: Exchange, call_id: str) -> None:
+        """Go on with a request that was redirected."""
+        waiting = self.redirected.get(call_id)
+        if exchange.head.method not in {"GET", "HEAD"}:
+            exchange.answer(HTTPStatus.BAD_REQUEST, "modal-http: bad redirect method")
+        elif waiting is None:
+            exchange.answer(HTTPStatus.NOT_FOUND, "modal-http: invalid function call")
+        else:
+            waiting.attach(exchange)
+
+    def _refusal(self, headers: list[tuple[bytes, bytes]]) -> str:
+        """Say why a request is not let in, or nothing."""
+        return self.auth.refusal(headers) if self._config().requires_proxy_auth else ""
+
+    def _instance(self, query: dict[str, str]) -> FunctionEntry:
         """Return what serves a request: for a parametrised class, the query selects it."""
         if not self.function.parameters:
             return self.function
-        params = from_query(self.function.parameters, request.query)
+        params = from_query(self.function.parameters, query)
         bind = api.FunctionBindParamsRequest(serialized_params=params)
         return self.function.variant(bind)
 
@@ -93,178 +146,67 @@ class WebEndpoint:
         )
         return config
 
-    def _start(self, function: FunctionEntry, scope: dict[str, object]) -> FunctionCall:
-        """Call the function with a connection scope."""
-        call = self.calls.create(
-            FunctionCall(function, invocation=api.FUNCTION_CALL_INVOCATION_TYPE_SYNC, web=True)
-        )
-        message = api.FunctionInput(
-            args=pickle.dumps(((scope,), {}), protocol=4),
-            data_format=api.DATA_FORMAT_PICKLE,
-            method_name=self.method,
-        )
-        self.calls.submit(call, message, 0)
-        return call
-
-    async def _http(self, request: web.BaseRequest, function: FunctionEntry) -> web.StreamResponse:
-        call = self._start(function, _scope(request, "http"))
-        feeder = asyncio.create_task(_feed_body(request, call))
+    async def _websocket(self, request: web.BaseRequest) -> web.StreamResponse:
+        if refusal := self._refusal(_lower(request.raw_headers)):
+            return web.Response(status=HTTPStatus.UNAUTHORIZED, text=refusal)
         try:
-            return await self._respond(request, call)
-        except asyncio.CancelledError:
-            feeder.cancel()
-            await _put(call, api.Asgi(http_disconnect=api.Asgi.HttpDisconnect()))
-            raise
+            function = self._instance(dict(request.query))
+        except ValueError as error:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=str(error))
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        scope = {
+            **_scope("websocket", request.raw_path.encode("latin-1"), peer or ("", 0)),
+            "scheme": "ws",
+            "headers": _lower(request.raw_headers),
+            "server": self.sock.getsockname()[:2],
+            "subprotocols": [name.strip() for name in offered.split(",") if name.strip()],
+        }
+        call, entry = self._start(function, scope)
+        try:
+            return await carry_websocket(request, call, self.blob_path)
         finally:
-            feeder.cancel()
             call.data_out.close()
             self.calls.forget_later(call)
-
-    async def _respond(self, request: web.BaseRequest, call: FunctionCall) -> web.StreamResponse:
-        response: web.StreamResponse | None = None
-        async with aclosing(self._messages(call)) as messages:
-            async for message in messages:
-                if message.HasField("http_response_start") and response is None:
-                    response = _response(message.http_response_start)
-                    await response.prepare(request)
-                elif message.HasField("http_response_body") and response is not None:
-                    if message.http_response_body.body:
-                        await response.write(message.http_response_body.body)
-                    if not message.http_response_body.more_body:
-                        await response.write_eof()
-                        return response
-        if response is not None and request.transport is not None:
-            request.transport.abort()  # the app failed halfway: the client must see that
-            return response
-        output = await call.single_output()
-        return web.Response(status=500, text=output.result.exception or "The app sent no response.")
-
-    async def _websocket(
-        self, request: web.BaseRequest, function: FunctionEntry
-    ) -> web.StreamResponse:
-        call = self._start(function, _scope(request, "websocket"))
-        await _put(call, api.Asgi(websocket_connect=api.Asgi.WebsocketConnect()))
-        connection: web.WebSocketResponse | None = None
-        reader: asyncio.Task[None] | None = None
-        try:
-            async with aclosing(self._messages(call)) as messages:
-                async for message in messages:
-                    if message.HasField("websocket_accept"):
-                        connection = _accepted(message.websocket_accept)
-                        await connection.prepare(request)
-                        reader = asyncio.create_task(_feed_socket(connection, call))
-                    elif connection is None:
-                        break
-                    elif message.HasField("websocket_send"):
-                        await _send_to_socket(connection, message.websocket_send)
-                    elif message.HasField("websocket_close"):
-                        close = message.websocket_close
-                        await connection.close(
-                            code=close.code or 1000, message=close.reason.encode()
-                        )
-                        break
-            return connection or web.Response(status=403, text="The app refused the WebSocket.")
-        finally:
-            if reader is not None:
-                reader.cancel()
-            if connection is not None and not connection.closed:
-                await connection.close(code=1011)
-            call.data_out.close()
-            self.calls.forget_later(call)
-
-    async def _messages(self, call: FunctionCall) -> AsyncGenerator[api.Asgi, None]:
-        """Yield the app's messages until its call ends."""
-        async with aclosing(call.data_out.read(until_closed=True)) as chunks:
-            async for chunk in chunks:
-                data = chunk.data
-                if chunk.data_blob_id:
-                    data = await asyncio.to_thread(self.blob_path(chunk.data_blob_id).read_bytes)
-                yield api.Asgi.FromString(data)
+            cancel_later(entry, _SOCKET_GRACE_S)
 
 
-def _scope(request: web.BaseRequest, kind: str) -> dict[str, object]:
-    """Describe a connection the way ASGI does."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    path, _, query = request.raw_path.partition("?")
-    scope: dict[str, object] = {
+def _comes_whole(head: RequestHead) -> bool:
+    """Whether a request is handed over only with its whole body: one small enough to keep."""
+    length = head.get(b"content-length")
+    return length.isdigit() and int(length) <= _READ_WHOLE_UP_TO
+
+
+def _lower(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower(), value) for name, value in headers]
+
+
+def _http_scope(exchange: Exchange) -> dict[str, object]:
+    """Describe an HTTP request the way ASGI does."""
+    head = exchange.head
+    return {
+        **_scope("http", head.target, exchange.client),
+        "http_version": f"1.{head.minor}",
+        "method": head.method,
+        "scheme": "http",
+        "headers": head.headers,
+        "server": exchange.server,
+    }
+
+
+def _scope(kind: str, target: bytes, client: tuple[str, int]) -> dict[str, object]:
+    """Describe what every connection has; the target may be a whole URL, as a proxy is sent."""
+    if not target.startswith((b"/", b"*")):
+        parts = urlsplit(target.decode("latin-1"))
+        target = f"{parts.path or '/'}?{parts.query}".encode("latin-1")
+    path, _, query = target.partition(b"?")
+    return {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": f"{request.version.major}.{request.version.minor}",
-        "scheme": "http" if kind == "http" else "ws",
-        "path": request.url.path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
+        "http_version": "1.1",
+        "path": unquote(path.decode("latin-1")),
+        "raw_path": path,
+        "query_string": query,
         "root_path": "",
-        "headers": [(name.lower(), value) for name, value in request.raw_headers],
-        "client": tuple(peer[:2]) if peer else None,
-        "server": request.transport.get_extra_info("sockname")[:2] if request.transport else None,
+        "client": client[:2],
     }
-    if kind == "http":
-        return {**scope, "method": request.method}
-    offered = request.headers.get("Sec-WebSocket-Protocol", "")
-    return {**scope, "subprotocols": [name.strip() for name in offered.split(",") if name.strip()]}
-
-
-async def _put(call: FunctionCall, message: api.Asgi) -> None:
-    data = message.SerializeToString()
-    await call.data_in.put([api.DataChunk(data_format=api.DATA_FORMAT_ASGI, data=data)])
-
-
-async def _feed_body(request: web.BaseRequest, call: FunctionCall) -> None:
-    """Send a request's body on as it comes; a small one in one message."""
-
-    async def send(body: bytes, *, more: bool) -> None:
-        part = api.Asgi.HttpRequest(body=body, more_body=more)
-        await _put(call, api.Asgi(http_request=part))
-
-    if not request.can_read_body:
-        await send(b"", more=False)
-    elif request.content_length is not None and request.content_length < _READ_WHOLE_BELOW:
-        with contextlib.suppress(ConnectionError):
-            await send(await request.content.read(), more=False)
-    else:
-        async for data in request.content.iter_chunked(_READ_WHOLE_BELOW):
-            await send(data, more=True)
-        await send(b"", more=False)
-
-
-def _pairs(flat: list[bytes]) -> list[tuple[str, str]]:
-    texts = [item.decode("latin-1") for item in flat]
-    return list(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _response(start: api.Asgi.HttpResponseStart) -> web.StreamResponse:
-    headers: CIMultiDict[str] = CIMultiDict()
-    for name, value in _pairs([*start.headers]):
-        if name.lower() not in _OWN_HEADERS:
-            headers.add(name, value)
-    return web.StreamResponse(status=start.status, headers=headers)
-
-
-def _accepted(accept: api.Asgi.WebsocketAccept) -> web.WebSocketResponse:
-    protocols = [accept.subprotocol] if accept.subprotocol else []
-    connection = web.WebSocketResponse(protocols=protocols, max_msg_size=_WS_LIMIT)
-    for name, value in _pairs([*accept.headers]):
-        connection.headers.add(name, value)
-    return connection
-
-
-async def _feed_socket(connection: web.WebSocketResponse, call: FunctionCall) -> None:
-    """Send a client's WebSocket messages on as they come."""
-    async for message in connection:
-        if message.type == WSMsgType.TEXT:
-            part = api.Asgi.WebsocketReceive(text=message.data)
-        elif message.type == WSMsgType.BINARY:
-            part = api.Asgi.WebsocketReceive(bytes=message.data)
-        else:
-            continue
-        await _put(call, api.Asgi(websocket_receive=part))
-    gone = api.Asgi.WebsocketDisconnect(code=connection.close_code or 1005)
-    await _put(call, api.Asgi(websocket_disconnect=gone))
-
-
-async def _send_to_socket(connection: web.WebSocketResponse, sent: api.Asgi.WebsocketSend) -> None:
-    if sent.HasField("text"):
-        await connection.send_str(sent.text)
-    else:
-        await connection.send_bytes(sent.bytes)

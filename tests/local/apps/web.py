@@ -5,12 +5,11 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import modal
 
 app = modal.App("web")
-seen = modal.Volume.from_name("web-seen", create_if_missing=True)
+closed: set[str] = set()
 
 SERVER = """
 import http.server, os
@@ -32,7 +31,7 @@ def double(number: int) -> dict[str, int]:
     return {"double": 2 * number}
 
 
-@app.function(max_containers=1, volumes={"/seen": seen})
+@app.function(max_containers=1)
 @modal.concurrent(max_inputs=20)
 @modal.asgi_app()
 def asgi():
@@ -66,10 +65,13 @@ def asgi():
                     yield "data: more\n\n"
                     await asyncio.sleep(0.05)
             finally:
-                # Nothing can be awaited here: the framework has cancelled this task.
-                (Path("/seen") / key).touch()
+                closed.add(key)
 
         return StreamingResponse(numbers(), media_type="text/event-stream")
+
+    @web.get("/closed")
+    async def were_closed() -> list[str]:
+        return sorted(closed)
 
     @web.get("/broken")
     async def broken() -> None:
