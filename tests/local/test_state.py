@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from modalkit.errors import LocalModalError
 from modalkit.local import reset
 from modalkit.local.database import Database
+from modalkit.local.protocol import api
 from modalkit.local.records import Records
 from modalkit.local.state import State
+from modalkit.local.versions import Version
 
 # What `records.db` looked like before versions were counted, and what such a file held.
 FIRST_LAYOUT = """
@@ -26,6 +28,9 @@ CREATE TABLE records (
     created_at REAL NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, environment, name)
 );
 INSERT INTO records VALUES ('secret', 'main', 'old', 'st-1', 5.0, '{"KEY": "kept"}');
+INSERT INTO records VALUES ('function', '', 'fu-1', 'fu-1', 3.0, x'0a0178');
+INSERT INTO records VALUES ('app', 'main', 'shop', 'ap-1', 3.0, CAST('{"functions":
+    {"f": "fu-1"}, "classes": {"C": "cs-1"}, "version": 4, "deployed_at": 3.5}' AS BLOB));
 INSERT INTO records VALUES ('secret', 'dev', 'older', 'st-2', 4.0, '{"KEY": "kept"}');
 """
 FILL_THE_DISK = """
@@ -97,6 +102,11 @@ def test_the_first_layout_is_brought_up_to_date(tmp_path: Path):
         found = records.by_name("secret", "main", "old")
         assert found is not None
         assert (found.id, found.created_at) == ("st-1", 5.0)
+        version = records.by_name("app version", "ap-1", "v4")
+        assert version is not None
+        shop = Version.from_bytes(version.body)
+        assert shop.functions() == {"f": ("fu-1", api.Function.FromString(b"\n\1x"))}
+        assert (shop.classes, shop.deployed_at) == ({"C": "cs-1"}, 3.5)
         environments = {record.name for record in records.list_all("environment", "")}
         assert environments == {"main", "dev"}
         records.close()

@@ -9,70 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import LocalModalError
+from .migrations import MIGRATIONS, Row
 
-__all__ = ["Database", "Row"]
-
-Row = tuple[str | int | float | bytes | None, ...]
+__all__ = ["Database"]
 
 _BUSY_S = 10.0
 # What SQLite takes at once for its index; with less free, its I/O errors mean a full disk.
 _LEAST_FREE = 64 * 1024
-
-# Entry N brings version N to N + 1; an entry that was released is never changed. Version 0 is an
-# empty file, or one from before versions were counted, which holds what entry 0 makes.
-_MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """
-        CREATE TABLE IF NOT EXISTS records (
-            kind TEXT NOT NULL,
-            environment TEXT NOT NULL,
-            name TEXT NOT NULL,
-            id TEXT NOT NULL UNIQUE,
-            created_at REAL NOT NULL,
-            body BLOB NOT NULL,
-            PRIMARY KEY (kind, environment, name)
-        )
-        """,
-    ),
-    (
-        """
-        CREATE TABLE dict_entries (
-            position INTEGER PRIMARY KEY AUTOINCREMENT,
-            dict_id TEXT NOT NULL REFERENCES records (id) ON DELETE CASCADE,
-            key BLOB NOT NULL,
-            value BLOB NOT NULL,
-            UNIQUE (dict_id, key)
-        )
-        """,
-        """
-        CREATE TABLE queue_partitions (
-            queue_id TEXT NOT NULL REFERENCES records (id) ON DELETE CASCADE,
-            partition BLOB NOT NULL,
-            expires_at REAL NOT NULL,
-            PRIMARY KEY (queue_id, partition)
-        )
-        """,
-        """
-        CREATE TABLE queue_items (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
-            queue_id TEXT NOT NULL,
-            partition BLOB NOT NULL,
-            value BLOB NOT NULL,
-            FOREIGN KEY (queue_id, partition)
-                REFERENCES queue_partitions (queue_id, partition) ON DELETE CASCADE
-        )
-        """,
-        "CREATE INDEX queue_order ON queue_items (queue_id, partition, number)",
-        # Environments had no records before: they existed as soon as they were used.
-        """
-        INSERT INTO records (kind, environment, name, id, created_at, body)
-        SELECT 'environment', '', name, 'en-' || lower(hex(randomblob(11))),
-               (julianday('now') - 2440587.5) * 86400.0, x''
-        FROM (SELECT 'main' AS name
-              UNION SELECT environment FROM records WHERE environment != '')
-        """,
-    ),
-)
 
 
 class Database:
@@ -125,20 +68,20 @@ class Database:
         self._connection.close()
 
     def _migrate(self) -> None:
-        if self._version() == len(_MIGRATIONS):
+        if self._version() == len(MIGRATIONS):
             return
         with self.transaction():  # another plane may have been first
             version = self._version()
-            if version > len(_MIGRATIONS):
+            if version > len(MIGRATIONS):
                 msg = (
                     f"{str(self._path)!r} was written by a newer modalkit (its layout is "
-                    f"{version}, this version knows {len(_MIGRATIONS)}). Update modalkit, or use "
+                    f"{version}, this version knows {len(MIGRATIONS)}). Update modalkit, or use "
                     "another folder with --state."
                 )
                 raise LocalModalError(msg)
-            for statement in (text for step in _MIGRATIONS[version:] for text in step):
-                self.execute(statement)
-            self.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+            for step in MIGRATIONS[version:]:
+                step(self.execute)
+            self.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     def _version(self) -> int:
         return int(str(self.execute("PRAGMA user_version")[0][0]))

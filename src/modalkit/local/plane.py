@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import socket
 import time
@@ -28,6 +29,7 @@ from .pages import overview
 from .protocol import api
 from .proxy import PROXY_PORT, OutgoingProxy
 from .replicas import ServerEndpoint
+from .results import CallResults
 from .rpc.app_logs import LogRpcs
 from .rpc.apps import AppRpcs
 from .rpc.calls import CallRpcs
@@ -46,7 +48,7 @@ from .schedules import Schedules
 from .server import RpcServers
 from .servers import ServerPool
 from .settings import Settings
-from .state import State
+from .state import State, living_planes
 from .volumes import Volumes
 from .web import WebEndpoint
 from .world import Worlds, host_environment
@@ -85,7 +87,6 @@ class LocalModal:
         self.apps = Apps(heartbeat_limit_s)
         self._address = address
         self._state = State(address.state)
-        self._calls = Calls()
         self._files = FileStore(self._state.files, self._state.layers)
         self._isolation = (
             Isolation.probe(self._state.run / "probe")
@@ -100,6 +101,7 @@ class LocalModal:
             layered=self._isolation.namespaces,
         )
         self._blobs = Blobs(self._state.blobs, self._files)
+        self._calls = Calls(self._call_results(), self._blobs)
         self._pages = web.ServerRunner(web.Server(self._serve_page, access_log=None))
         self._proxy = OutgoingProxy()
         self._images = Images(self._state.records)
@@ -197,7 +199,7 @@ class LocalModal:
             blobs,
             Dicts(self._state),
             Queues(self._state),
-            EnvironmentRpcs(self._environments, self._erase_environment),
+            EnvironmentRpcs(self._environments, self.apps, self._erase_environment),
             WorkspaceRpcs(self._page),
         ]
 
@@ -219,7 +221,17 @@ class LocalModal:
             await self.apps.stop(app, _STOP_GRACE_S)
             self._deployments.forget(app)
         for volume in self._volumes.list_all(name):
-            self._volumes.delete(volume.id)
+            await self._volumes.delete(volume.id)
+
+    def _call_results(self) -> CallResults:
+        """Open the results of spawned calls, this plane's and earlier ones'."""
+
+        def runs_elsewhere(pid: int) -> bool:
+            return pid != os.getpid() and pid in living_planes(self._state.folder)
+
+        results = CallResults(self._state.folder / "calls", runs_elsewhere)
+        self._blobs.keep_in(results.blobs)
+        return results
 
     def _page(self) -> str:
         return self._blobs.base_url

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from grpclib.const import Status
 
+from ..apps import Apps
 from ..environments import DEFAULT_ENVIRONMENT, Environments
 from ..protocol import Empty, api, builder_version, refuse
 from ..records import Record
@@ -73,8 +74,11 @@ class EnvironmentRpcs:
                 "The local Modal's endpoints have no web suffix, and its image builder version is "
                 f"{builder_version()}; only --set-name works here.",
             )
-        self._environments.rename(request.current_name, request.name.value)
-        return api.EnvironmentListItem(name=request.name.value)
+        name, new = request.current_name, request.name.value
+        self._environments.rename(name, new)
+        for app in self._apps.in_environment(name):
+            app.environment = new
+        return api.EnvironmentListItem(name=new)
 
     @rpc("EnvironmentDelete")
     async def delete(self, request: api.EnvironmentDeleteRequest, _caller: Caller) -> Empty:
