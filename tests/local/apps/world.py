@@ -27,6 +27,7 @@ secrets = [
 
 @app.function(volumes={"/data": shared, "/fixed/below": fixed.read_only()}, secrets=secrets)
 def look(path: str) -> str | list[str]:
+    shared.reload()
     found = Path(path)
     return sorted(entry.name for entry in found.iterdir()) if found.is_dir() else found.read_text()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from grpclib.const import Status
 
 from ..protocol import refuse
-from .stacks import Stack, find, walk, whiteout
+from .stacks import Stack, find, is_whiteout, mark_opaque, walk, whiteout
 
 __all__ = ["Change", "copied", "relative"]
 
@@ -65,7 +65,7 @@ class Change:
         if found and not _is_folder(found[0]):
             refuse(Status.INVALID_ARGUMENT, f"{path!r} is not a directory.")
         place = self._place(path)
-        place.mkdir(exist_ok=True)
+        self._make(place)
         return place
 
     def remove(self, path: str, *, recursive: bool) -> None:
@@ -117,9 +117,17 @@ class Change:
             found = self._now(str(parent))
             if found and not _is_folder(found[0]):
                 refuse(Status.INVALID_ARGUMENT, f"{str(parent)!r} is not a directory.")
-        place = self.root / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+            self._make(self.root / parent)
+        return self.root / name
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder in the root; where one was removed it must not show what that had."""
+        removed = folder.exists() and is_whiteout(folder.lstat())
+        if removed:
+            folder.unlink()
+        folder.mkdir(exist_ok=True)
+        if removed:
+            mark_opaque(folder)
 
     def _remove(self, name: str) -> None:
         place = self.root / name
@@ -128,8 +136,7 @@ class Change:
         else:
             place.unlink(missing_ok=True)
         if self.layered and find(self.committed, name):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            whiteout(place)
+            whiteout(self._place(name))
 
 
 def _is_folder(path: Path) -> bool:
