@@ -22,8 +22,11 @@ class EnvironmentRpcs:
         erase: Ends what runs in an environment and removes its files.
     """
 
-    def __init__(self, environments: Environments, erase: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, environments: Environments, apps: Apps, erase: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._environments = environments
+        self._apps = apps
         self._erase = erase
 
     @rpc("EnvironmentGetOrCreate")
