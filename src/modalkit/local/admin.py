@@ -1,8 +1,7 @@
-"""The plane's own routes, for `modalkit local status`, `tick` and `down` in another process.
+"""The plane's own routes, for `modalkit local status` and `tick` in another process.
 
     GET  /admin/status   what runs, and what is scheduled
     POST /admin/tick     {"name": ..., "environment": ...}: fire a schedule now
-    POST /admin/stop     end the plane
 
 Each wants ``Authorization: Bearer TOKEN`` with the token of the plane's page, and answers JSON; an
 error is ``{"error": ...}``.
@@ -10,7 +9,6 @@ error is ``{"error": ...}``.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import os
 import time
@@ -36,14 +34,12 @@ class Admin:
     Attributes:
         token: What a request must show.
         endpoints: Returns the name and URL of every web endpoint of the deployed apps.
-        stop_requested: Set when a request asked the plane to end; whoever runs it waits for that.
     """
 
     token: str = field(repr=False)
     apps: Apps
     schedules: Schedules
     endpoints: Callable[[], list[tuple[str, str]]]
-    stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     started_at: float = field(default_factory=time.time)
 
     @staticmethod
@@ -63,9 +59,6 @@ class Admin:
                 return web.json_response(self.status())
             case "POST", "tick":
                 return await self._tick(request)
-            case "POST", "stop":
-                self.stop_requested.set()
-                return web.json_response({"stopping": True})
         return _error(404, f"There is no {request.method} {request.path} in this local Modal.")
 
     def status(self) -> dict[str, object]:

@@ -166,6 +166,7 @@ class Apps:
             self.stop_soon(app, grace_s)
         elif app.state == api.APP_STATE_DETACHED:
             app.state = api.APP_STATE_DETACHED_DISCONNECTED
+            self._end_if_done(app)
 
     async def watch(self) -> None:
         """Notice clients that went away and detached apps that are done, forever."""
@@ -174,8 +175,11 @@ class Apps:
             for app in self.all():
                 if app.silent_for(self._heartbeat_limit_s):
                     self.client_left(app, _STOP_GRACE_S)
-                if app.state == api.APP_STATE_DETACHED_DISCONNECTED and not app.busy:
-                    self.stop_soon(app, _STOP_GRACE_S)
+                self._end_if_done(app)
+
+    def _end_if_done(self, app: App) -> None:
+        if app.state == api.APP_STATE_DETACHED_DISCONNECTED and not app.busy:
+            self.stop_soon(app, _STOP_GRACE_S)
 
     def _named(self, name: str, environment: str) -> list[App]:
         return [

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_DETACHED_LOOK_S = 0.5
+
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -67,6 +69,7 @@ async def _hosted(words: list[str], options: Options, claim: Claim) -> int:
         code = await wait_for(child, stopped)
         if plane.endpoints(fresh=True) and code == 0 and not stopped.is_set():
             await _stay(plane, options.stay_s, stopped)
+        await _see_detached_off(plane, stopped)
         await _see_guests_off(claim, plane, stopped)
     finally:
         await plane.stop()
@@ -74,15 +77,26 @@ async def _hosted(words: list[str], options: Options, claim: Claim) -> int:
 
 
 async def _stay(plane: LocalModal, stay_s: float | None, stopped: asyncio.Event) -> None:
-    """Let deployed endpoints go on answering."""
+    """Let deployed endpoints go on answering, and schedules fire."""
     if stay_s == 0:
         return
+    plane.schedules.start()
     for name, url in plane.endpoints(fresh=True):
         plane.say(f"{name} answers at {url}")
     plane.say("Ctrl-C to stop" if stay_s is None else f"stopping in {stay_s:g} s")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(stay_s):
             await stopped.wait()
+
+
+async def _see_detached_off(plane: LocalModal, stopped: asyncio.Event) -> None:
+    """Go on while an app of `modal run --detach` works on its calls, until Ctrl-C."""
+    while (apps := plane.apps.detached()) and not stopped.is_set():
+        names = ", ".join(app.label for app in apps)
+        plane.say(f"{names} runs on, detached; ending with its last call, or with Ctrl-C")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DETACHED_LOOK_S):
+                await stopped.wait()
 
 
 async def _see_guests_off(claim: Claim, plane: LocalModal, stopped: asyncio.Event) -> None:
