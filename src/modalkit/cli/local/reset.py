@@ -10,7 +10,7 @@ from ...errors import LocalModalError, ModalkitError
 from ...local.presence import claim
 from ...local.reset import describe, erase
 from .options import with_state
-from .sizes import sized
+from ...local.wording import sized
 
 __all__ = ["command"]
 

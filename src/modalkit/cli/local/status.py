@@ -19,7 +19,7 @@ from ...local.presence import Running, running
 from ...local.reset import describe
 from .ask import answer_of
 from .options import with_state
-from .sizes import ago, sized
+from ...local.wording import rough, sized
 
 __all__ = ["command"]
 
@@ -77,7 +77,7 @@ def _show(state: Path, plane: Running | None, told: dict[str, object]) -> None:
             f"No local Modal is up for {str(state)!r}. Start one: modalkit local up --detach"
         )
         return
-    since = ago(time.time() - plane.started_at)
+    since = rough(time.time() - plane.started_at)
     click.echo(f"A local Modal is up for {str(state)!r}: process {plane.pid}, for {since}.")
     click.echo(f"dashboard: {plane.link}")
     _table(
@@ -109,7 +109,7 @@ def _show(state: Path, plane: Running | None, told: dict[str, object]) -> None:
 
 def _moment(at: float) -> str:
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-    return f"{clock} (in {ago(max(0.0, at - time.time()))})"
+    return f"{clock} (in {rough(max(0.0, at - time.time()))})"
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
