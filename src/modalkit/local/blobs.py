@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -19,6 +20,9 @@ from .server import Caller, rpc
 __all__ = ["Blobs"]
 
 _CHUNK = 1024 * 1024
+# How long a blob that nobody needs any more stays: until a download that began has ended, or, if
+# none did, for as long as a client might still come for it.
+_AFTER_READ_S, _UNREAD_S = 30.0, 600.0
 
 
 class Blobs:
@@ -35,6 +39,9 @@ class Blobs:
         self._files = files
         self._ranges: dict[str, tuple[Path, int, int]] = {}
         self._blocks: dict[str, str] = {}
+        self._kept: set[Path] = set()
+        self._read: set[str] = set()
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
 
     @rpc("BlobCreate")
     async def create(
@@ -59,7 +66,40 @@ class Blobs:
 
     def path(self, blob_id: str) -> Path:
         """Return where a blob's bytes are."""
-        return self._folder / Path(blob_id).name
+        name = Path(blob_id).name
+        path = self._folder / name
+        if not path.exists():
+            return next((kept / name for kept in self._kept if (kept / name).exists()), path)
+        return path
+
+    def keep_in(self, folder: Path) -> None:
+        """Find blobs in this folder too, where `keep` puts them."""
+        self._kept.add(folder)
+
+    def keep(self, blob_id: str, folder: Path) -> None:
+        """Move a blob to where it outlives the plane."""
+        source = self._folder / Path(blob_id).name
+        if source.exists():
+            source.rename(folder / source.name)
+
+    def remove(self, blob_id: str) -> None:
+        """Remove a blob; removing one that is not there is fine."""
+        (self._folder / Path(blob_id).name).unlink(missing_ok=True)
+        self._read.discard(blob_id)
+        self._leaving.pop(blob_id, None)
+
+    def remove_when_read(self, blob_id: str) -> None:
+        """Remove a blob half a minute after it was read, or after ten minutes."""
+        delay = _AFTER_READ_S if blob_id in self._read else _UNREAD_S
+        timer = asyncio.get_running_loop().call_later(delay, self.remove, blob_id)
+        self._leaving[blob_id] = timer
+
+    def _was_read(self, blob_id: str) -> None:
+        if (self._folder / blob_id).exists():
+            self._read.add(blob_id)
+        if (timer := self._leaving.pop(blob_id, None)) is not None:
+            timer.cancel()
+            self.remove_when_read(blob_id)
 
     def download_url(self, path: Path, start: int, end: int) -> str:
         """Return a link to bytes ``start`` to ``end`` of a file."""
@@ -81,7 +121,9 @@ class Blobs:
                 return await self._take_blob(request, self.path(name))
             case "GET", "blob" if self.path(name).exists():
                 path = self.path(name)
-                return await _send(request, path, 0, path.stat().st_size)
+                response = await _send(request, path, 0, path.stat().st_size)
+                self._was_read(name)
+                return response
             case "GET", "range" if name in self._ranges:
                 return await _send(request, *self._ranges.pop(name))
             case "PUT", "block" if name in self._blocks:

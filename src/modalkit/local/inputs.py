@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from .containers import Container, ContainerFactory, Ended
+from .fair_queue import FairQueue
 from .pools import DEFAULT_LIMIT, ContainerPool
 from .protocol import api
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["InputPool"]
 
 _CANCEL_GRACE_S = 5.0
+# An input whose container died runs again elsewhere, as on Modal; one that kills every container
+# it meets is the reason itself, and its caller must hear of it.
+_CRASHES_FORGIVEN = 2
 
 
 @dataclass(eq=False, slots=True)
@@ -39,7 +44,7 @@ class InputPool(ContainerPool):
     def __init__(self, function: FunctionEntry, factory: ContainerFactory, calls: Calls) -> None:
         super().__init__(function, factory)
         self._calls = calls
-        self._queue: deque[Input] = deque()
+        self._queue = FairQueue()
         self._polls: deque[_Poll] = deque()
         self._linger: asyncio.TimerHandle | None = None
 
@@ -59,12 +64,15 @@ class InputPool(ContainerPool):
             self._calls.settle(entry, _terminated("The app was stopped."))
             return
         entry.queued_at = time.monotonic()
-        self._queue.append(entry)
+        self._queue.put(entry)
         self._dispatch()
-        self.adjust()
+        if self._queue:
+            self.adjust()
 
-    async def next_inputs(self, container: Container, batch_max: int) -> list[Input]:
-        """Wait for work for a container; an empty list tells it to end."""
+    def next_inputs(
+        self, container: Container, batch_max: int
+    ) -> list[Input] | Awaitable[list[Input]]:
+        """Take work for a container, now or when there is some; an empty list tells it to end."""
         self.became_ready(container)
         if container.retiring:
             container.expect_end()
@@ -72,6 +80,12 @@ class InputPool(ContainerPool):
         poll = _Poll(container, batch_max, asyncio.get_running_loop().create_future())
         self._polls.append(poll)
         self._dispatch()
+        if poll.answer.done():
+            return poll.answer.result()
+        self._watch_idle(container)
+        return self._wait(poll)
+
+    async def _wait(self, poll: _Poll) -> list[Input]:
         try:
             return await poll.answer
         finally:
@@ -93,22 +107,22 @@ class InputPool(ContainerPool):
             self._stop_clock(entry)
             if not entry.done:
                 self._judge(entry, output.result, output)
-        self._watch_idle(container)
+        if not self._queue:
+            self._watch_idle(container)
 
     def cancel(self, entry: Input, *, kill_container: bool) -> None:
         """Cancel an input for its caller, wherever it is."""
         self._calls.settle(entry, _terminated("The input was cancelled by its caller."))
-        if entry in self._queue:
-            self._queue.remove(entry)
+        self._queue.discard(entry)
         container = entry.container
-        if container is not None and entry.id in container.running:
+        if container is not None and container.running.get(entry.id) is entry:
             self._stop_clock(entry)
             self._interrupt(entry, container, 0.0 if kill_container else _CANCEL_GRACE_S)
 
     @override
     async def stop(self, grace_s: float) -> None:
         while self._queue:
-            self._calls.settle(self._queue.popleft(), _terminated("The app was stopped."))
+            self._calls.settle(self._queue.take(), _terminated("The app was stopped."))
         await super().stop(grace_s)
 
     def _dispatch(self) -> None:
@@ -123,21 +137,21 @@ class InputPool(ContainerPool):
             poll.answer.set_result(batch)
 
     def _batch(self, batch_max: int) -> list[Input]:
-        """Take the next input, or (for a batched function) the next full or ripe batch."""
+        """Take the next input, or (for a batched function) the next full or ripe batch.
+
+        A class with a batched method has no other methods, so any inputs go together.
+        """
         if batch_max <= 1:
-            return [self._queue.popleft()]
-        method = self._queue[0].message.method_name
-        same = [entry for entry in self._queue if entry.message.method_name == method][:batch_max]
+            return [self._queue.take()]
+        first = self._queue.first
         linger_s = self.function.definition.batch_linger_ms / 1000
-        remaining = same[0].queued_at + linger_s - time.monotonic()
-        if len(same) < batch_max and remaining > 0:
+        remaining = first.queued_at + linger_s - time.monotonic()
+        if len(self._queue) < batch_max and remaining > 0:
             if self._linger is not None:
                 self._linger.cancel()
             self._linger = asyncio.get_running_loop().call_later(remaining, self._dispatch)
             return []
-        for entry in same:
-            self._queue.remove(entry)
-        return same
+        return [self._queue.take() for _ in range(min(batch_max, len(self._queue)))]
 
     def _begin(self, entry: Input, container: Container) -> None:
         entry.container = container
@@ -216,7 +230,7 @@ class InputPool(ContainerPool):
     @override
     def _give_up(self, result: api.GenericResult) -> None:
         while self._queue:
-            self._calls.settle(self._queue.popleft(), result)
+            self._calls.settle(self._queue.take(), result)
 
     @override
     def _lost(self, container: Container, how: Ended) -> None:
@@ -226,16 +240,34 @@ class InputPool(ContainerPool):
             self._stop_clock(entry)
             if container.interrupted:
                 self._requeue(entry, 0.0)
+            elif not container.stopping and entry.crashes < _CRASHES_FORGIVEN:
+                entry.crashes += 1
+                self._requeue(entry, 0.0)
             elif container.stopping:
                 self._calls.settle(entry, _terminated("The app was stopped."))
             else:
                 self._judge(entry, how.as_result(), None)
         container.running.clear()
+        self._polls = deque(poll for poll in self._polls if poll.container is not container)
 
     @override
     def _waiting_for_others(self) -> int:
+        """Count the containers whose inputs wait, directly or not, for inputs of this queue.
+
+        Without containers beyond the maximum for those, a function that calls itself would wait
+        for ever once as many of its inputs run as it may have containers.
+        """
         running = (entry for container in self.containers for entry in container.running.values())
-        return sum(entry is not None and entry.waiting_for > 0 for entry in running)
+        if not any(entry is not None and entry.waiting_for > 0 for entry in running):
+            return 0
+        held: set[str] = set()
+        for call in self._queue.calls:
+            parent = call.parent
+            while parent is not None:
+                if parent.call.function is self.function and parent.container is not None:
+                    held.add(parent.container.id)
+                parent = parent.call.parent
+        return len(held)
 
     @staticmethod
     def _stop_clock(entry: Input) -> None:

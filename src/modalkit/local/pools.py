@@ -102,7 +102,7 @@ class ContainerPool:
         if self.stopped:
             return
         scaling = self.scaling
-        limit = scaling.maximum or DEFAULT_LIMIT + self._waiting_for_others()
+        limit = (scaling.maximum or DEFAULT_LIMIT) + self._waiting_for_others()
         wanted = scaling.minimum
         if self.demand:
             needed = max(1, math.ceil(self.demand / scaling.per_container))

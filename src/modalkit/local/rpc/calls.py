@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
 from grpclib.const import Status
 
 from ..calls import Calls, FunctionCall
-from ..functions import Functions
+from ..functions import FunctionEntry, Functions
 from ..ids import input_token
+from ..pools import DEFAULT_LIMIT
 from ..protocol import Empty, api, refuse
+from ..results import FinishedCall
 from ..server import Caller, rpc, stream_rpc
 
 __all__ = ["CallRpcs"]
 
-_INPUTS_OUTSTANDING = 1000
+_LEAST_OUTSTANDING, _MOST_OUTSTANDING = 200, 1000
+# A client whose connection broke connects again within seconds.
+_CALLER_RETURNS_WITHIN_S = 10.0
 
 
 class CallRpcs:
@@ -26,9 +31,7 @@ class CallRpcs:
         self._functions = functions
 
     @rpc("FunctionMap")
-    async def start(
-        self, request: api.FunctionMapRequest, _caller: Caller
-    ) -> api.FunctionMapResponse:
+    def start(self, request: api.FunctionMapRequest, _caller: Caller) -> api.FunctionMapResponse:
         """Begin a call, with its first inputs if the client sent them along."""
         function = self._functions.find(request.function_id)
         call = self._calls.create(
@@ -46,11 +49,11 @@ class CallRpcs:
             pipelined_inputs=self._put(call, request.pipelined_inputs),
             retry_policy=function.definition.retry_policy,
             sync_client_retries_enabled=False,
-            max_inputs_outstanding=_INPUTS_OUTSTANDING,
+            max_inputs_outstanding=_outstanding(function),
         )
 
     @rpc("FunctionPutInputs")
-    async def put_inputs(
+    def put_inputs(
         self, request: api.FunctionPutInputsRequest, _caller: Caller
     ) -> api.FunctionPutInputsResponse:
         """Add inputs to a call."""
@@ -58,10 +61,9 @@ class CallRpcs:
         return api.FunctionPutInputsResponse(inputs=self._put(call, request.inputs))
 
     @rpc("FunctionFinishInputs")
-    async def finish_inputs(
-        self, _request: api.FunctionFinishInputsRequest, _caller: Caller
-    ) -> Empty:
-        """The caller of a spawned map has sent everything; nothing depends on it here."""
+    def finish_inputs(self, request: api.FunctionFinishInputsRequest, _caller: Caller) -> Empty:
+        """The caller of a spawned map has sent everything."""
+        self._calls.all_put(self._find(request.function_call_id))
         return Empty()
 
     @rpc("FunctionGetOutputs")
@@ -69,18 +71,26 @@ class CallRpcs:
         self, request: api.FunctionGetOutputsRequest, _caller: Caller
     ) -> api.FunctionGetOutputsResponse:
         """Wait for outputs."""
-        call = self._find(request.function_call_id)
-        response = await call.outputs(request)
-        if request.clear_on_success and not call.yields:
-            self._calls.forget(call)
+        call = self._calls.get(request.function_call_id)
+        if call is None:
+            return self._earlier(request.function_call_id).outputs.reply(request, 0)
+        try:
+            response = await call.wait_for_outputs(request)
+        except asyncio.CancelledError:
+            self._expect_caller(call)
+            raise
+        if request.clear_on_success and not call.spawned:
+            self._acknowledged(call)
         return response
 
     @rpc("FunctionCallCancel")
     async def cancel(self, request: api.FunctionCallCancelRequest, _caller: Caller) -> Empty:
         """Cancel every unfinished input of a call."""
-        call = self._find(request.function_call_id)
-        for entry in list(call.unfinished.values()):
-            call.function.pool.cancel(entry, kill_container=request.terminate_containers)
+        call = self._calls.get(request.function_call_id)
+        if call is None:
+            self._earlier(request.function_call_id)
+        else:
+            self._cancel(call, kill_containers=request.terminate_containers)
         return Empty()
 
     @rpc("FunctionCallFromId")
@@ -88,13 +98,22 @@ class CallRpcs:
         self, request: api.FunctionCallFromIdRequest, _caller: Caller
     ) -> api.FunctionCallFromIdResponse:
         """Describe a call."""
-        call = self._find(request.function_call_id)
-        handle = api.FunctionCallHandleMetadata(
-            app_id=call.function.app.id, function_id=call.function.id
-        )
-        return api.FunctionCallFromIdResponse(
-            function_call_id=call.id, num_inputs=call.inputs_total, metadata=handle
-        )
+        call = self._calls.get(request.function_call_id)
+        if call is None:
+            earlier = self._earlier(request.function_call_id)
+            return _described(earlier.id, earlier.inputs_total, earlier.app_id, earlier.function_id)
+        return _described(call.id, call.inputs_total, call.function.app.id, call.function.id)
+
+    @rpc("FunctionGetCallGraph")
+    async def graph(
+        self, request: api.FunctionGetCallGraphRequest, _caller: Caller
+    ) -> api.FunctionGetCallGraphResponse:
+        """Show which calls a call made; of calls that are no longer in memory, nothing is known."""
+        call = self._calls.get(request.function_call_id)
+        if call is None:
+            self._earlier(request.function_call_id)
+            return api.FunctionGetCallGraphResponse(truncated=True)
+        return call.node.describe()
 
     @stream_rpc("FunctionCallGetDataOut")
     async def data_out(
@@ -124,6 +143,9 @@ class CallRpcs:
         """Take what a generator yields."""
         call = self._calls.get(request.function_call_id)
         if call is not None:
+            call.blob_ids += [
+                chunk.data_blob_id for chunk in request.data_chunks if chunk.data_blob_id
+            ]
             await call.data_out.put(request.data_chunks)
         return Empty()
 
@@ -140,8 +162,63 @@ class CallRpcs:
             )
         return accepted
 
+    def _acknowledged(self, call: FunctionCall) -> None:
+        """The caller of a call it waited for has everything it wants."""
+        if call.is_map:
+            self._cancel(call, kill_containers=False)  # a map that was left halfway
+            self._calls.all_put(call)
+        if not call.yields:
+            self._calls.forget(call)
+
+    def _cancel(self, call: FunctionCall, *, kill_containers: bool) -> None:
+        for entry in list(call.unfinished.values()):
+            call.function.pool.cancel(entry, kill_container=kill_containers)
+
+    def _expect_caller(self, call: FunctionCall) -> None:
+        """A caller stopped waiting for outputs: if it does not come back, nobody wants them."""
+        if not call.spawned:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_CALLER_RETURNS_WITHIN_S, self._cancel_if_left, call, call.asked_at)
+
+    def _cancel_if_left(self, call: FunctionCall, asked_at: float) -> None:
+        if call.asked_at == asked_at:
+            self._cancel(call, kill_containers=False)
+            self._calls.all_put(call)
+
     def _find(self, call_id: str) -> FunctionCall:
         call = self._calls.get(call_id)
         if call is None:
-            refuse(Status.NOT_FOUND, f"There is no function call {call_id!r} in this local Modal.")
+            refuse(Status.NOT_FOUND, _unknown(call_id))
         return call
+
+    def _earlier(self, call_id: str) -> FinishedCall:
+        earlier = self._calls.earlier(call_id)
+        if earlier is None:
+            refuse(Status.NOT_FOUND, _unknown(call_id))
+        return earlier
+
+
+def _outstanding(function: FunctionEntry) -> int:
+    """How many inputs of a map may be on their way: enough to keep every container busy.
+
+    Each request of a map's caller lists all of them, so a thousand would cost more than they help.
+    """
+    scaling = function.pool.scaling
+    at_work = scaling.per_container * (scaling.maximum or DEFAULT_LIMIT)
+    return int(min(_MOST_OUTSTANDING, max(_LEAST_OUTSTANDING, 4 * at_work)))
+
+
+def _described(
+    call_id: str, inputs: int, app_id: str, function_id: str
+) -> api.FunctionCallFromIdResponse:
+    handle = api.FunctionCallHandleMetadata(app_id=app_id, function_id=function_id)
+    return api.FunctionCallFromIdResponse(
+        function_call_id=call_id, num_inputs=inputs, metadata=handle
+    )
+
+
+def _unknown(call_id: str) -> str:
+    return (
+        f"There is no function call {call_id!r} in this local Modal. Results of spawned calls are "
+        "kept for seven days; those of other calls until their caller has them."
+    )

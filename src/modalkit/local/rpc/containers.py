@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from ..calls import Input
 from ..protocol import Empty, api
 from ..server import Caller, rpc
@@ -32,20 +34,16 @@ class ContainerRpcs:
         return api.ContainerHeartbeatResponse(cancel_input_event=event)
 
     @rpc("FunctionGetInputs")
-    async def get_inputs(
+    def get_inputs(
         self, request: api.FunctionGetInputsRequest, caller: Caller
-    ) -> api.FunctionGetInputsResponse:
-        """Wait for work."""
+    ) -> api.FunctionGetInputsResponse | Awaitable[api.FunctionGetInputsResponse]:
+        """Hand out work, now or when there is some."""
         container = caller.own_container
-        pool = container.function.pool
-        entries = await pool.next_inputs(container, request.batch_max_size)
-        if not entries:
-            stop = api.FunctionGetInputsItem(kill_switch=True)
-            return api.FunctionGetInputsResponse(inputs=[stop])
-        return api.FunctionGetInputsResponse(inputs=[_item(entry) for entry in entries])
+        entries = container.function.pool.next_inputs(container, request.batch_max_size)
+        return _handed_out(entries) if isinstance(entries, list) else _hand_out_later(entries)
 
     @rpc("FunctionPutOutputs")
-    async def put_outputs(self, request: api.FunctionPutOutputsRequest, caller: Caller) -> Empty:
+    def put_outputs(self, request: api.FunctionPutOutputsRequest, caller: Caller) -> Empty:
         """Take outputs."""
         container = caller.own_container
         for output in request.outputs:
@@ -75,6 +73,17 @@ class ContainerRpcs:
         """The container could not start, or failed outside any input."""
         caller.own_container.startup_result = request.result
         return Empty()
+
+
+async def _hand_out_later(entries: Awaitable[list[Input]]) -> api.FunctionGetInputsResponse:
+    return _handed_out(await entries)
+
+
+def _handed_out(entries: list[Input]) -> api.FunctionGetInputsResponse:
+    """Answer with inputs; none tells the container to end."""
+    if not entries:
+        return api.FunctionGetInputsResponse(inputs=[api.FunctionGetInputsItem(kill_switch=True)])
+    return api.FunctionGetInputsResponse(inputs=[_item(entry) for entry in entries])
 
 
 def _item(entry: Input) -> api.FunctionGetInputsItem:
