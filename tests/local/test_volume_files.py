@@ -188,6 +188,7 @@ def test_the_command_line(plane, tmp_path: Path, version):
     volume("put", "--force", name, str(tmp_path / "folder" / "a.txt"), "/deep/er/b.txt")
     volume("cp", name, "/deep/er/b.txt", "/c.txt")
     assert volume("ls", name).split() == ["c.txt", "deep", "folder"]
+    (tmp_path / "all").mkdir()
     volume("get", name, "/", str(tmp_path / "all"))
     assert (tmp_path / "all" / "deep" / "er" / "b.txt").read_text() == "first"
     assert "first" in volume("get", name, "c.txt", "-")
