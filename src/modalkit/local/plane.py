@@ -16,16 +16,17 @@ from .admin import Admin
 from .apps import HEARTBEAT_LIMIT_S, Apps
 from .blobs import Blobs
 from .calls import Calls
-from .containers import ContainerFactory
+from .dashboard import Dashboard, Guard, Sources
 from .deployments import Deployments, wanted_endpoints
 from .environments import Environments
+from .factory import ContainerFactory
 from .files import FileStore
 from .functions import Endpoint, FunctionEntry, Functions
 from .images import Images
 from .inputs import InputPool
 from .isolation import Isolation
+from .launcher import Launcher
 from .network import preferred_port
-from .pages import overview
 from .protocol import api
 from .proxy import PROXY_PORT, OutgoingProxy
 from .replicas import ServerEndpoint
@@ -52,10 +53,13 @@ from .state import State, living_planes
 from .volumes import Volumes
 from .web import WebEndpoint
 from .world import Worlds, host_environment
+from .zygotes import Zygotes
 
 __all__ = ["LocalModal"]
 
 _STOP_GRACE_S = 5.0
+_PAGES_GRACE_S = 1.0
+_BLOB_ROUTES = ("/blob/", "/range/", "/block/")
 
 
 class LocalModal:
@@ -102,7 +106,10 @@ class LocalModal:
         )
         self._blobs = Blobs(self._state.blobs, self._files)
         self._calls = Calls(self._call_results(), self._blobs)
-        self._pages = web.ServerRunner(web.Server(self._serve_page, access_log=None))
+        self._pages = web.ServerRunner(
+            web.Server(self._serve_page, access_log=None, handler_cancellation=True),
+            shutdown_timeout=_PAGES_GRACE_S,
+        )
         self._proxy = OutgoingProxy()
         self._images = Images(self._state.records)
         self._mounts = Mounts(self._state.records, self._files, self._blobs.path)
@@ -120,6 +127,7 @@ class LocalModal:
         self.schedules = Schedules(self.apps, self._calls, self._deployments, notice)
         self.admin = Admin(address.page_token, self.apps, self.schedules, self.endpoints)
         self._environments = Environments(self._state.records)
+        self._dashboard = Dashboard(self._sources(), self._guard())
         self._servers = RpcServers(self._parts(), address.token, self._environments.settle)
         self._factory = self._make_factory()
         self._started_at = time.time()
@@ -200,7 +208,7 @@ class LocalModal:
             Dicts(self._state),
             Queues(self._state),
             EnvironmentRpcs(self._environments, self.apps, self._erase_environment),
-            WorkspaceRpcs(self._page),
+            WorkspaceRpcs(self._page, self._prepare_container),
         ]
 
     def _make_factory(self) -> ContainerFactory:
@@ -208,6 +216,7 @@ class LocalModal:
             run=self._state.run,
             sockets=self._state.sockets,
             isolation=self._isolation,
+            launcher=Launcher(Zygotes(host_environment())),
             worlds=Worlds(self._files, self._images, self._mounts, self._secrets, self._volumes),
             open_socket=self._servers.open_container_socket,
             adopt_socket=self._adopt_socket,
@@ -233,15 +242,35 @@ class LocalModal:
         self._blobs.keep_in(results.blobs)
         return results
 
+    def _sources(self) -> Sources:
+        return Sources(
+            self._state.folder,
+            self.apps,
+            self._calls,
+            self._deployments,
+            self._environments,
+            self._state.records,
+            self.schedules,
+            self._volumes,
+            self._address.proxy_auth,
+        )
+
+    def _guard(self) -> Guard:
+        return Guard(self._address.page_token, self._address.page_listener.getsockname()[1])
+
+    def _prepare_container(self) -> None:
+        """Make the first container's start quick, now that there is a client who may want one."""
+        self._factory.prepare()
+
     def _page(self) -> str:
-        return self._blobs.base_url
+        return self._address.page
 
     async def _serve_page(self, request: web.BaseRequest) -> web.StreamResponse:
         if self.admin.serves(request):
             return await self.admin.serve(request)
-        if request.path == "/":
-            return web.Response(text=overview(self.apps))
-        return await self._blobs.serve(request)
+        if request.path.startswith(_BLOB_ROUTES):
+            return await self._blobs.serve(request)
+        return await self._dashboard.serve(request)
 
     def _introduce(self, function: FunctionEntry) -> None:
         """Say, before a function's first container starts, what runs where and what is missing."""

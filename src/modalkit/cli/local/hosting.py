@@ -52,7 +52,9 @@ def make_plane(address: Address, options: Options, journal: Journal) -> LocalMod
     """Load the local Modal, which takes a few tenths of a second, and put it together."""
     try:
         from ...local import plane  # noqa: PLC0415 - loads gRPC and an HTTP server
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("modalkit"):
+            raise
         feature = "The local Modal"
         raise MissingExtraError(feature, "local") from error
     return plane.LocalModal(address, journal.say, options.settings)
