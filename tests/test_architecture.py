@@ -40,12 +40,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"engines", "service", "conflicts", "plan", "members", "runtime"},
     "local": {"errors"},
     "cli": {"errors", "local", "__init__"},
+    "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }
 
 # The only places that may load these packages when they are imported themselves.
 HEAVY_AT_IMPORT = {
-    "modal": ("compile.py", "members.py", "local/"),
+    "modal": ("compile.py", "members.py", "local/", "testing/local_modal.py"),
     "modal_proto": ("local/",),
     "grpclib": ("local/",),
     "torch": ("runtime/transformers/",),
