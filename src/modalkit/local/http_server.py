@@ -17,12 +17,9 @@ from typing_extensions import override
 from .exchange import Exchange
 from .http1 import HEAD_LIMIT, Body, HttpError, RequestHead, parse_request, plain_answer
 from .http1 import request_body as framing_of
+from .listener import IDLE_S, STALLED_S, Listener
 
 __all__ = ["HttpServer"]
-
-_SWEEP_S = 5.0
-_STALLED_S = 20.0  # a request's head, or the next byte of a body that is awaited
-_IDLE_S = 120.0  # between two requests of a connection
 
 
 class Connection(asyncio.Protocol):
@@ -44,7 +41,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server makes
         self.transport = transport
-        self._server.connections.add(self)
+        self._server.listener.connections.add(self)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -62,7 +59,7 @@ class Connection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
+        self._server.listener.connections.discard(self)
         self.resume_writing()
         if self._exchange is not None:
             self._exchange.lose()
@@ -98,9 +95,9 @@ class Connection(asyncio.Protocol):
         """Let go of a client that does not go on."""
         quiet = now - self.last_byte
         awaited = self._buffer or self._waiting
-        if (self._exchange is None or self._waiting) and awaited and quiet > _STALLED_S:
+        if (self._exchange is None or self._waiting) and awaited and quiet > STALLED_S:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time.")
-        elif self._exchange is None and not awaited and quiet > _IDLE_S:
+        elif self._exchange is None and not awaited and quiet > IDLE_S:
             self.transport.close()
 
     def _advance(self) -> None:
@@ -161,7 +158,7 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self, data: bytes) -> None:
         """Leave a WebSocket to the protocol that speaks it."""
-        self._server.connections.discard(self)
+        self._server.listener.connections.discard(self)
         protocol = self._server.websocket()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
@@ -179,7 +176,7 @@ class Connection(asyncio.Protocol):
 
 
 class HttpServer:
-    """Serves one listening socket.
+    """Takes the requests of one listening socket.
 
     Args:
         handle: Told of each request, once its head is there and `awaits` its body or does not.
@@ -196,27 +193,12 @@ class HttpServer:
         self.handle = handle
         self.awaits = awaits
         self.websocket = websocket
-        self.connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
-        self._sweep: asyncio.TimerHandle | None = None
+        self.listener = Listener(lambda: Connection(self))
 
     async def start(self, sock: socket.socket) -> None:
         """Accept connections."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=sock)
-        self._sweep = loop.call_later(_SWEEP_S, self._check)
+        await self.listener.start(sock)
 
     def close(self) -> None:
         """Stop listening and cut every connection."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self.connections):
-            connection.transport.abort()
-
-    def _check(self) -> None:
-        now = time.monotonic()
-        for connection in list(self.connections):
-            connection.check(now)
-        self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._check)
+        self.listener.close()

@@ -1,24 +1,33 @@
-"""``@app.server``: connections to a stable local URL, carried to a replica byte by byte.
+"""``@app.server``: requests to a stable local URL, each carried to the replica that should have it.
 
-Nothing between the client and the server parses the stream after the first request's head, so
-streaming, WebSockets and HTTP/2 pass as they are.
+Replicas are asked over connections that stay open between requests, so that a request costs no
+connecting. ``Modal-Session-ID`` keeps a client on one replica while the set of replicas stays.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
-from dataclasses import dataclass
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from .auth import ProxyAuth
 from .containers import Container
 from .functions import FunctionEntry
+from .http1 import HttpError, RequestHead
+from .listener import Listener, Watched
+from .relay import ClientSide, ReplicaSide
 from .servers import ServerPool
-from .streams import both_ways
 
 __all__ = ["ServerEndpoint"]
 
-_HEAD_LIMIT = 64 * 1024
+# Servers close a connection that is idle for 5 s and more; one that is about to be closed must not
+# be given a request.
+_REUSED_FOR_S = 3.0
+_KEPT_OPEN = 64
 
 
 @dataclass(eq=False)
@@ -28,83 +37,131 @@ class ServerEndpoint:
     function: FunctionEntry
     auth: ProxyAuth
     sock: socket.socket
-    _server: asyncio.Server | None = None
+    _open: dict[Container, list[ReplicaSide]] = field(default_factory=lambda: defaultdict(list))
+    _listener: Listener = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._listener = Listener(lambda: ClientSide(self))
 
     @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.sock.getsockname()[1]}"
 
+    @property
+    def connections(self) -> set[Watched]:
+        """Clients that are connected."""
+        return self._listener.connections
+
     async def open(self) -> None:
         """Start listening."""
-        self._server = await asyncio.start_server(self._handle, sock=self.sock, limit=_HEAD_LIMIT)
+        await self._listener.start(self.sock)
 
     async def close(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.close()
+        """Stop listening and cut what is open."""
+        self._listener.close()
+        for sides in self._open.values():
+            for side in sides:
+                side.transport.abort()
+        self._open.clear()
 
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection."""
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            if refusal := self._refusal(head):
-                await _answer(writer, *refusal)
-                return
-            await self._carry(head, reader, writer)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
-            pass  # the client went away, or never spoke HTTP
-        finally:
-            writer.close()
+    def admit(self, head: RequestHead | None) -> None:
+        """Check a request's credentials; those of HTTP/2 cannot be seen.
 
-    def _refusal(self, head: bytes) -> tuple[str, str] | None:
-        settings = self.function.definition.http_config
-        if not settings.unauthenticated and (reason := self.auth.refusal(_headers(head))):
-            return "401 Unauthorized", reason
+        Raises:
+            HttpError: It has none, or wrong ones.
+        """
+        if self.function.definition.http_config.unauthenticated:
+            return
+        if refusal := self.auth.refusal(head.headers if head is not None else []):
+            raise HttpError(HTTPStatus.UNAUTHORIZED, refusal)
+
+    def idle(self, head: RequestHead | None) -> ReplicaSide | None:
+        """Return an open connection to the replica that is to answer, counted as busy."""
+        sides = self._open[self._candidates(head)[0]]
+        now = time.monotonic()
+        while sides:
+            side = sides.pop()
+            if not side.transport.is_closing() and now - side.idle_since < _REUSED_FOR_S:
+                self._pool.connected(side.container)
+                return side
+            side.transport.abort()
         return None
 
-    async def _carry(
-        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        pool = self.function.any_pool
-        if not isinstance(pool, ServerPool):
-            return
-        pool.wake()
-        for replica in pool.replicas:
+    async def connect(self, head: RequestHead | None) -> ReplicaSide:
+        """Open a connection to the replica that is to answer, counted as busy.
+
+        Raises:
+            HttpError: No replica accepts connections.
+        """
+        for container in self._candidates(head):
+            self._pool.connected(container)
             try:
-                inside_reader, inside_writer = await self._connect(replica)
+                return await self._connect(container)
             except OSError:
-                continue
-            pool.connected(replica)
-            try:
-                inside_writer.write(head)
-                await both_ways(reader, writer, inside_reader, inside_writer)
-            finally:
-                pool.disconnected(replica)
-                inside_writer.close()
-            return
-        reason = pool.last_failure or f"{self.function.name} is starting; try again in a moment."
-        await _answer(writer, "503 Service Unavailable", reason)
+                self._pool.disconnected(container)
+            except BaseException:
+                self._pool.disconnected(container)
+                raise
+        raise self._unavailable()
 
-    async def _connect(
-        self, replica: Container
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    def done(self, replica: ReplicaSide, *, reusable: bool) -> None:
+        """A request was answered, or will not be."""
+        self._pool.disconnected(replica.container)
+        sides = self._open[replica.container]
+        if reusable and len(sides) < _KEPT_OPEN and not replica.container.retiring:
+            replica.idle_since = time.monotonic()
+            sides.append(replica)
+        else:
+            replica.transport.close()
+        if replica.container.gone.is_set():
+            self._open.pop(replica.container, None)
+
+    @property
+    def _pool(self) -> ServerPool:
+        pool = self.function.any_pool
+        assert isinstance(pool, ServerPool)  # noqa: S101 - what a server's pool is
+        return pool
+
+    def _candidates(self, head: RequestHead | None) -> list[Container]:
+        """Return the replicas that may answer, the best first.
+
+        Raises:
+            HttpError: There is none, or none that may take more.
+        """
+        self._pool.wake()
+        replicas = self._pool.replicas
+        if not replicas:
+            raise self._unavailable()
+        most = self.function.definition.max_concurrent_inputs
+        free = [one for one in replicas if not most or one.connections < most]
+        if not free:
+            self._pool.turned_away()
+            msg = f"Every replica of {self.function.name} works on {most} requests, its maximum."
+            raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, msg)
+        if session := head.get(b"modal-session-id") if head is not None else b"":
+            free.sort(key=lambda one: _rank(session, one), reverse=True)
+        return free
+
+    def _unavailable(self) -> HttpError:
+        name = self.function.name
+        reason = self._pool.last_failure or f"{name} is starting; try again in a moment."
+        return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+
+    async def _connect(self, container: Container) -> ReplicaSide:
+        loop = asyncio.get_running_loop()
         port = self.function.definition.http_config.port
-        if replica.doorway is None:
-            return await asyncio.open_connection("127.0.0.1", port)
-        return await asyncio.open_connection(sock=await replica.doorway.connect(port))
+        if container.doorway is None:
+            _, side = await loop.create_connection(
+                lambda: ReplicaSide(container), "127.0.0.1", port
+            )
+            return side
+        sock = await container.doorway.connect(port)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _, side = await loop.create_connection(lambda: ReplicaSide(container), sock=sock)
+        return side
 
 
-def _headers(head: bytes) -> list[tuple[bytes, bytes]]:
-    pairs = (line.partition(b":") for line in head.split(b"\r\n")[1:])
-    return [(name.strip(), value.strip()) for name, _, value in pairs]
-
-
-async def _answer(writer: asyncio.StreamWriter, status: str, text: str) -> None:
-    body = text.encode()
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    writer.write(head.encode() + body)
-    await writer.drain()
+def _rank(session: bytes, container: Container) -> bytes:
+    """Order replicas for a session so that losing one moves only its own sessions."""
+    return hashlib.sha256(session + b"/" + container.id.encode()).digest()

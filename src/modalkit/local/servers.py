@@ -1,13 +1,17 @@
-"""The replicas of an ``@app.server``: how many, and who is busy."""
+"""The replicas of an ``@app.server``: how many, who is busy, and how one gives way to another."""
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import socket
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from .containers import Container, ContainerFactory, Ended
-from .pools import ContainerPool
+from .containers import Container, Ended
+from .factory import ContainerFactory
+from .pools import ContainerPool, Scaling
 from .protocol import api
 
 if TYPE_CHECKING:
@@ -15,14 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerPool"]
 
+# What a request that is being answered gets at least when its replica is to end.
+_DRAIN_S = 30.0
+
 
 class ServerPool(ContainerPool):
-    """The replicas of one ``@app.server``; the gateway counts its connections on them."""
+    """The replicas of one ``@app.server``; the gateway counts its requests on them."""
 
     def __init__(self, function: FunctionEntry, factory: ContainerFactory) -> None:
         super().__init__(function, factory)
         self.last_failure = ""
         self._waiting = 0
+        self._outgoing: list[Container] = []
+        self._draining: set[Container] = set()
+        self._turns: dict[Container, int] = {}
+        self._turn = 0
 
     @property
     @override
@@ -30,31 +41,91 @@ class ServerPool(ContainerPool):
         return self._waiting + sum(container.load for container in self.containers)
 
     @property
+    @override
+    def scaling(self) -> Scaling:
+        scaling = super().scaling
+        if not self._shares_ports:
+            return scaling
+        return dataclasses.replace(scaling, minimum=min(scaling.minimum, 1), maximum=1, buffer=0)
+
+    @property
     def replicas(self) -> list[Container]:
-        """Containers that accept connections, the least busy first."""
-        return sorted((one for one in self.live if one.ready), key=lambda one: one.load)
+        """Containers that accept requests, the least busy first, and then in turns.
+
+        While the first one of a new version starts, those are the old version's.
+        """
+        ready = [one for one in self.live if one.ready] or self._outgoing
+        return sorted(ready, key=lambda one: (one.load, self._turns.get(one, 0)))
 
     def wake(self) -> None:
         """Start a replica if there is none; a request has come."""
         if not self.live:
-            self._waiting = 1
-            self.adjust()
-            self._waiting = 0
+            self.turned_away()
+
+    def turned_away(self) -> None:
+        """Count a request that no replica could take."""
+        self._waiting = 1
+        self.adjust()
+        self._waiting = 0
 
     def connected(self, container: Container) -> None:
-        """A connection to a replica was opened."""
+        """A request went to a replica."""
         container.connections += 1
+        self._turn += 1
+        self._turns[container] = self._turn
         self._cancel(self._idle_timers, container)
         self.adjust()
 
     def disconnected(self, container: Container) -> None:
-        """A connection to a replica was closed."""
-        container.connections -= 1
-        self._watch_idle(container)
+        """A request was answered."""
+        container.connections = max(0, container.connections - 1)
+        if container in self._draining and not container.connections:
+            self._end(container)
+        else:
+            self._watch_idle(container)
+
+    @override
+    def adjust(self) -> None:
+        if not self._shares_ports:
+            super().adjust()
+        elif any(container.retiring for container in self.containers):
+            return  # it has the port until it ends, which leads back here
+        elif self.containers or self._port_is_free():
+            super().adjust()
+
+    @override
+    def became_ready(self, container: Container) -> None:
+        super().became_ready(container)
+        self.last_failure = ""
+        if not container.retiring:
+            self._let_outgoing_go()
+
+    @override
+    def retire_all(self) -> None:
+        """Replace the replicas; those that answer go on until the first new one does."""
+        self._let_outgoing_go()
+        succeeded = not self._shares_ports and bool(self.demand or self.scaling.minimum)
+        for container in self.live:
+            if succeeded and container.ready:
+                container.retiring = True
+                self._cancel(self._idle_timers, container)
+                self._outgoing.append(container)
+            else:
+                self.retire(container)
+        self._failures_in_a_row, self._paused_until = 0, 0.0
+        if self._outgoing:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.function.startup_timeout_s, self._let_outgoing_go)
+            self.adjust()
 
     @override
     def dismiss(self, container: Container) -> None:
-        container.terminate(self.function.definition.http_config.exit_grace_period)
+        if not container.connections or container.stopping:
+            self._end(container)
+            return
+        self._draining.add(container)
+        patience = max(self.function.definition.http_config.exit_grace_period, _DRAIN_S)
+        asyncio.get_running_loop().call_later(patience, self._end, container)
 
     @override
     def _give_up(self, result: api.GenericResult) -> None:
@@ -63,3 +134,37 @@ class ServerPool(ContainerPool):
     @override
     def _lost(self, container: Container, _how: Ended) -> None:
         container.connections = 0
+        self._turns.pop(container, None)
+        self._draining.discard(container)
+        if container in self._outgoing:
+            self._outgoing.remove(container)
+
+    def _end(self, container: Container) -> None:
+        self._draining.discard(container)
+        if not container.gone.is_set():
+            container.terminate(self.function.definition.http_config.exit_grace_period)
+
+    def _let_outgoing_go(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        for container in outgoing:
+            self.dismiss(container)
+
+    @property
+    def _shares_ports(self) -> bool:
+        """Whether replicas have this machine's ports, of which each can be had by one."""
+        return not self._factory.isolation.namespaces
+
+    def _port_is_free(self) -> bool:
+        port = self.function.definition.http_config.port
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                self.last_failure = (
+                    f"Port {port}, which {self.function.name} listens on, is taken by something "
+                    "else on this machine. Without namespaces a server shares the machine's ports: "
+                    "give each server a port of its own with port=, or stop what has this one."
+                )
+                return False
+        return True

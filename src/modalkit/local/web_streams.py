@@ -14,7 +14,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from .calls import ChunkStream
+from .chunks import ChunkStream
 from .exchange import Exchange
 from .http1 import HttpError
 from .protocol import api
