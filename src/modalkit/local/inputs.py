@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from .containers import Container, ContainerFactory, Ended
+from .containers import Container, Ended
+from .factory import ContainerFactory
 from .fair_queue import FairQueue
 from .pools import DEFAULT_LIMIT, ContainerPool
 from .protocol import api

@@ -1,4 +1,4 @@
-"""Decide what a container can see: the spec that `launch.py` carries out.
+"""Decide what a container can see: the spec that `launch/` carries out.
 
 With namespaces (Linux, as root or through a user namespace) a container has its own root folder,
 processes and, if it serves a port, network. Its root shows this machine's files; what it writes
@@ -23,10 +23,10 @@ from pathlib import Path
 
 from .launch import Bind, ContainerSpec
 
-__all__ = ["Isolation", "Links", "launcher_command"]
+__all__ = ["MASKS", "Isolation", "Links", "launcher_command"]
 
 _LOG = logging.getLogger("modalkit.local")
-_MASKS = ("/root", "/tmp")  # noqa: S108 - the container's own, not this machine's
+MASKS = ("/root", "/tmp")  # noqa: S108 - the container's own, not this machine's
 _CODE = frozenset({"/root", "/pkg"})
 _PROBE_TIMEOUT_S = 10
 
@@ -34,10 +34,10 @@ INSIDE = "/__modal/task"
 """Where a container with namespaces finds its socket and arguments."""
 
 
-def launcher_command(spec: Path) -> list[str]:
-    """Return the command that starts a container."""
-    launcher = Path(__file__).with_name("launch.py")
-    return [sys.executable, "-I", "-S", str(launcher), str(spec)]
+def launcher_command(spec: Path, *words: str) -> list[str]:
+    """Return the command that makes a container around itself and ends with its status."""
+    launcher = Path(__file__).with_name("launch") / "__main__.py"
+    return [sys.executable, "-I", "-S", str(launcher), str(spec), *words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +94,18 @@ class Isolation:
         writes, to become one; ``keep`` are folders it must see at their own paths.
         """
         return ContainerSpec(
-            parent=os.getpid(),
             namespaces=self.namespaces,
             own_network=own_network and self.namespaces,
             layer=str(layer),
             lowers=[str(lower) for lower in lowers],
             changes=str(changes) if changes else "",
             scratch=str(folder / "scratch"),
-            masks=list(_MASKS),
-            keep=_python_below(_MASKS, keep),
+            masks=list(MASKS),
+            keep=_python_below(MASKS, keep),
             binds=list(binds),
             argv=argv,
             env=env,
             cwd="/root" if self.namespaces else str(layer / "root"),
-            control_fd=-1,
             listen_ports=[],
         )
 

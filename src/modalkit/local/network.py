@@ -7,6 +7,8 @@ import hashlib
 import socket
 from dataclasses import dataclass, field
 
+from .launcher import LaunchedProcess
+
 __all__ = ["Doorway", "preferred_port"]
 
 # Below the range from which systems take ports for outgoing connections.
@@ -31,20 +33,11 @@ def preferred_port(label: str) -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
 
-def _resolve(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)
-
-
 @dataclass
 class Doorway:
-    """The way into a container's own network: its launcher hands out sockets made there.
+    """The way into a container's own network: its launcher hands out sockets made there."""
 
-    Attributes:
-        control: Connected to the launcher; each byte sent asks for one socket.
-    """
-
-    control: socket.socket
+    process: LaunchedProcess
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def connect(self, port: int) -> socket.socket:
@@ -54,8 +47,7 @@ class Doorway:
             OSError: When nothing listens there, or the container has ended.
         """
         async with self._turn:
-            self.control.send(b"c")
-            sock = await self._receive()
+            sock = await self.process.network_socket()
         try:
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
         except OSError:
@@ -66,24 +58,4 @@ class Doorway:
     async def listeners(self, count: int) -> list[socket.socket]:
         """Take the listening sockets that the launcher offers when it starts."""
         async with self._turn:
-            return [await self._receive() for _ in range(count)]
-
-    def close(self) -> None:
-        """Let go of the launcher."""
-        self.control.close()
-
-    async def _receive(self) -> socket.socket:
-        loop = asyncio.get_running_loop()
-        readable: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self.control, _resolve, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(self.control)
-        _message, descriptors, _flags, _address = socket.recv_fds(self.control, 1, 1)
-        if not descriptors:
-            message = "The container has ended."
-            raise ConnectionResetError(message)
-        sock = socket.socket(fileno=descriptors[0])
-        sock.setblocking(False)
-        return sock
+            return [await self.process.network_socket(ask=False) for _ in range(count)]

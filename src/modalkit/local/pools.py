@@ -14,7 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .containers import Container, ContainerFactory, Ended
+from .containers import Container, Ended
+from .factory import ContainerFactory
 from .protocol import api
 
 if TYPE_CHECKING:

@@ -26,14 +26,17 @@ class WorkspaceRpcs:
 
     Args:
         page: Returns where the local Modal can be looked at.
+        met: Told that a client has come.
     """
 
-    def __init__(self, page: Callable[[], str]) -> None:
+    def __init__(self, page: Callable[[], str], met: Callable[[], None]) -> None:
         self._page = page
+        self._met = met
 
     @rpc("ClientHello")
     async def hello(self, _request: Empty, _caller: Caller) -> api.ClientHelloResponse:
         """Greet a client."""
+        self._met()
         return api.ClientHelloResponse(image_builder_version=builder_version())
 
     @rpc("WorkspaceNameLookup")

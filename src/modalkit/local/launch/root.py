@@ -1,0 +1,173 @@
+"""The root folder of a container: this machine's files, the image's and the container's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .kernel import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, Kernel
+
+if TYPE_CHECKING:
+    from .spec import ContainerSpec
+
+__all__ = ["build_root"]
+
+
+def mount_points() -> list[str]:
+    """List where the machine's file systems are mounted."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
+def overlay(kernel: Kernel, lower: str, scratch: Path, target: str) -> None:
+    """Mount a writable view of ``lower`` whose changes go to ``scratch``."""
+    upper, work = scratch / "upper", scratch / "work"
+    upper.mkdir(parents=True, exist_ok=True)
+    work.mkdir(exist_ok=True)
+    data = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    try:
+        kernel.mount("overlay", target, "overlay", 0, f"{data},userxattr")
+    except OSError:
+        kernel.mount("overlay", target, "overlay", 0, data)
+
+
+def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
+    """Put the container's root folder together and return its path."""
+    points = mount_points()
+    kernel.mount("none", "/", "", MS_REC | MS_PRIVATE)
+    memory = Path(spec["scratch"]) / "memory"
+    memory.mkdir()
+    kernel.mount("tmpfs", str(memory), "tmpfs")
+    changes = Path(spec["changes"] or memory / "changes")
+    root = changes / "root"  # what the container adds beside the top folders stays here
+    root.mkdir(parents=True, exist_ok=True)
+    kernel.mount(str(root), str(root), "", MS_BIND)  # pivot_root wants a mount point
+    _copy_on_write(points, spec["lowers"], root, changes / "of", kernel)
+    kept = _hold(spec["keep"], root, memory, kernel)
+    spec["masks"] += _add_top(spec["lowers"], root)
+    for mask in spec["masks"]:
+        _own(mask, spec, root, kernel)
+    _graft("", spec, root, kernel)
+    for held, path in kept:
+        _bind(held, f"{root}{path}", kernel)
+    for bind in spec["binds"]:
+        target = f"{root}{bind['target']}"
+        if "overlay" in bind:
+            _stack(bind["source"], bind["overlay"], target, kernel, read_only=bind["read_only"])
+        else:
+            _bind(bind["source"], target, kernel, read_only=bind["read_only"])
+    return str(root)
+
+
+def _copy_on_write(
+    points: list[str], lowers: list[str], root: Path, changes: Path, kernel: Kernel
+) -> None:
+    """Show the machine's top folders below the image's layers; writes stay in the container.
+
+    A folder with other file systems mounted below it cannot be shown that way and is bound as it is.
+    """
+    for entry in os.scandir("/"):
+        target = root / entry.name
+        if entry.is_symlink():
+            target.unlink(missing_ok=True)
+            target.symlink_to(Path(entry.path).readlink())
+        elif entry.path == "/proc":
+            _mount_proc(root, kernel)
+        elif entry.is_dir():
+            target.mkdir(exist_ok=True)
+            whole = not any(point.startswith(entry.path + "/") for point in points)
+            if whole and entry.path not in {"/dev", "/sys"}:
+                shown = ":".join([*_layered(lowers, entry.path), entry.path])
+                overlay(kernel, shown, changes / entry.name, str(target))
+            else:
+                kernel.mount(entry.path, str(target), "", MS_BIND | MS_REC)
+
+
+def _add_top(lowers: list[str], root: Path) -> set[str]:
+    """Add the top files of an image's layers; return the top folders that only it has."""
+    folders = set()
+    for entry in (entry for lower in lowers for entry in os.scandir(lower)):
+        target = root / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            folders |= set() if Path("/", entry.name).exists() else {f"/{entry.name}"}
+            continue
+        target.unlink(missing_ok=True)
+        if entry.is_symlink():
+            target.symlink_to(Path(entry.path).readlink())
+        else:
+            target.write_bytes(Path(entry.path).read_bytes())
+            target.chmod(entry.stat().st_mode)
+    return folders
+
+
+def _layered(lowers: list[str], path: str) -> list[str]:
+    """Return the folders that show a path, topmost first."""
+    return [f"{lower}{path}" for lower in reversed(lowers) if Path(f"{lower}{path}").is_dir()]
+
+
+def _hold(paths: list[str], root: Path, memory: Path, kernel: Kernel) -> list[tuple[str, str]]:
+    """Keep a handle on paths that a mask is about to cover, through the copy-on-write root."""
+    held: list[tuple[str, str]] = []
+    for index, path in enumerate(paths):
+        place = memory / f"keep{index}"
+        place.mkdir()
+        kernel.mount(f"{root}{path}", str(place), "", MS_BIND)
+        held.append((str(place), path))
+    return held
+
+
+def _own(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
+    """Give the container its own, writable version of a folder, holding only the layer's files."""
+    lower = Path(spec["layer"] + path)
+    lower.mkdir(parents=True, exist_ok=True)
+    Path(f"{root}{path}").mkdir(exist_ok=True)
+    changes = Path(spec["changes"] or spec["scratch"]) / "own" / path[1:]
+    shown = ":".join(_layered([*spec["lowers"], spec["layer"]], path))
+    overlay(kernel, shown, changes, f"{root}{path}")
+
+
+def _graft(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
+    """Add the layer's files to the machine's folders; one the machine lacks is added whole."""
+    for entry in os.scandir(spec["layer"] + path):
+        target = f"{path}/{entry.name}"
+        if target in spec["masks"]:
+            continue
+        if not entry.is_dir():
+            _bind(entry.path, f"{root}{target}", kernel)
+        elif Path(f"{root}{target}").is_dir():
+            _graft(target, spec, root, kernel)
+        else:
+            _own(target, spec, root, kernel)
+
+
+def _mount_proc(root: Path, kernel: Kernel) -> None:
+    (root / "proc").mkdir(exist_ok=True)
+    try:
+        kernel.mount("proc", f"{root}/proc", "proc")
+    except OSError:
+        # A container host may mask its /proc, and then forbids a fresh one: the bound one works.
+        kernel.mount("/proc", f"{root}/proc", "", MS_BIND | MS_REC)
+
+
+def _bind(source: str, target: str, kernel: Kernel, *, read_only: bool = False) -> None:
+    if Path(source).is_dir():
+        Path(target).mkdir(parents=True, exist_ok=True)
+    else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).touch()
+    kernel.mount(source, target, "", MS_BIND | MS_REC)
+    if read_only:
+        kernel.mount("none", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+
+
+def _stack(source: str, options: str, target: str, kernel: Kernel, *, read_only: bool) -> None:
+    """Mount a volume's layers, where root may with renames of whole folders."""
+    Path(target).mkdir(parents=True, exist_ok=True)
+    os.chdir(source)
+    flags = MS_RDONLY if read_only else 0
+    try:
+        renames = "redirect_dir=on,metacopy=off,index=off"
+        kernel.mount("overlay", target, "overlay", flags, f"{options},{renames}")
+    except OSError:
+        kernel.mount("overlay", target, "overlay", flags, f"{options},userxattr")
