@@ -148,18 +148,19 @@ def test_an_unknown_time_zone_is_named():
         CronTable("* * * * *", "Mars/Base")
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.integers(0, 2),
-    st.integers(0, 14),
-    st.integers(0, 40),
-    st.floats(1, 90_000),
-    moments,
-    moments,
+periods = st.builds(
+    api_pb2.Schedule.Period,
+    years=st.integers(0, 2),
+    months=st.integers(0, 14),
+    days=st.integers(0, 40),
+    seconds=st.floats(1, 90_000),
 )
-def test_a_period_is_counted_from_its_start(years, months, days, seconds, start, moment):
+
+
+@settings(max_examples=100, deadline=None)
+@given(periods, moments, moments)
+def test_a_period_is_counted_from_its_start(period, start, moment):
     """Firings are in order, start after the deployment, and each is the one after the one before."""
-    period = api_pb2.Schedule.Period(years=years, months=months, days=days, seconds=seconds)
     table = PeriodTable(period, start)
     found = table.after(moment)
     assert found > moment

@@ -1,6 +1,6 @@
 """One app with everything a command line can ask for: arguments of every type, logs, a class."""
 
-import datetime
+import datetime as dt
 import time
 
 import modal
@@ -48,7 +48,7 @@ def every_type(
     whole: int = 1,
     real: float = 2.5,
     yes: bool = False,
-    when: datetime.datetime = datetime.datetime(2026, 1, 1),  # noqa: DTZ001 - the CLI parses naive ones
+    when: dt.datetime = dt.datetime(2026, 1, 1),
 ) -> str:
     line = f"{text!r} {whole!r} {real!r} {yes!r} {when:%Y-%m-%d}"
     print(line)
