@@ -132,4 +132,7 @@ class LocalModalFixture:
 
 def _use_by_default(client: modal.Client | None) -> None:
     """Make this the client that Modal's objects use when none is named."""
-    modal.Client._set_env_client(client)  # noqa: SLF001 - the one way to replace a client that exists
+    # There is no public way to replace a client that exists; before 1.6 it had no underscore.
+    older = "set_env_client"
+    replace = getattr(modal.Client, older, None) or modal.Client._set_env_client  # noqa: SLF001 - see above
+    replace(client)
