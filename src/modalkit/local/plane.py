@@ -17,19 +17,18 @@ from .apps import HEARTBEAT_LIMIT_S, Apps
 from .blobs import Blobs
 from .calls import Calls
 from .dashboard import Dashboard, Guard, Sources
-from .deployments import Deployments, wanted_endpoints
+from .deployments import Deployments
 from .environments import Environments
 from .factory import ContainerFactory
 from .files import FileStore
-from .functions import Endpoint, FunctionEntry, Functions
+from .functions import FunctionEntry, Functions
+from .gateways import Gateways
 from .images import Images
 from .inputs import InputPool
 from .isolation import Isolation
 from .launcher import Launcher
-from .network import preferred_port
 from .protocol import api
 from .proxy import PROXY_PORT, OutgoingProxy
-from .replicas import ServerEndpoint
 from .results import CallResults
 from .rpc.app_logs import LogRpcs
 from .rpc.apps import AppRpcs
@@ -51,7 +50,6 @@ from .servers import ServerPool
 from .settings import Settings
 from .state import State, living_planes
 from .volumes import Volumes
-from .web import WebEndpoint
 from .world import Worlds, host_environment
 from .zygotes import Zygotes
 
@@ -106,6 +104,9 @@ class LocalModal:
         )
         self._blobs = Blobs(self._state.blobs, self._files)
         self._calls = Calls(self._call_results(), self._blobs)
+        self._gateways = Gateways(
+            self._calls, address.proxy_auth, self._blobs.path, self._settings, self.say
+        )
         self._pages = web.ServerRunner(
             web.Server(self._serve_page, access_log=None, handler_cancellation=True),
             shutdown_timeout=_PAGES_GRACE_S,
@@ -289,6 +290,12 @@ class LocalModal:
                 "committed at once"
             )
 
+        if function.definition.is_server and not self._factory.isolation.namespaces:
+            port = function.definition.http_config.port
+            self.say(
+                f"without namespaces {function.name!r} has one replica, which listens on this "
+                f"machine's port {port}"
+            )
         if function.serves_port and not self._factory.isolation.namespaces and _lacks_eth0():
             self.say(
                 f"{function.name!r} may fail: Modal's web_server looks for a network interface "
@@ -301,21 +308,7 @@ class LocalModal:
         return InputPool(function, self._factory, self._calls)
 
     async def _open_endpoints(self, function: FunctionEntry, definition: api.Function) -> None:
-        """Open the ports that a function needs with a definition and that are not open yet."""
-        for method in wanted_endpoints(definition):
-            if method in function.endpoints:
-                continue
-            app = function.app
-            sock = preferred_port(f"{app.environment}/{app.label}/{function.tag}/{method}")
-            endpoint: Endpoint
-            if definition.is_server:
-                endpoint = ServerEndpoint(function, self._address.proxy_auth, sock)
-            else:
-                endpoint = WebEndpoint(
-                    function, method, self._calls, self._address.proxy_auth, self._blobs.path, sock
-                )
-            await endpoint.open()
-            function.endpoints[method] = endpoint
+        await self._gateways.open(function, definition)
 
     async def _adopt_socket(self, sock: socket.socket, port: int) -> None:
         """Serve blobs, and the way out, inside a container's own network too."""
