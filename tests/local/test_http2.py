@@ -1,0 +1,196 @@
+"""The gRPC server underneath: header blocks, frames, flow control, refusals, abandoned calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.config import Configuration
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+from hpack import Decoder, Encoder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modalkit.local.header_blocks import HeaderBlockError, HeaderReader, HeaderWriter, literal
+from modalkit.local.http2 import Connection
+from modalkit.local.protocol import api
+
+names = st.sampled_from([b":path", b":method", b"x-modal-timestamp", b"te", b"x" * 200])
+values = st.one_of(st.binary(max_size=20), st.sampled_from([b"POST", b"trailers", b"v" * 5000]))
+headers = st.dictionaries(names, values, min_size=1, max_size=6)
+
+
+@given(st.lists(headers, max_size=30), st.booleans())
+def test_header_blocks_are_read_as_hpack_wrote_them(blocks, huffman):
+    """Whatever the reference encoder writes on a connection is read back, block by block."""
+    encoder, reader = Encoder(), HeaderReader()
+    for block in blocks:
+        assert reader.read(encoder.encode(list(block.items()), huffman=huffman)) == block
+
+
+@given(st.lists(headers, max_size=10), st.integers(0, 4096))
+def test_a_smaller_header_table_is_followed(blocks, size):
+    """The other side may shrink the table at any time."""
+    encoder, reader = Encoder(), HeaderReader()
+    for number, block in enumerate(blocks):
+        if number == 1:
+            encoder.header_table_size = size
+        assert reader.read(encoder.encode(list(block.items()))) == block
+
+
+@given(st.lists(st.sampled_from([literal(b"a", b"1"), literal(b"b", b"2")]), max_size=20))
+def test_header_blocks_are_written_as_hpack_reads_them(fields):
+    """A field is spelled out once and referred to afterwards."""
+    writer, decoder = HeaderWriter(), Decoder()
+    expected = {literal(b"a", b"1"): ("a", "1"), literal(b"b", b"2"): ("b", "2")}
+    for field in fields:
+        assert [tuple(pair) for pair in decoder.decode(writer.kept(field))] == [expected[field]]
+
+
+@given(st.integers(0, 100_000))
+def test_long_literals(length):
+    """A value of any length survives."""
+    block = literal(b"grpc-message", b"x" * length)
+    (pair,) = Decoder(max_header_list_size=200_000).decode(block)
+    assert pair == ("grpc-message", "x" * length)
+
+
+@given(st.binary(max_size=60))
+def test_a_broken_header_block_is_an_error_of_its_own(block):
+    """Garbage is either read or refused; nothing else happens."""
+    try:
+        HeaderReader().read(block)
+    except HeaderBlockError:
+        return
+
+
+def _echo(_headers, body: bytes) -> bytes:
+    return body
+
+
+async def _later(body: bytes) -> bytes:
+    await asyncio.sleep(0)
+    return body
+
+
+async def _thrice(body: bytes):
+    for _ in range(3):
+        yield body
+
+
+def _refuses(_headers, _body):
+    raise GRPCError(Status.NOT_FOUND, "Not here: 100 % sure, ünd „quoted“.\nSecond line.")
+
+
+def _served(answer, use: Callable, config: Configuration | None = None):
+    """Run ``use(channel)`` against a server that gives one answer to everything."""
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        connections: set[Connection] = set()
+        server = await loop.create_server(lambda: Connection(answer, connections), "127.0.0.1", 0)
+        channel = Channel("127.0.0.1", server.sockets[0].getsockname()[1], config=config)
+        try:
+            return await asyncio.wait_for(use(channel), 60)
+        finally:
+            channel.close()
+            server.close()
+            for connection in list(connections):
+                connection.close()
+
+    return asyncio.run(run())
+
+
+def _unary(channel: Channel) -> UnaryUnaryMethod:
+    return UnaryUnaryMethod(channel, "/t/Echo", api.FunctionInput, api.FunctionInput)
+
+
+@pytest.mark.parametrize("answer", [_echo, lambda _headers, body: _later(body)])
+def test_unary_calls_now_and_later(answer):
+    """A reply that is there and one that comes later arrive alike, many at a time."""
+
+    async def use(channel):
+        messages = [api.FunctionInput(args=b"%d" % number) for number in range(200)]
+        return messages, await asyncio.gather(*(_unary(channel)(message) for message in messages))
+
+    sent, received = _served(answer, use)
+    assert sent == received
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_384, 65_530, 65_536, 3_000_000])
+def test_messages_of_every_size(size):
+    """Windows and frames of any number are filled and refilled, both ways."""
+    message = api.FunctionInput(args=b"x" * size)
+    small_windows = Configuration(
+        http2_connection_window_size=65_535, http2_stream_window_size=65_535
+    )
+    for config in (None, small_windows):
+        assert _served(_echo, lambda channel: _unary(channel)(message), config) == message
+
+
+def test_streams():
+    """A stream of replies arrives in order and ends."""
+    message = api.FunctionInput(args=b"x" * 100_000)
+
+    async def use(channel):
+        method = UnaryStreamMethod(channel, "/t/S", api.FunctionInput, api.FunctionInput)
+        return await method(message)
+
+    assert _served(lambda _headers, body: _thrice(body), use) == [message] * 3
+
+
+def test_a_refusal_keeps_its_status_and_its_words():
+    """Any character of an explanation comes through."""
+
+    async def use(channel):
+        with pytest.raises(GRPCError) as caught:
+            await _unary(channel)(api.FunctionInput())
+        return caught.value
+
+    error = _served(_refuses, use)
+    assert error.status is Status.NOT_FOUND
+    assert error.message == "Not here: 100 % sure, ünd „quoted“.\nSecond line."
+
+
+def test_a_call_that_is_given_up_is_cancelled():
+    """When the caller stops waiting, the work for it stops, and the connection goes on."""
+    cancelled = []
+
+    async def forever() -> bytes:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return b""
+
+    def answer(_headers, body: bytes):
+        return body or forever()
+
+    async def use(channel):
+        with pytest.raises(asyncio.TimeoutError):
+            await _unary(channel)(api.FunctionInput(), timeout=0.1)
+        return await _unary(channel)(api.FunctionInput(args=b"still here"))
+
+    assert _served(answer, use).args == b"still here"
+    assert cancelled == [True]
+
+
+def test_something_else_on_the_port_is_hung_up_on():
+    """A browser's HTTP/1 request ends the connection instead of hanging."""
+
+    async def run() -> bytes:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(_echo, set()), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+        server.close()
+        return received
+
+    assert asyncio.run(run())
