@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import socket
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from .factory import ContainerFactory
 from .files import FileStore
 from .functions import FunctionEntry, Functions
 from .gateways import Gateways
-from .images import Images
+from .images import BuildFunctions, HostBuilder, Images, Runner, Surroundings
 from .inputs import InputPool
 from .isolation import Isolation
 from .launcher import Launcher
@@ -37,7 +36,8 @@ from .rpc.containers import ContainerRpcs
 from .rpc.dicts import Dicts
 from .rpc.environments import EnvironmentRpcs
 from .rpc.functions import FunctionRpcs
-from .rpc.mounts import ImageRpcs, Mounts
+from .rpc.images import ImageRpcs
+from .rpc.mounts import Mounts
 from .rpc.publishing import PublishingRpcs
 from .rpc.queues import Queues
 from .rpc.secrets import Secrets
@@ -71,6 +71,7 @@ class LocalModal:
             ends. Modal's client speaks every 15 s.
 
     Attributes:
+        images: Every image, and their builds.
         schedules: What fires by itself.
         admin: What other commands may ask of it.
     """
@@ -112,10 +113,11 @@ class LocalModal:
             shutdown_timeout=_PAGES_GRACE_S,
         )
         self._proxy = OutgoingProxy()
-        self._images = Images(self._state.records)
         self._mounts = Mounts(self._state.records, self._files, self._blobs.path)
         self._secrets = Secrets(self._state.records)
         self._functions = Functions(self._make_pool)
+        self._building = BuildFunctions(self._functions, self._calls)
+        self.images = self._make_images()
         self.apps.forgotten = self._functions.forget
         self._deployments = Deployments(
             self._state.records,
@@ -149,6 +151,7 @@ class LocalModal:
         if self._watch is not None:
             self._watch.cancel()
         self.schedules.stop()
+        await self.images.stop()
         await asyncio.gather(*(self.apps.stop(app, _STOP_GRACE_S) for app in self.apps.all()))
         await self._factory.finish()
         self._proxy.close()
@@ -202,7 +205,7 @@ class LocalModal:
             CallRpcs(self._calls, self._functions),
             ContainerRpcs(),
             self._mounts,
-            ImageRpcs(self._images, platform.python_version()),
+            ImageRpcs(self.images, self._state.records),
             self._secrets,
             VolumeRpcs(self._volumes, self._files, blobs.download_url, blobs.upload_url),
             blobs,
@@ -212,13 +215,32 @@ class LocalModal:
             WorkspaceRpcs(self._page, self._prepare_container),
         ]
 
+    def _make_images(self) -> Images:
+        runner = Runner(self._state.run, self._isolation, host_environment())
+        return Images(
+            self._state.records,
+            self._state.folder / "images",
+            HostBuilder(self._files, self._mounts.files, runner),
+            Surroundings(self._mounts.name, self._secrets.values, self._building.call),
+            strict=self._settings.strict_images,
+            notice=self.say,
+        )
+
     def _make_factory(self) -> ContainerFactory:
         return ContainerFactory(
             run=self._state.run,
             sockets=self._state.sockets,
             isolation=self._isolation,
             launcher=Launcher(Zygotes(host_environment())),
-            worlds=Worlds(self._files, self._images, self._mounts, self._secrets, self._volumes),
+            worlds=Worlds(
+                self._files,
+                self.images,
+                self._mounts,
+                self._secrets,
+                self._volumes,
+                layered=self._isolation.namespaces,
+                building=self._building.changes,
+            ),
             open_socket=self._servers.open_container_socket,
             adopt_socket=self._adopt_socket,
             environment=host_environment(),
@@ -274,15 +296,7 @@ class LocalModal:
         return await self._dashboard.serve(request)
 
     def _introduce(self, function: FunctionEntry) -> None:
-        """Say, before a function's first container starts, what runs where and what is missing."""
-        python = f"Python {platform.python_version()}"
-        self.say(f"images are not built in this version: functions run on this machine's {python}")
-        recipe = self._images.recipe(function.definition.image_id)
-        if missing := recipe.missing_packages():
-            names = ", ".join(missing)
-            self.say(f"an image asks for packages that are not installed here: {names}")
-        if recipe.steps:
-            self.say(f"build steps that were not carried out: {'; '.join(recipe.steps)}")
+        """Say, before a function's first container starts, what this machine lacks for it."""
         if not self._factory.isolation.namespaces:
             self.say(
                 "containers have no namespaces here: they share this machine's files and ports, and "

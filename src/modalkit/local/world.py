@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import site
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import FileStore
-from .images import Images
+from .images import AddFiles, Images, container_path
+from .images.layers import placed
 from .launch import Bind
 from .protocol import api
 
@@ -63,10 +63,13 @@ class World:
     """One function's surroundings.
 
     Attributes:
-        layer: The tree of its mounted and copied files.
+        layer: The tree of its mounted files.
         binds: Its volumes.
         variables: From its image and secrets, later ones win.
         python: The interpreter that runs Modal's container entrypoint.
+        lowers: What the steps of its image made, as folders laid over the machine's, lowest first.
+        keep: The Python environments of its image.
+        changes: Where what it writes is kept, if it builds an image.
     """
 
     layer: Path
@@ -74,6 +77,9 @@ class World:
     variables: dict[str, str]
     workdir: str
     python: str = sys.executable
+    lowers: tuple[Path, ...] = ()
+    keep: tuple[Path, ...] = ()
+    changes: Path | None = None
 
     def environment(self, prefix: str) -> dict[str, str]:
         """Return its variables.
@@ -93,19 +99,31 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Worlds:
-    """Puts worlds together from what the client declared."""
+    """Puts worlds together from what the client declared.
+
+    Attributes:
+        layered: Whether containers see image layers; otherwise the files are in the world's own.
+        building: Returns where the changes of a build function's container are kept.
+    """
 
     files: FileStore
     images: Images
     mounts: Mounts
     secrets: Secrets
     volumes: Volumes
+    layered: bool
+    building: Callable[[str], Path | None]
 
     async def open(self, container: Container) -> World:
         """Put the surroundings of a container together, before it starts."""
         definition = container.function.definition
+        built = await self.images.built(definition.image_id)
         recipe = self.images.recipe(definition.image_id)
-        variables = dict(recipe.env)
+        path = os.environ.get("PATH", os.defpath)
+        variables = {name: value.replace("$PATH", path) for name, value in recipe.env.items()}
+        if built.environments:
+            variables["PATH"] = container_path(built, variables.get("PATH", path))
+            variables["VIRTUAL_ENV"] = built.environments[0]
         for secret_id in definition.secret_ids:
             variables.update(self.secrets.values(secret_id))
         return World(
@@ -113,6 +131,10 @@ class Worlds:
             binds=[*await self._volumes(container), *self._buckets(definition)],
             variables=variables,
             workdir=recipe.workdir,
+            python=built.interpreter,
+            lowers=tuple(map(Path, built.layers)),
+            keep=tuple(map(Path, built.environments)),
+            changes=self.building(container.function.id),
         )
 
     async def close(self, container: Container) -> None:
@@ -120,11 +142,12 @@ class Worlds:
         await self.volumes.release(container)
 
     def _placed(self, definition: api.Function) -> Iterator[tuple[str, api.MountFile]]:
-        """Yield the files of the image, then of the mounts, with their paths."""
-        for mount_id, source, destination in self.images.recipe(definition.image_id).copies:
-            for entry in self.mounts.files(mount_id):
-                if (path := _copied_to(entry.filename, source, destination)) is not None:
-                    yield path, entry
+        """Yield the files of the mounts, with their paths; without layers, the image's too."""
+        for image_id in [] if self.layered else self.images.chain(definition.image_id):
+            for step in self.images.recipe(image_id).steps:
+                if isinstance(step, AddFiles):
+                    files = self.mounts.files(step.mount_id)
+                    yield from placed(files, step.source, step.destination)
         for mount_id in definition.mount_ids:
             for entry in self.mounts.files(mount_id):
                 yield entry.filename, entry
@@ -137,16 +160,3 @@ class Worlds:
         for bucket in definition.cloud_bucket_mounts:
             source = self.volumes.bucket(bucket.bucket_name, bucket.key_prefix)
             yield Bind(source=str(source), target=bucket.mount_path, read_only=bucket.read_only)
-
-
-def _copied_to(filename: str, source: str, destination: str) -> str | None:
-    """Return where a Dockerfile's COPY puts a file of the context, or None if it does not match."""
-    base = posixpath.normpath("/" + source)
-    if base == "/":
-        return posixpath.join(destination, filename.lstrip("/"))
-    if filename == base:
-        whole_name = destination.endswith("/")
-        return posixpath.join(destination, posixpath.basename(base)) if whole_name else destination
-    if filename.startswith(base + "/"):
-        return posixpath.join(destination, filename[len(base) + 1 :])
-    return None

@@ -1,20 +1,17 @@
-"""Mounts and images: what the client uploads for its functions."""
+"""Mounts: the files that the client uploads for its functions and images."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-
-from grpclib.const import Status
 
 from ..files import FileStore
 from ..ids import content_id
-from ..images import Images
-from ..protocol import api, builder_version, refuse
-from ..server import Caller, rpc, stream_rpc
+from ..protocol import api
+from ..server import Caller, rpc
 from ..state import Records
 
-__all__ = ["ImageRpcs", "Mounts"]
+__all__ = ["Mounts"]
 
 _KIND = "mount"
 
@@ -39,6 +36,13 @@ class Mounts:
         if record is None:
             return []
         return list(api.MountGetOrCreateRequest.FromString(record.body).files)
+
+    def name(self, mount_id: str) -> str:
+        """Return the name a mount was published under; empty for one without."""
+        record = self._records.by_id(mount_id) if mount_id else None
+        if record is None:
+            return ""
+        return str(api.MountGetOrCreateRequest.FromString(record.body).deployment_name)
 
     @rpc("MountBatchedCheckExistence")
     async def check(
@@ -75,50 +79,3 @@ class Mounts:
             self._records.put(_KIND, "", mount_id, mount_id, body)
         handle = api.MountHandleMetadata(content_checksum_sha256_hex=mount_id)
         return api.MountGetOrCreateResponse(mount_id=mount_id, handle_metadata=handle)
-
-
-class ImageRpcs:
-    """Image definitions; every one is accepted at once."""
-
-    def __init__(self, images: Images, python: str) -> None:
-        self._images = images
-        self._python = python
-
-    @rpc("ImageGetOrCreate")
-    async def get_or_create(
-        self, request: api.ImageGetOrCreateRequest, _caller: Caller
-    ) -> api.ImageGetOrCreateResponse:
-        """Record an image."""
-        image_id = self._images.add(request.image)
-        return api.ImageGetOrCreateResponse(
-            image_id=image_id, result=_success(), metadata=self._metadata(image_id)
-        )
-
-    @rpc("ImageFromId")
-    async def from_id(
-        self, request: api.ImageFromIdRequest, _caller: Caller
-    ) -> api.ImageFromIdResponse:
-        """Describe an image."""
-        if not self._images.known(request.image_id):
-            refuse(Status.NOT_FOUND, f"There is no image {request.image_id!r} in this local Modal.")
-        metadata = self._metadata(request.image_id)
-        return api.ImageFromIdResponse(image_id=request.image_id, metadata=metadata)
-
-    @stream_rpc("ImageJoinStreaming")
-    async def join(
-        self, request: api.ImageJoinStreamingRequest, _caller: Caller
-    ) -> AsyncIterator[api.ImageJoinStreamingResponse]:
-        """Wait for a build; there is nothing to wait for."""
-        metadata = self._metadata(request.image_id)
-        yield api.ImageJoinStreamingResponse(result=_success(), metadata=metadata, eof=True)
-
-    def _metadata(self, image_id: str) -> api.ImageMetadata:
-        return api.ImageMetadata(
-            python_version_info=self._python,
-            workdir=self._images.recipe(image_id).workdir,
-            image_builder_version=builder_version(),
-        )
-
-
-def _success() -> api.GenericResult:
-    return api.GenericResult(status=api.GenericResult.GENERIC_STATUS_SUCCESS)

@@ -1,0 +1,377 @@
+"""Every image of a state folder: its definition, its recipe, and the build that containers use.
+
+STATE/images/ID/
+lock          held by whoever builds it, of all planes
+current       the name of the build that containers get
+NAME/         one build: `built.json`, written last, and what it refers to
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import LocalModalError
+from ..ids import content_id, new_id
+from ..protocol import api
+from ..records import Records
+from ..state import remove_tree
+from .builder import ImageBuilder, Job
+from .built import Built, host_image
+from .locks import file_lock
+from .logs import BuildLog
+from .recipes import lay_over
+from .steps import Install, Recipe
+
+__all__ = ["Build", "Builds", "ImageUse", "Images", "Surroundings"]
+
+_KIND, _NEWEST = "image", "newest image"
+_BUILT, _CURRENT, _LOG = "built.json", "current", "log.txt"
+_KEPT_BUILDS = 100
+
+
+@dataclass(eq=False)
+class Build:
+    """One build, under way or over.
+
+    Attributes:
+        started_at: Seconds since the epoch.
+        took_s: Seconds; 0 while it is under way.
+        error: Why it failed; empty if it did not.
+    """
+
+    image_id: str
+    log: BuildLog
+    what: str
+    started_at: float = field(default_factory=time.time)
+    took_s: float = 0.0
+    error: str = ""
+    task: asyncio.Task[Built] | None = None
+
+    @property
+    def status(self) -> str:
+        """``building``, ``built`` or ``failed``."""
+        if self.error:
+            return "failed"
+        return "built" if self.log.done else "building"
+
+
+@dataclass
+class Builds:
+    """The builds of this plane.
+
+    Attributes:
+        recent: The last 100, newest last.
+    """
+
+    recent: deque[Build] = field(default_factory=lambda: deque(maxlen=_KEPT_BUILDS))
+    under_way: dict[str, Build] = field(default_factory=dict)
+
+    def latest(self, image_id: str) -> Build | None:
+        """Return the last build of an image, if this plane built it."""
+        return next((build for build in reversed(self.recent) if build.image_id == image_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """What an image takes on disk."""
+
+    image_id: str
+    bytes: int
+    built: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What images need of the other parts of a plane.
+
+    Attributes:
+        mount_name: Returns the name a mount was published under; empty for one without.
+        secret_values: Returns a secret's variables.
+        call: Runs a build function by its id, with its input, keeping changes in a folder.
+    """
+
+    mount_name: Callable[[str], str]
+    secret_values: Callable[[str], dict[str, str]]
+    call: Callable[[str, api.FunctionInput, Path, BuildLog], Awaitable[None]]
+
+
+class Images:
+    """The images of a state folder.
+
+    Args:
+        folder: Holds what builds leave.
+        strict: Refuse images with parts that cannot be had.
+        notice: Tells the user something, once.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        folder: Path,
+        builder: ImageBuilder,
+        around: Surroundings,
+        *,
+        strict: bool = False,
+        notice: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._records = records
+        self._folder = folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._builder = builder
+        self._around = around
+        self._strict = strict
+        self._notice = notice
+        self._recipes: dict[str, Recipe] = {}
+        self._functions: dict[str, str] = {}
+        self._verified: dict[str, Built] = {}
+        self.builds = Builds()
+
+    def add(self, image: api.Image, function_id: str = "", *, force: bool = False) -> str:
+        """Record an image and return its id, the same for the same definition.
+
+        With ``force`` it gets an id of its own, so that it is built anew; later requests for the
+        same definition get that one. ``function_id`` is its build function.
+        """
+        key = content_id("im", self._content(image))
+        newest = self._records.by_name(_NEWEST, "", key)
+        image_id = newest.body.decode() if newest else key
+        if force:
+            image_id = new_id("im")
+            self._records.put(_NEWEST, "", key, f"newest-{key}", image_id.encode())
+        if self._records.by_id(image_id) is None:
+            body = image.SerializeToString(deterministic=True)
+            self._records.put(_KIND, "", image_id, image_id, body)
+        if function_id:
+            self._functions[image_id] = function_id
+        return image_id
+
+    def known(self, image_id: str) -> bool:
+        """Return whether there is such an image."""
+        return self._records.by_id(image_id) is not None
+
+    def recipe(self, image_id: str) -> Recipe:
+        """Return what an image says, from its base up."""
+        if image_id not in self._recipes:
+            image = self._definition(image_id)
+            if image is None:
+                return Recipe()
+            base = self._base(image)
+            below = self.recipe(base) if base else None
+            self._recipes[image_id] = lay_over(below, image, self._around.mount_name)
+        return self._recipes[image_id]
+
+    def chain(self, image_id: str) -> list[str]:
+        """Return an image and the images below it, lowest first."""
+        found: list[str] = []
+        while image_id and (image := self._definition(image_id)) is not None:
+            found.insert(0, image_id)
+            image_id = self._base(image)
+        return found
+
+    def ready(self, image_id: str) -> Built | None:
+        """Return an image's build if it is whole and holds; those below it included."""
+        image = self._definition(image_id) if image_id else None
+        if image is None:
+            return host_image()
+        below = self.ready(self._base(image))
+        built = self._current(image_id)
+        if below is None or built is None or built.base != below.key or not built.holds():
+            return None
+        if self._strict and built.lacking:
+            return None
+        return built
+
+    async def built(self, image_id: str) -> Built:
+        """Return an image's build; make it first if it is missing or does not hold any more.
+
+        Raises:
+            LocalModalError: It cannot be built.
+        """
+        verified = self._verified.get(image_id)
+        if verified is not None and verified.is_there():
+            return verified
+        built = self.ready(image_id)
+        if built is None:
+            build = self.start(image_id)
+            if build.task is None:
+                raise LocalModalError(build.error)
+            built = await asyncio.shield(build.task)
+            self._verified[image_id] = built
+            return built  # its log has named what is lacking
+        self._verified[image_id] = built
+        self._tell(built)
+        return built
+
+    def start(self, image_id: str) -> Build:
+        """Start building an image, or join the build under way."""
+        if (build := self.builds.under_way.get(image_id)) is not None:
+            return build
+        values = self._secrets(image_id).values()
+        log = BuildLog(self._folder / image_id / _LOG, values)
+        build = Build(image_id, log, _described(self.recipe(image_id)))
+        self.builds.under_way[image_id] = build
+        self.builds.recent.append(build)
+        build.task = asyncio.get_running_loop().create_task(self._build(image_id, build))
+        build.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return build
+
+    def log_text(self, image_id: str) -> str:
+        """Return the log of an image's last build."""
+        path = self._folder / image_id / _LOG
+        return path.read_text("utf-8") if path.exists() else ""
+
+    async def stop(self) -> None:
+        """End the builds under way; what they made so far is never used."""
+        tasks = [build.task for build in self.builds.under_way.values() if build.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def usage(self) -> list[ImageUse]:
+        """Return what each image takes on disk, largest first."""
+        folders = [path for path in self._folder.iterdir() if path.is_dir()]
+        uses = [
+            ImageUse(path.name, _size(path), built=self._current(path.name) is not None)
+            for path in folders
+        ]
+        return sorted(uses, key=lambda use: use.bytes, reverse=True)
+
+    async def prune(self, used: Iterable[str]) -> list[ImageUse]:
+        """Remove the builds of images that are neither used nor below a used one.
+
+        Args:
+            used: Ids of images that functions use.
+        """
+        kept = {below for image_id in used for below in self.chain(image_id)}
+        removed: list[ImageUse] = []
+        for use in self.usage():
+            if use.image_id in kept or use.image_id in self.builds.under_way:
+                continue
+            async with file_lock(self._folder / use.image_id / "lock"):
+                await asyncio.to_thread(remove_tree, self._folder / use.image_id)
+            removed.append(use)
+        return removed
+
+    async def _build(self, image_id: str, build: Build) -> Built:
+        started = time.monotonic()
+        try:
+            image = self._definition(image_id) or api.Image()
+            base = await self.built(self._base(image))
+            folder = self._folder / image_id
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            async with file_lock(folder / "lock"):
+                if (built := self.ready(image_id)) is not None:  # another plane built it
+                    return built
+                return await self._make(image_id, image, base, build)
+        except (LocalModalError, OSError) as error:
+            build.error = str(error)
+            raise
+        except asyncio.CancelledError:
+            build.error = "The build was interrupted."
+            raise
+        finally:
+            build.took_s = time.monotonic() - started
+            build.log.finish()
+            del self.builds.under_way[image_id]
+
+    async def _make(self, image_id: str, image: api.Image, base: Built, build: Build) -> Built:
+        """Build into a new folder, and make that the current one when it is whole."""
+        parent = self._folder / image_id
+        await asyncio.to_thread(_remove_halves, parent)
+        folder = parent / secrets.token_hex(4)
+        folder.mkdir(mode=0o700)
+        job = Job(
+            recipe=self.recipe(image_id),
+            base=base,
+            folder=folder,
+            log=build.log,
+            secrets=self._secrets(image_id),
+            installs_below=self._installs(image_id),
+            strict=self._strict,
+        )
+        if function_id := self._functions.get(image_id):
+            given = image.build_function.input
+            job.call = lambda changes: self._around.call(function_id, given, changes, build.log)
+        try:
+            built = await self._builder.build(job)
+            built.write(folder / _BUILT)
+            partial = parent / f"{_CURRENT}.{folder.name}"
+            partial.write_text(folder.name)
+            partial.rename(parent / _CURRENT)
+        except BaseException:
+            await asyncio.to_thread(remove_tree, folder)
+            raise
+        return built
+
+    def _installs(self, image_id: str) -> tuple[Install, ...]:
+        below = self.chain(image_id)[:-1]
+        steps = (step for name in below for step in self.recipe(name).steps)
+        return tuple(step for step in steps if isinstance(step, Install))
+
+    def _current(self, image_id: str) -> Built | None:
+        current = self._folder / image_id / _CURRENT
+        try:
+            return Built.read(current.with_name(current.read_text()) / _BUILT)
+        except OSError:
+            return None
+
+    def _definition(self, image_id: str) -> api.Image | None:
+        record = self._records.by_id(image_id) if image_id else None
+        return api.Image.FromString(record.body) if record is not None else None
+
+    @staticmethod
+    def _base(image: api.Image) -> str:
+        return next((base.image_id for base in image.base_images), "")
+
+    def _secrets(self, image_id: str) -> dict[str, str]:
+        image = self._definition(image_id) or api.Image()
+        found: dict[str, str] = {}
+        for secret_id in image.secret_ids:
+            found.update(self._around.secret_values(secret_id))
+        return found
+
+    def _content(self, image: api.Image) -> bytes:
+        """Return what makes an image what it is: a secret made on the spot counts by its values."""
+        plain = api.Image()
+        plain.CopyFrom(image)
+        del plain.secret_ids[:]
+        content = hashlib.sha256(plain.SerializeToString(deterministic=True))
+        for secret_id in image.secret_ids:
+            record = self._records.by_id(secret_id)
+            named = record is not None and record.name != secret_id
+            values = secret_id if named else self._around.secret_values(secret_id)
+            content.update(json.dumps(values, sort_keys=True).encode())
+        return content.digest()
+
+    def _tell(self, built: Built) -> None:
+        """Name the parts of an image that could not be had, once."""
+        if built.lacking:
+            self._notice(
+                f"an image needs what this machine does not have; it goes on without: "
+                f"{'; '.join(built.lacking)}"
+            )
+
+
+def _described(recipe: Recipe) -> str:
+    kinds = [type(step).__name__ for step in recipe.steps]
+    return ", ".join(dict.fromkeys(kinds)) or "settings"
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove what interrupted builds left; call it with the lock held."""
+    for path in folder.iterdir():
+        if path.is_dir() and not (path / _BUILT).exists():
+            remove_tree(path)
+
+
+def _size(folder: Path) -> int:
+    done = (path.lstat() for path in folder.rglob("*"))
+    return sum(status.st_blocks * 512 for status in done if status.st_nlink == 1)
