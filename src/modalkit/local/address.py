@@ -19,7 +19,7 @@ from pathlib import Path
 from .auth import ProxyAuth
 from .network import preferred_port
 
-__all__ = ["Address", "without_account"]
+__all__ = ["Address", "pointed_at", "without_account"]
 
 _ACCOUNT = (
     "MODAL_TOKEN",
@@ -30,6 +30,7 @@ _ACCOUNT = (
     "MODAL_OVERRIDE_HEADERS",
 )
 _TOKENS = "tokens.json"
+_HERE = "127.0.0.1,localhost"
 
 
 def _new_token() -> str:
@@ -92,14 +93,22 @@ class Address:
             "MODAL_TOKEN_ID": "ak-local",
             "MODAL_TOKEN_SECRET": self.token,
             "MODAL_CONFIG_PATH": str(state / "modal.toml"),
+            "MODAL_DISABLE_API_PROXY": "1",
             "MODALKIT_LOCAL_STATE": str(state),
             "MODALKIT_PROXY_KEY": self.proxy_auth.key,
             "MODALKIT_PROXY_SECRET": self.proxy_auth.secret,
         }
 
-    def client_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return a command's variables: the given ones without the user's Modal account."""
-        return {**without_account(environment), **self.exports()}
+
+def pointed_at(exports: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return a command's variables: the given ones, without a Modal account, and a plane's.
+
+    What the command sends to this machine goes to no proxy.
+    """
+    direct = environment.get("NO_PROXY") or environment.get("no_proxy")
+    no_proxy = ",".join(filter(None, (direct, _HERE)))
+    kept = without_account(environment)
+    return {**kept, "NO_PROXY": no_proxy, "no_proxy": no_proxy, **exports}
 
 
 def without_account(environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LocalModalError
-from ..local.address import without_account
+from ..local.address import pointed_at, without_account
 from ..local.presence import Running, running
 
 __all__ = ["PlaneProcess", "surrounding"]
@@ -76,7 +76,7 @@ class PlaneProcess:
     def as_environment(self) -> Iterator[None]:
         """Point this process's Modal clients at it for the time of a block."""
         before = dict(os.environ)
-        wanted = {**without_account(before), **self.exports}
+        wanted = pointed_at(self.exports, before)
         _become(wanted)
         try:
             yield

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ...local.address import without_account
+from ...local.address import pointed_at
 from ...local.presence import running
 from .options import with_state
 
@@ -34,12 +34,13 @@ def command(state: Path, shell: str | None) -> None:
         msg = f"No local Modal is up for {str(state)!r}. Start one: modalkit local up --detach"
         raise click.ClickException(msg)
     chosen = shell or Path(os.environ.get("SHELL", "sh")).name
-    kept = without_account(os.environ)
-    for name in sorted(set(os.environ) - set(kept) - set(plane.exports)):
+    wanted = pointed_at(plane.exports, os.environ)
+    for name in sorted(set(os.environ) - set(wanted)):
         if chosen != "dotenv":  # an account of the user's must not reach this local Modal
             click.echo(f"set -e {name}" if chosen == "fish" else f"unset {name}")
-    for name, value in plane.exports.items():
-        click.echo(_line(chosen, name, value))
+    for name, value in wanted.items():
+        if value != os.environ.get(name) or name in plane.exports:
+            click.echo(_line(chosen, name, value))
 
 
 def _line(shell: str, name: str, value: str) -> str:

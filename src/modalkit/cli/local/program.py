@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...errors import LocalModalError
-from ...local.address import without_account
+from ...local.address import pointed_at
 from .hosting import STOP_SIGNALS
 
 __all__ = ["end_program", "start_program", "wait_for"]
@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1
 
 async def start_program(words: list[str], exports: Mapping[str, str]) -> asyncio.subprocess.Process:
     """Start a command that meets the local Modal and nothing of the user's account."""
-    environment = {**without_account(os.environ), **exports}
+    environment = pointed_at(exports, os.environ)
     # The command finds the Python (and modal) that runs the plane before any other.
     here = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join([here, environment.get("PATH", os.defpath)])

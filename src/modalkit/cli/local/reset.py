@@ -9,8 +9,8 @@ import click
 from ...errors import LocalModalError, ModalkitError
 from ...local.presence import claim
 from ...local.reset import describe, erase
-from .options import with_state
 from ...local.wording import sized
+from .options import with_state
 
 __all__ = ["command"]
 
