@@ -16,8 +16,9 @@ from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # p
 from google.protobuf.message import Message  # type: ignore[import-untyped]  # the same
 from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
-from modal_proto import api_grpc
+from modal_proto import api_grpc, task_command_router_grpc
 from modal_proto import api_pb2 as api
+from modal_proto import task_command_router_pb2 as router
 
 __all__ = [
     "MODAL_VERSION",
@@ -27,7 +28,10 @@ __all__ = [
     "builder_version",
     "every_rpc",
     "names_environment",
+    "not_served",
     "refuse",
+    "router",
+    "router_rpcs",
     "wants_token",
 ]
 
@@ -49,7 +53,16 @@ class _Names:
 
 def every_rpc() -> dict[str, tuple[str, Handler]]:
     """Return every RPC the installed protocol knows: its path, its name and its message types."""
-    read_table: Callable[[Any], dict[str, Handler]] = api_grpc.ModalClientBase.__mapping__
+    return _table(api_grpc.ModalClientBase)
+
+
+def router_rpcs() -> dict[str, tuple[str, Handler]]:
+    """Return every RPC of the command router, the service for commands in sandboxes."""
+    return _table(task_command_router_grpc.TaskCommandRouterBase)
+
+
+def _table(service: type[Any]) -> dict[str, tuple[str, Handler]]:
+    read_table: Callable[[Any], dict[str, Handler]] = service.__mapping__
     return {path: (str(handler.func), handler) for path, handler in read_table(_Names()).items()}
 
 
@@ -76,3 +89,11 @@ def builder_version() -> str:
 def refuse(status: Status, message: str) -> NoReturn:
     """End the current RPC with an error the client shows to its user."""
     raise GRPCError(status, message)
+
+
+def not_served(name: str) -> str:
+    """Say that an RPC is not served, and what that means."""
+    return (
+        f"The local Modal does not serve {name} (modal {MODAL_VERSION}). "
+        "What needs it works on Modal itself only; `modalkit local --help` lists what runs here."
+    )

@@ -22,7 +22,7 @@ from grpclib.exceptions import GRPCError
 
 from ..errors import LocalModalError
 from .http2 import Connection, Reply
-from .protocol import MODAL_VERSION, Message, every_rpc, names_environment, wants_token
+from .protocol import Message, every_rpc, names_environment, not_served, wants_token
 
 if TYPE_CHECKING:
     from .containers import Container
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Caller", "RpcServer", "RpcServers", "rpc", "stream_rpc"]
 
 _LOG = logging.getLogger("modalkit.local")
-_NAME = "__modalkit_rpc__"
+_NAMES = "__modalkit_rpcs__"
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -53,15 +53,15 @@ Handler: TypeAlias = Callable[
 ]
 
 
-def rpc(name: str) -> Callable[[_Method], _Method]:
-    """Serve the RPC ``name`` with this ``async def (self, request, caller) -> response``.
+def rpc(*names: str) -> Callable[[_Method], _Method]:
+    """Serve the RPCs ``names`` with this ``async def (self, request, caller) -> response``.
 
     A plain ``def`` is answered in the same turn of the event loop, which is what the RPCs that come
     with every input want; it may return an awaitable when it has to wait after all.
     """
 
     def mark(method: _Method) -> _Method:
-        setattr(method, _NAME, name)
+        setattr(method, _NAMES, names)
         return method
 
     return mark
@@ -77,7 +77,7 @@ def served_by(parts: list[object]) -> dict[str, Handler]:
     table: dict[str, Handler] = {}
     for part in parts:
         for attribute in vars(type(part)).values():
-            if (name := getattr(attribute, _NAME, None)) is not None:
+            for name in getattr(attribute, _NAMES, ()):
                 table[name] = attribute.__get__(part)
     return table
 
@@ -140,7 +140,7 @@ class _Route:
     def answer(self, body: bytes, caller: Caller) -> Reply:
         """Read the request and let its handler answer."""
         if self.handle is None:
-            raise GRPCError(Status.UNIMPLEMENTED, _not_served(self.name))
+            raise GRPCError(Status.UNIMPLEMENTED, not_served(self.name))
         request = self.request_type.FromString(body)
         if self.prepare is not None:
             self.prepare(request)
@@ -189,7 +189,7 @@ class RpcServer:
         route = self._routes.get(headers.get(b":path", b""))
         if route is None:
             path = headers.get(b":path", b"").decode(errors="replace")
-            raise GRPCError(Status.UNIMPLEMENTED, _not_served(path.rpartition("/")[2]))
+            raise GRPCError(Status.UNIMPLEMENTED, not_served(path.rpartition("/")[2]))
         if self._token is not None and wants_token(route.name):
             shown = headers.get(b"x-modal-token-secret", b"")
             if not hmac.compare_digest(shown, self._token):
@@ -241,10 +241,3 @@ _NOT_YOURS = (
     "This local Modal was not started for you: its token does not match. "
     "Use the exports that `modalkit local up` prints."
 )
-
-
-def _not_served(name: str) -> str:
-    return (
-        f"The local Modal does not serve {name} (modal {MODAL_VERSION}). "
-        "What needs it works on Modal itself only; `modalkit local --help` lists what runs here."
-    )
