@@ -19,7 +19,7 @@ from pathlib import Path
 from .auth import ProxyAuth
 from .network import preferred_port
 
-__all__ = ["Address", "pointed_at", "without_account"]
+__all__ = ["Address", "direct_here", "pointed_at", "without_account"]
 
 _ACCOUNT = (
     "MODAL_TOKEN",
@@ -105,10 +105,14 @@ def pointed_at(exports: Mapping[str, str], environment: Mapping[str, str]) -> di
 
     What the command sends to this machine goes to no proxy.
     """
+    return {**without_account(environment), **direct_here(environment), **exports}
+
+
+def direct_here(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which a program reaches this machine without a proxy."""
     direct = environment.get("NO_PROXY") or environment.get("no_proxy")
-    no_proxy = ",".join(filter(None, (direct, _HERE)))
-    kept = without_account(environment)
-    return {**kept, "NO_PROXY": no_proxy, "no_proxy": no_proxy, **exports}
+    listed = ",".join(filter(None, (direct, _HERE)))
+    return {"NO_PROXY": listed, "no_proxy": listed}
 
 
 def without_account(environment: Mapping[str, str]) -> dict[str, str]:

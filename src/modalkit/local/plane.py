@@ -12,6 +12,7 @@ from aiohttp import web
 
 from .address import Address
 from .admin import Admin
+from .admission import Admission
 from .apps import HEARTBEAT_LIMIT_S, Apps
 from .blobs import Blobs
 from .calls import Calls
@@ -22,6 +23,7 @@ from .factory import ContainerFactory
 from .files import FileStore
 from .functions import FunctionEntry, Functions
 from .gateways import Gateways
+from .gpus import Gpus
 from .images import BuildFunctions, HostBuilder, Images, Runner, Surroundings
 from .inputs import InputPool
 from .isolation import Isolation
@@ -200,7 +202,6 @@ class LocalModal:
                 self._functions,
                 self._deployments.find,
                 self._open_endpoints,
-                self.say,
             ),
             CallRpcs(self._calls, self._functions),
             ContainerRpcs(),
@@ -232,6 +233,7 @@ class LocalModal:
             sockets=self._state.sockets,
             isolation=self._isolation,
             launcher=Launcher(Zygotes(host_environment())),
+            admission=Admission(Gpus(), self._settings.strict_gpu, self.say),
             worlds=Worlds(
                 self._files,
                 self.images,
@@ -275,6 +277,7 @@ class LocalModal:
             self._state.records,
             self.schedules,
             self._volumes,
+            self.images,
             self._address.proxy_auth,
         )
 

@@ -18,7 +18,17 @@ _FILES = (
     *("records.db", "records.db-wal", "records.db-shm", "modal.toml", "tokens.json"),
     *("plane.log", "plane.err", "plane.json", "guests.lock", "plane.lock"),
 )
-_FOLDERS = ("files", "layers", "volumes", "buckets", "images", "environments", "logs", "run")
+_FOLDERS = (
+    "files",
+    "layers",
+    "volumes",
+    "buckets",
+    "images",
+    "environments",
+    "calls",
+    "logs",
+    "run",
+)
 _SHOWN = ("app", "volume", "secret", "dict", "queue")
 
 

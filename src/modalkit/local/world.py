@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .address import direct_here
 from .files import FileStore
 from .images import AddFiles, Images, container_path
 from .images.layers import placed
@@ -53,6 +54,8 @@ _INHERITED = [
 def host_environment() -> dict[str, str]:
     """Return the variables a container inherits from this machine."""
     env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    if any(name.lower().endswith("_proxy") for name in env):
+        env.update(direct_here(env))  # large payloads come from this machine
     if site.ENABLE_USER_SITE:
         env["PYTHONUSERBASE"] = site.getuserbase()
     return env

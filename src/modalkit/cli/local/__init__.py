@@ -28,6 +28,7 @@ class _CommandOrProgram(LazyGroup):
         "logs": "Show what it and its apps printed (-f to follow).",
         "env": "Print the variables that point a shell at it.",
         "tick": "Fire a schedule now.",
+        "prune": "Remove built images that nothing uses.",
         "reset": "Remove everything it keeps on disk; asks first.",
     }
 

@@ -10,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from ...errors import LocalModalError
+from ..wording import sized
 from .sources import Sources
 
 __all__ = ["act"]
@@ -36,6 +37,8 @@ async def act(sources: Sources, name: str, wanted: Mapping[str, str]) -> dict[st
             }
         case "stop":
             return await _stop(sources, wanted.get("app", ""))
+        case "prune":
+            return await _prune(sources)
         case "try":
             return await _try(sources, wanted)
     msg = f"The dashboard has no action {name!r}."
@@ -51,6 +54,13 @@ async def _stop(sources: Sources, app_id: str) -> dict[str, object]:
         sources.deployments.forget(app)
     await sources.apps.stop(app, _STOP_GRACE_S)
     return {"done": f"Stopped {app.label}."}
+
+
+async def _prune(sources: Sources) -> dict[str, object]:
+    removed = await sources.images.prune(sources.used_images())
+    size = sum(use.bytes for use in removed)
+    count = "1 image" if len(removed) == 1 else f"{len(removed)} images"
+    return {"done": f"Removed {count}: {sized(size)}.", "images": len(removed), "bytes": size}
 
 
 async def _try(sources: Sources, wanted: Mapping[str, str]) -> dict[str, object]:

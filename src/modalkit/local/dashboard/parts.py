@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from ..apps import App
 from ..calls import CallRecord
 from ..containers import Container
-from ..wording import lasted, rough
+from ..wording import lasted, rough, sized
 from .markup import Markup, el, joined
 from .sources import state_of
 
@@ -128,8 +128,8 @@ def containers_table(containers: Sequence[Container]) -> Markup:
                 ]
             ),
             _container_badge(container),
-            _phase_bar(getattr(container, "phases", {})),
-            "-",
+            _phase_bar(container.phases),
+            sized(memory) if (memory := container.memory_bytes) else "-",
             str(container.load),
             since(container.started_at),
         ]

@@ -14,6 +14,7 @@ from ..containers import Container
 from ..deployments import Deployments
 from ..environments import Environments
 from ..functions import FunctionEntry
+from ..images import Images
 from ..protocol import api
 from ..records import Record, Records
 from ..schedules import Schedules
@@ -39,6 +40,7 @@ class Sources:
     records: Records
     schedules: Schedules
     volumes: Volumes
+    images: Images
     proxy_auth: ProxyAuth = field(repr=False)
     started_at: float = field(default_factory=time.time)
 
@@ -65,6 +67,19 @@ class Sources:
             for container in pool.containers
         ]
         return sorted(found, key=lambda container: container.started_at, reverse=True)
+
+    def used_images(self) -> set[str]:
+        """Return the images of every function, those of versions to roll back to included."""
+        apps = self.all_apps()
+        kept = {
+            definition.image_id
+            for app in apps
+            if app.name
+            for version in self.deployments.versions(app)
+            for _function_id, definition in version.functions().values()
+        }
+        live = (function for app in apps for function in app.functions.values())
+        return kept | {function.definition.image_id for function in live}
 
     def endpoints(self) -> Iterator[tuple[FunctionEntry, str, str]]:
         """Yield every open web endpoint: its function, its method's name, its URL."""
