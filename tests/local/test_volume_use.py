@@ -188,7 +188,7 @@ def write_again():
 @app.local_entrypoint()
 def main():
     write.remote()
-    with one.batch_upload() as batch:
+    with one.batch_upload(force=True) as batch:
         batch.put_file(__file__, "/program.py")
     print("committed:", sorted(entry.path for entry in one.listdir("/")))
     write_again.remote()
