@@ -16,6 +16,7 @@ from .admission import Admission
 from .apps import HEARTBEAT_LIMIT_S, Apps
 from .blobs import Blobs
 from .calls import Calls
+from .command_router import CommandRouter
 from .dashboard import Dashboard, Guard, Sources
 from .deployments import Deployments
 from .environments import Environments
@@ -42,10 +43,12 @@ from .rpc.images import ImageRpcs
 from .rpc.mounts import Mounts
 from .rpc.publishing import PublishingRpcs
 from .rpc.queues import Queues
+from .rpc.sandboxes import SandboxRpcs
 from .rpc.secrets import Secrets
 from .rpc.tasks import TaskRpcs
 from .rpc.volumes import VolumeRpcs
 from .rpc.workspace import WorkspaceRpcs
+from .sandbox_host import SandboxHost
 from .schedules import Schedules
 from .server import RpcServers
 from .servers import ServerPool
@@ -133,6 +136,8 @@ class LocalModal:
         self.admin = Admin(address.page_token, self.apps, self.schedules, self.endpoints)
         self._environments = Environments(self._state.records)
         self._dashboard = Dashboard(self._sources(), self._guard())
+        self._commands = CommandRouter()
+        self._sandboxes = SandboxHost(lambda: self._factory, self._secrets)
         self._servers = RpcServers(self._parts(), address.token, self._environments.settle)
         self._factory = self._make_factory()
         self._started_at = time.time()
@@ -145,6 +150,7 @@ class LocalModal:
         port = self._address.page_listener.getsockname()[1]
         self._blobs.base_url = f"http://127.0.0.1:{port}"
         self._factory.listen_ports += [port, PROXY_PORT]
+        await self._commands.start()
         await self._servers.start(self._address.listener)
         self._watch = asyncio.create_task(self.apps.watch())
 
@@ -154,10 +160,12 @@ class LocalModal:
             self._watch.cancel()
         self.schedules.stop()
         await self.images.stop()
+        await self._sandboxes.close()
         await asyncio.gather(*(self.apps.stop(app, _STOP_GRACE_S) for app in self.apps.all()))
         await self._factory.finish()
         self._proxy.close()
         await self._servers.stop()
+        await self._commands.stop()
         await self._pages.cleanup()
         self._state.close()
 
@@ -212,6 +220,7 @@ class LocalModal:
             blobs,
             Dicts(self._state),
             Queues(self._state),
+            SandboxRpcs(self._sandboxes, self.apps, self._commands),
             EnvironmentRpcs(self._environments, self.apps, self._erase_environment),
             WorkspaceRpcs(self._page, self._prepare_container),
         ]
