@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .gpus import Lease
 from .ids import new_id
 from .launcher import LaunchedProcess
+from .memory import memory_below
 from .network import Doorway
 from .protocol import api
 
@@ -53,6 +55,9 @@ class Container:
         interrupted: It was killed to stop one input; its other inputs run again elsewhere.
         running: Inputs it works on; None stands for one it was told to give up.
         connections: Open connections, for a server.
+        lease: The GPUs it has.
+        phases: When its start got where, in seconds since ``started_at``: "process" (its launcher
+            runs), "hello" (Modal's code runs), "ready".
     """
 
     function: FunctionEntry
@@ -65,6 +70,8 @@ class Container:
     interrupted: bool = False
     running: dict[str, Input | None] = field(default_factory=dict)
     connections: int = 0
+    lease: Lease = field(default_factory=Lease)
+    phases: dict[str, float] = field(default_factory=dict)
     startup_result: api.GenericResult | None = None
     doorway: Doorway | None = None
     process: LaunchedProcess | None = None
@@ -89,6 +96,15 @@ class Container:
         """The id of the call it works for, if that is only one."""
         calls = {entry.call.id for entry in self.running.values() if entry is not None}
         return calls.pop() if len(calls) == 1 else ""
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory its processes have for themselves; what they share counts by its share."""
+        return memory_below(self.process.pid) if self.process is not None else 0
+
+    def reached(self, phase: str) -> None:
+        """Note how long its start took to get here."""
+        self.phases.setdefault(phase, time.time() - self.started_at)
 
     def cancel_input(self, input_id: str) -> None:
         """Ask it to give up an input; it hears so in the answer to its heartbeat."""

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .admission import Admission
 from .containers import Container, Ended
+from .gpus import Lease
 from .isolation import INSIDE, Isolation, Links
 from .launch import Bind, ContainerSpec
 from .launcher import LaunchedProcess, Launcher, Streams, read_pipe
@@ -45,6 +47,8 @@ class ContainerFactory:
         open_socket: Opens the Unix socket on which one container talks to the plane.
         adopt_socket: Serves one of the plane's ports inside a container's own network.
         starting: Told of the function before one of its containers starts.
+        launcher: Starts their processes.
+        admission: Hands out GPUs.
         listen_ports: The plane's ports that a container with an own network must reach.
     """
 
@@ -52,26 +56,35 @@ class ContainerFactory:
     sockets: Path
     isolation: Isolation
     launcher: Launcher
+    admission: Admission
     worlds: Worlds
     open_socket: Callable[[Container, Path], Awaitable[RpcServer]]
     adopt_socket: Callable[[socket.socket, int], Awaitable[None]]
     starting: Callable[[FunctionEntry], None]
     listen_ports: list[int] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
-    _links: Links = field(init=False)
+    links: Links = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _alive: set[Container] = field(default_factory=set)
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self._links = Links(self.run / "plain")
+        self.links = Links(self.run / "plain")
 
-    def start(self, function: FunctionEntry, pool: ContainerPool) -> Container:
+    def start(self, function: FunctionEntry, pool: ContainerPool, lease: Lease) -> Container:
         """Start a container; it reports to ``pool`` when it is ready and when it ends."""
         self.starting(function)
         self._count += 1
-        container = Container(function, pool, self.run / f"c{self._count}")
+        container = Container(function, pool, self.run / f"c{self._count}", lease=lease)
+        self._alive.add(container)
         self._keep(self._live(container))
         return container
+
+    def ask_idle_to_give_way(self) -> None:
+        """Let containers that have GPUs and nothing to do end, because others wait for those."""
+        for container in list(self._alive):
+            if container.lease.devices:
+                container.pool.give_way(container)
 
     def prepare(self) -> None:
         """Make the start of the first container quick."""
@@ -103,19 +116,21 @@ class ContainerFactory:
             server = await self.open_socket(container, self._socket(container))
             spec = await self._prepare(container)
             if not self.isolation.namespaces:
-                layer = self._links.layer_targets(Path(spec["layer"]))
+                layer = self.links.layer_targets(Path(spec["layer"]))
                 binds = ((bind["target"], bind["source"]) for bind in spec["binds"])
-                links = self._links.make([*layer, *binds])
+                links = self.links.make([*layer, *binds])
             code = await self._run(container, spec, last_lines)
         except Exception as error:  # noqa: BLE001 - whoever waits for this container must hear of it
             _LOG.exception("The container of %r could not be started", container.function.name)
             last_lines.append(f"{type(error).__name__}: {error}")
         finally:
-            self._links.drop(links)
+            self.links.drop(links)
             await self.worlds.close(container)
             if server is not None:
                 server.close()
+            self._alive.discard(container)
             container.gone.set()
+            self.admission.give_back(container.lease)
             container.pool.ended(container, Ended(container.function.name, code, tuple(last_lines)))
             await asyncio.to_thread(remove_tree, container.folder)
 
@@ -128,10 +143,11 @@ class ContainerFactory:
         world = await self.worlds.open(container)
         layer = world.layer
         if not self.isolation.namespaces:
-            layer = self._links.plain_layer(world.layer)
+            layer = self.links.plain_layer(world.layer)
         env = {
             **self.environment,
             **world.environment(str(layer) if not self.isolation.namespaces else ""),
+            **self.admission.variables(container.lease),
             **_modal_variables(container, inside),
             **(proxy_variables() if function.own_network and self.isolation.namespaces else {}),
         }
@@ -182,6 +198,7 @@ class ContainerFactory:
     def _attach(self, container: Container, process: LaunchedProcess, spec: ContainerSpec) -> None:
         """Tell a container of its process, and the process what it missed."""
         container.process = process
+        container.reached("process")
         if spec["own_network"]:
             container.doorway = Doorway(process)
             self._keep(self._adopt_listeners(container.doorway, spec["listen_ports"]))

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import LocalModalError
 from .containers import Container, Ended
 from .factory import ContainerFactory
 from .protocol import api
@@ -29,6 +30,7 @@ _CPUS = os.cpu_count() or 1
 DEFAULT_LIMIT = max(8, 2 * _CPUS)
 _DEFAULT_SCALEDOWN_WINDOW_S = 60
 _LONGEST_RESTART_PAUSE_S = 60.0
+_LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class ContainerPool:
         self._start_timers: dict[Container, asyncio.TimerHandle] = {}
         self._failures_in_a_row = 0
         self._paused_until = 0.0
+        self._looking_again: asyncio.TimerHandle | None = None
 
     @property
     def scaling(self) -> Scaling:
@@ -110,10 +113,11 @@ class ContainerPool:
             wanted = max(wanted, needed + scaling.buffer)
         missing = min(wanted, limit) - len(self.live)
         starting = sum(not container.ready for container in self.live)
-        if self.demand == 0 and time.monotonic() < self._paused_until:
+        if self._pauses:
             return
         for _ in range(min(missing, max(_CPUS, 2) - starting)):
-            self._start()
+            if not self._start():
+                break
 
     def retire_all(self) -> None:
         """Let every container finish what it does and end; new ones follow the new definition."""
@@ -131,8 +135,9 @@ class ContainerPool:
         if container.ready:
             return
         container.ready = True
-        waited = time.time() - container.started_at
-        _LOG.debug("%s %s is ready after %.2f s", self.function.name, container.id, waited)
+        container.reached("ready")
+        phases = ", ".join(f"{name} {after:.3f} s" for name, after in container.phases.items())
+        _LOG.debug("%s %s started: %s", self.function.name, container.id, phases)
         self._failures_in_a_row = 0
         self._cancel(self._start_timers, container)
         self._watch_idle(container)
@@ -150,14 +155,48 @@ class ContainerPool:
         self._lost(container, how)
         self.adjust()
 
-    def _start(self) -> None:
-        container = self._factory.start(self.function, self)
+    @property
+    def _pauses(self) -> bool:
+        """Whether to wait after failed starts.
+
+        A caller who has no other container to hope for gets a new attempt, or its error, at once.
+        """
+        hopeless = self.demand > 0 and not any(container.ready for container in self.live)
+        return time.monotonic() < self._paused_until and not hopeless
+
+    def give_way(self, container: Container) -> None:
+        """Let an idle container end before its time, because others wait for what it has."""
+        waiting = self.demand - sum(one.load for one in self.containers)
+        if self._is_idle(container) and not waiting and len(self.live) > self.scaling.minimum:
+            self.retire(container)
+
+    def _start(self) -> bool:
+        """Start a container; False if it has to wait for a GPU, or may not start at all."""
+        try:
+            lease = self._factory.admission.admit(self.function)
+        except LocalModalError as error:
+            status = api.GenericResult.GENERIC_STATUS_FAILURE
+            self._give_up(api.GenericResult(status=status, exception=str(error)))
+            return False
+        if lease is None:
+            self._wait_for_gpu()
+            return False
+        container = self._factory.start(self.function, self, lease)
         _LOG.debug("%s %s is starting", self.function.name, container.id)
         self.containers.append(container)
         window = self.function.startup_timeout_s
         loop = asyncio.get_running_loop()
         timer = loop.call_later(window, self._startup_timed_out, container)
         self._start_timers[container] = timer
+        return True
+
+    def _wait_for_gpu(self) -> None:
+        """Look again when one of ours is given back, and from time to time for another plane's."""
+        self._factory.admission.wait(self.adjust)
+        self._factory.ask_idle_to_give_way()
+        loop = asyncio.get_running_loop()
+        if self._looking_again is None or self._looking_again.when() <= loop.time():
+            self._looking_again = loop.call_later(_LOOK_AGAIN_S, self.adjust)
 
     def _startup_timed_out(self, container: Container) -> None:
         container.fail(

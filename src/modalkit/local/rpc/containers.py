@@ -18,8 +18,9 @@ class ContainerRpcs:
     """The container's side of calls and of its own life."""
 
     @rpc("ContainerHello")
-    async def hello(self, _request: Empty, _caller: Caller) -> Empty:
+    async def hello(self, _request: Empty, caller: Caller) -> Empty:
         """The entrypoint runs."""
+        caller.own_container.reached("hello")
         return Empty()
 
     @rpc("ContainerHeartbeat")

@@ -24,7 +24,6 @@ class FunctionRpcs:
     Args:
         find_deployed: Returns the app deployed under a name in an environment.
         open_endpoints: Opens the ports that a function needs with a definition.
-        notice: Tells the user something, once.
     """
 
     def __init__(
@@ -33,13 +32,11 @@ class FunctionRpcs:
         functions: Functions,
         find_deployed: Callable[[str, str], Awaitable[App | None]],
         open_endpoints: Callable[[FunctionEntry, api.Function], Awaitable[None]],
-        notice: Callable[[str], None],
     ) -> None:
         self._apps = apps
         self._functions = functions
         self._find_deployed = find_deployed
         self._open_endpoints = open_endpoints
-        self._notice = notice
 
     @rpc("FunctionPrecreate")
     async def precreate(
@@ -82,7 +79,6 @@ class FunctionRpcs:
             function.redefine(definition)
             app.functions[definition.function_name] = function
         await self._open_endpoints(function, definition)
-        self._mention_gpu(definition)
         drafted = function.drafted(definition)
         return api.FunctionCreateResponse(
             function_id=function.id,
@@ -208,14 +204,6 @@ class FunctionRpcs:
                 "Run `modal deploy FILE` against it first.",
             )
         return app
-
-    def _mention_gpu(self, definition: api.Function) -> None:
-        gpu = definition.resources.gpu_config
-        if gpu.count:
-            self._notice(
-                f"GPU requests are not scheduled in this version: {definition.function_name!r} asks "
-                f"for {gpu.gpu_type}:{gpu.count} and runs on what this machine has"
-            )
 
 
 def _check(definition: api.Function) -> None:
