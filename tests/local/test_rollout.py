@@ -28,9 +28,14 @@ def version() -> str:
     return "VERSION"
 
 @app.function()
-def slow(seconds: float) -> str:
-    print("slow runs")
-    time.sleep(seconds)
+def held(key: str) -> str:
+    gates = modal.Dict.from_name("rolling-gates", create_if_missing=True)
+    if gates.get(key) == "seen":
+        return "again VERSION"
+    gates[key] = "seen"
+    print("held runs")
+    while gates.get(key) != "open":
+        time.sleep(0.1)
     return "VERSION"
 
 @app.cls()
@@ -71,10 +76,10 @@ def answer(plane, name: str = "version", call: str = "remote()") -> str:
     return done.stdout.strip()
 
 
-def start_slow(plane, seconds: float) -> subprocess.Popen[str]:
+def start_held(plane, key: str) -> subprocess.Popen[str]:
     """Start a call and return when its container works on it."""
     script = (
-        f"{FIND.format('slow')}c = f.spawn({seconds})\nprint(c.object_id, flush=True)\n"
+        f"{FIND.format('held')}c = f.spawn({key!r})\nprint(c.object_id, flush=True)\n"
         "print(c.get(timeout=100))"
     )
     caller = subprocess.Popen(
@@ -84,26 +89,32 @@ def start_slow(plane, seconds: float) -> subprocess.Popen[str]:
         text=True,
     )
     call = caller.stdout.readline().strip()
-    while "slow runs" not in plane.modal("app", "logs", "rolling", "--function-call", call).stdout:
+    while "held runs" not in plane.modal("app", "logs", "rolling", "--function-call", call).stdout:
         assert caller.poll() is None
     return caller
+
+
+def let_go(plane, key: str) -> None:
+    script = f"import modal; modal.Dict.from_name('rolling-gates')[{key!r}] = 'open'"
+    assert plane.run(sys.executable, "-c", script).returncode == 0
 
 
 def test_running_calls_finish_on_the_old_version(plane, deploy):
     """A redeploy leaves running calls alone; calls made after it meet the new version."""
     deploy("one")
-    caller = start_slow(plane, 6)
+    caller = start_held(plane, "old")
     deploy("two")
     assert answer(plane) == "two"
+    let_go(plane, "old")
     assert caller.communicate(timeout=PATIENCE_S)[0] == "one\n"
 
 
 def test_recreate_ends_old_containers_at_once(plane, deploy):
     """--strategy recreate runs what was running again, on the new version."""
     deploy("one")
-    caller = start_slow(plane, 4)
+    caller = start_held(plane, "ended")
     deploy("two", "--strategy", "recreate")
-    assert caller.communicate(timeout=PATIENCE_S)[0] == "two\n"
+    assert caller.communicate(timeout=PATIENCE_S)[0] == "again two\n"
 
 
 def test_a_handle_with_parameters_follows_a_redeploy(plane, deploy):
@@ -253,7 +264,7 @@ def test_a_client_killed_outright_ends_its_app(tmp_path: Path, wait_until):
         "from modalkit.local.plane import LocalModal\n"
         "async def main():\n"
         "    address = Address(Path(sys.argv[1]))\n"
-        "    plane = LocalModal(address, lambda text: None, heartbeat_limit_s=4)\n"
+        "    plane = LocalModal(address, lambda text: None, heartbeat_limit_s=20)\n"
         "    await plane.start()\n"
         "    print(*(f'{k}={v}' for k, v in address.exports().items()), flush=True)\n"
         "    while not (apps := plane.apps.all()) or not apps[0].stopped_at:\n"

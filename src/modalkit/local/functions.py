@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["Endpoint", "FunctionEntry", "Functions", "app_layout", "merge_options"]
 
 _DEFAULT_STARTUP_TIMEOUT_S = 300
+# Options that are autoscaler settings under another name.
+_AUTOSCALER_SETTINGS = {
+    "concurrency_limit": "max_containers",
+    "warm_pool_size": "min_containers",
+    "buffer_containers": "buffer_containers",
+    "task_idle_timeout_secs": "scaledown_window",
+}
 
 
 class Endpoint(Protocol):
@@ -326,22 +333,16 @@ def merge_options(definition: api.Function, options: api.FunctionOptions) -> Non
             definition.ClearField(name)
     for known, value in options.ListFields():
         name = known.name
-        if name == "buffer_containers":
-            definition.autoscaler_settings.buffer_containers = value
-        elif name not in api.Function.DESCRIPTOR.fields_by_name:
+        if name in _AUTOSCALER_SETTINGS:
+            setattr(definition.autoscaler_settings, _AUTOSCALER_SETTINGS[name], value)
+        if name not in api.Function.DESCRIPTOR.fields_by_name:
             continue
-        elif known.is_repeated:
+        if known.is_repeated:
             getattr(definition, name).extend(value)
         elif known.message_type is not None:
             getattr(definition, name).CopyFrom(value)
         else:
             setattr(definition, name, value)
-    if options.HasField("concurrency_limit"):
-        definition.autoscaler_settings.max_containers = options.concurrency_limit
-    if options.HasField("warm_pool_size"):
-        definition.autoscaler_settings.min_containers = options.warm_pool_size
-    if options.HasField("task_idle_timeout_secs"):
-        definition.autoscaler_settings.scaledown_window = options.task_idle_timeout_secs
 
 
 def _copy_repeated(source: api.Function, target: api.FunctionData, name: str) -> None:

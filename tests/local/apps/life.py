@@ -29,6 +29,19 @@ def slow(seconds: float) -> str:
     return "slept"
 
 
+@app.function()
+def held(key: str) -> str:
+    """Wait for the test to open the gate; a second container does not."""
+    gates = modal.Dict.from_name("life-gates", create_if_missing=True)
+    if gates.get(key) == "seen":
+        return "ran again"
+    gates[key] = "seen"
+    print(f"held by {key}")
+    while gates.get(key) != "open":
+        time.sleep(0.1)
+    return "let go"
+
+
 @app.cls()
 class Greeter:
     greeting: str = modal.parameter(default="hello")
