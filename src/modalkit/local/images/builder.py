@@ -120,8 +120,11 @@ class HostBuilder:
 
     async def _carry_out(self, step: Step, job: Job, built: Built, changes: Path) -> Built:
         match step:
-            case AddFiles() | WriteFile():
-                await asyncio.to_thread(self._add, step, changes)
+            case AddFiles():
+                files = self._mount_files(step.mount_id)
+                await asyncio.to_thread(self._add, step, files, changes)
+            case WriteFile():
+                place_in(changes, step.path).write_bytes(step.data)
             case Install():
                 return await self._python.install(step, job, built)
             case RunCommand():
@@ -134,11 +137,7 @@ class HostBuilder:
                     job.lack(str(replace(step, names=missing)))
         return built
 
-    def _add(self, step: AddFiles | WriteFile, changes: Path) -> None:
-        if isinstance(step, WriteFile):
-            place_in(changes, step.path).write_bytes(step.data)
-            return
-        files = self._mount_files(step.mount_id)
+    def _add(self, step: AddFiles, files: list[api.MountFile], changes: Path) -> None:
         for path, entry in placed(files, step.source, step.destination):
             self._files.place(entry, place_in(changes, path))
 

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from .projects import poetry_requirements, uv_requirements
 from .steps import Install, Lacking
@@ -162,7 +163,10 @@ def _packages(
                 return None
             requirements += files[path].decode(errors="replace").splitlines()
         elif word in _WITH_VALUE:
-            options += _kept_option(word, next(rest, ""))
+            value = next(rest, "")
+            if value.startswith("/") and not Path(value).exists():
+                return None  # a folder of the image
+            options += _kept_option(word, value)
         elif word.startswith("-"):
             options += [] if word in _DROPPED else [word]
             if word in {"-e", "--editable", "-c", "--constraint", "-t", "--target"}:

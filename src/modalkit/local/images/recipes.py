@@ -15,7 +15,7 @@ from .steps import AddFiles, CallFunction, Install, Lacking, Recipe, RunCommand,
 
 __all__ = ["lay_over"]
 
-_PYTHON_TAG = re.compile(r"(?:.*/)?python:(\d+\.\d+)")
+_PYTHON_TAG = re.compile(r"(?:.*/)?python:(\d+\.\d+)?")
 _CONDA_PYTHON = re.compile(r"micromamba install -n base -y python=(\d+\.\d+)")
 _STANDALONE = re.compile(r"python-build-standalone\.\w+\.(\d+\.\d+)")
 _SERVING = ("/modal_requirements.txt", "/.requirements.txt", "/.uv/", "/tmp/poetry/")  # noqa: S108 - paths in the image
@@ -83,11 +83,11 @@ class _Reader:
 
     def _start_from(self, rest: str) -> None:
         tag = filled_in(rest, self._variables).split()[0]
+        self.steps.clear()  # a later FROM begins another stage; only the last one is the image
         if tag in self._bases or tag == "scratch":
             return
-        self.steps.clear()  # a later FROM begins another stage; only the last one is the image
         if found := _PYTHON_TAG.match(tag):
-            self.recipe = replace(self.recipe, python=found[1])
+            self.recipe = replace(self.recipe, python=found[1] or "")
         else:
             self.steps.append(Lacking(f"the files of the registry image {tag!r}"))
 

@@ -203,9 +203,7 @@ class Images:
             build = self.start(image_id)
             if build.task is None:
                 raise LocalModalError(build.error)
-            built = await asyncio.shield(build.task)
-            self._verified[image_id] = built
-            return built  # its log has named what is lacking
+            return await asyncio.shield(build.task)
         self._verified[image_id] = built
         self._tell(built)
         return built
@@ -270,7 +268,9 @@ class Images:
             async with file_lock(folder / "lock"):
                 if (built := self.ready(image_id)) is not None:  # another plane built it
                     return built
-                return await self._make(image_id, image, base, build)
+                built = await self._make(image_id, image, base, build)
+                self._verified[image_id] = built  # its log has named what is lacking
+                return built
         except (LocalModalError, OSError) as error:
             build.error = str(error)
             raise
