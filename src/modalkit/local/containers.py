@@ -29,15 +29,23 @@ _EXIT_GRACE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a container's process ended."""
+    """How a container's process ended.
+
+    Attributes:
+        code: As a shell says it.
+        memory_limit_mib: The limit that the kernel killed it for, or 0.
+    """
 
     function: str
     code: int
     last_lines: tuple[str, ...]
+    memory_limit_mib: int = 0
 
     def as_result(self) -> api.GenericResult:
         """Say it to whoever waited for that container."""
         how = f"signal {self.code - 128}" if self.code > 128 else f"exit code {self.code}"  # noqa: PLR2004 - a shell's convention
+        if self.memory_limit_mib:
+            how += f": it ran out of memory, its limit is {self.memory_limit_mib} MiB"
         tail = "\n".join(f"  {line}" for line in self.last_lines) or "  (it printed nothing)"
         message = f"The container of {self.function!r} ended with {how}. Its last lines:\n{tail}"
         status = api.GenericResult.GENERIC_STATUS_FAILURE

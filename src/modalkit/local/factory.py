@@ -21,6 +21,7 @@ from .gpus import Lease
 from .isolation import INSIDE, Isolation, Links
 from .launch import Bind, ContainerSpec
 from .launcher import LaunchedProcess, Launcher, Streams, read_pipe
+from .limits import Fences, Limits
 from .network import Doorway
 from .protocol import api
 from .proxy import PROXY_PORT, proxy_variables
@@ -49,6 +50,7 @@ class ContainerFactory:
         starting: Told of the function before one of its containers starts.
         launcher: Starts their processes.
         admission: Hands out GPUs.
+        fences: Sets memory and CPU limits.
         listen_ports: The plane's ports that a container with an own network must reach.
     """
 
@@ -64,6 +66,7 @@ class ContainerFactory:
     listen_ports: list[int] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     links: Links = field(init=False)
+    fences: Fences = field(default_factory=Fences)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _alive: set[Container] = field(default_factory=set)
     _count: int = 0
@@ -110,11 +113,13 @@ class ContainerFactory:
         links: list[Path] = []
         last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         code = 125
+        fence = self.fences.make(Limits.of(container.function.definition))
         try:
             (container.folder / "scratch").mkdir(parents=True)
             (container.folder / "task").mkdir()
             server = await self.open_socket(container, self._socket(container))
             spec = await self._prepare(container)
+            spec["cgroups"] = fence.entrances
             if not self.isolation.namespaces:
                 layer = self.links.layer_targets(Path(spec["layer"]))
                 binds = ((bind["target"], bind["source"]) for bind in spec["binds"])
@@ -131,7 +136,9 @@ class ContainerFactory:
             self._alive.discard(container)
             container.gone.set()
             self.admission.give_back(container.lease)
-            container.pool.ended(container, Ended(container.function.name, code, tuple(last_lines)))
+            lines, memory = tuple(last_lines), fence.exceeded_mib
+            container.pool.ended(container, Ended(container.function.name, code, lines, memory))
+            await asyncio.to_thread(fence.remove)
             await asyncio.to_thread(remove_tree, container.folder)
 
     async def _prepare(self, container: Container) -> ContainerSpec:

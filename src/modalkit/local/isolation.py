@@ -103,6 +103,7 @@ class Isolation:
             masks=list(MASKS),
             keep=_python_below(MASKS, keep),
             binds=list(binds),
+            cgroups=[],
             argv=argv,
             env=env,
             cwd="/root" if self.namespaces else str(layer / "root"),

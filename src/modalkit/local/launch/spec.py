@@ -33,6 +33,7 @@ class ContainerSpec(TypedDict):
         masks: Host folders that the container has its own version of.
         keep: Host paths below a mask that stay visible (Python itself).
         binds: Volumes and the folder with the plane's socket.
+        cgroups: Files into which the container's first process writes itself.
         argv: The program and its arguments; the first is its path, not only its name.
         cwd: Made if it is missing.
         listen_ports: Loopback ports the plane serves inside an own network.
@@ -47,6 +48,7 @@ class ContainerSpec(TypedDict):
     masks: list[str]
     keep: list[str]
     binds: list[Bind]
+    cgroups: list[str]
     argv: list[str]
     env: dict[str, str]
     cwd: str

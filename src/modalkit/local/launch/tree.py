@@ -52,6 +52,8 @@ def grow(spec: ContainerSpec, control: Control) -> None:
             os._exit(status)
         control.close()
         die_with_parent(launcher)
+        for group in spec["cgroups"]:
+            Path(group).write_text("0")
         if kernel is None:
             os.setsid()
         else:
