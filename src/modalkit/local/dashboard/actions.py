@@ -10,7 +10,7 @@ import aiohttp
 from yarl import URL
 
 from ...errors import LocalModalError
-from ..wording import sized
+from ..wording import lasted, sized
 from .sources import Sources
 
 __all__ = ["act"]
@@ -90,7 +90,7 @@ async def _try(sources: Sources, wanted: Mapping[str, str]) -> dict[str, object]
             content = await response.content.read(_SHOWN_BYTES)
             return {
                 "status": f"{response.status} {response.reason or ''}".strip(),
-                "took_ms": round(1000 * (time.perf_counter() - began), 1),
+                "took": lasted(time.perf_counter() - began),
                 "kind": response.headers.get("Content-Type", ""),
                 "size": response.headers.get("Content-Length", len(content)),
                 "body": _readable(content),

@@ -64,7 +64,7 @@ document.addEventListener("submit", async (event) => {
   button.disabled = false;
   place.hidden = false;
   const head = document.createElement("header"), body = document.createElement("pre");
-  head.textContent = told.error ? "No answer" : `${told.status} in ${told.took_ms} ms · ${told.kind || "no content type"} · ${told.size} bytes`;
+  head.textContent = told.error ? "No answer" : `${told.status} in ${told.took} · ${told.kind || "no content type"} · ${told.size} bytes`;
   body.textContent = told.error || told.body;
   place.replaceChildren(head, body);
 });

@@ -53,18 +53,24 @@ def card(
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], nothing: Markup) -> Markup:
     """Return a table, or ``nothing`` when it has no rows. A head that ends in ``#`` is of numbers."""
-    classes = ["num" if head.endswith("#") else None for head in heads]
+    kinds = ["num" if head.endswith("#") else None for head in heads]
+    names = [head.removesuffix("#") for head in heads]
     body = [
-        el("tr", *(el("td", cell, class_=kind) for cell, kind in zip(row, classes, strict=True)))
+        el(
+            "tr",
+            *(
+                el("td", cell, class_=kind, data_label=name)
+                for cell, kind, name in zip(row, kinds, names, strict=True)
+            ),
+        )
         for row in rows
     ]
     if not body:
         return nothing
-    names = (
-        el("th", head.removesuffix("#"), class_=kind, scope="col")
-        for head, kind in zip(heads, classes, strict=True)
+    head = (
+        el("th", name, class_=kind, scope="col") for name, kind in zip(names, kinds, strict=True)
     )
-    whole = el("table", el("thead", el("tr", *names)), el("tbody", *body))
+    whole = el("table", el("thead", el("tr", *head)), el("tbody", *body))
     return el("div", whole, class_="scroll")
 
 
