@@ -67,24 +67,28 @@ def commits(rounds: int) -> dict[str, list[float]]:
     return took
 
 
-class Fresh:
+@app.cls(volumes={"/data": full})
+class Full:
     number: int = modal.parameter()
 
     @modal.method()
-    def first(self) -> int:
-        return 1
-
-
-@app.cls(volumes={"/data": full})
-class Full(Fresh): ...
+    def first(self): ...
 
 
 @app.cls(volumes={"/data": empty})
-class Empty(Fresh): ...
+class Empty:
+    number: int = modal.parameter()
+
+    @modal.method()
+    def first(self): ...
 
 
 @app.cls()
-class Without(Fresh): ...
+class Without:
+    number: int = modal.parameter()
+
+    @modal.method()
+    def first(self): ...
 
 
 @app.local_entrypoint()

@@ -52,7 +52,8 @@ class Volumes:
         self._ephemeral: dict[str, api.VolumeMetadata] = {}
         self._beats: dict[str, float] = {}
         self._mounts: dict[tuple[Container, str], VolumeMount] = {}
-        self._remove_deleted()
+        for left in folder.iterdir():
+            Generations(left).remove_deleted()
 
     def create(self, name: str, environment: str, version: api.VolumeFsVersion.ValueType) -> Record:
         """Make a named volume."""
@@ -106,8 +107,7 @@ class Volumes:
         self._records.delete(volume_id)
         self._ephemeral.pop(volume_id, None)
         self._beats.pop(volume_id, None)
-        if not volume.in_use():
-            await asyncio.to_thread(remove_tree, volume.folder)
+        await asyncio.to_thread(volume.delete)
 
     def bucket(self, name: str, prefix: str) -> Path:
         """Return the folder that stands for a cloud bucket, or a prefix in it."""
@@ -138,7 +138,6 @@ class Volumes:
             if owner is container:
                 mount = self._mounts.pop((owner, volume_id))
                 await asyncio.to_thread(mount.close)
-        self._remove_deleted()
 
     async def commit(self, container: Container | None, volume_id: str) -> None:
         """Commit what a container changed in a volume."""
@@ -223,12 +222,6 @@ class Volumes:
                 Status.FAILED_PRECONDITION,
                 f"The volume could not be changed: {error.strerror}. It is as it was before.",
             )
-
-    def _remove_deleted(self) -> None:
-        """Remove the folders of deleted volumes that no container uses any more."""
-        for folder in self._folder.iterdir():
-            if self._records.by_id(folder.name) is None and not Generations(folder).in_use():
-                remove_tree(folder)
 
 
 def _plain_folder(volume: Generations, path: str) -> Path:

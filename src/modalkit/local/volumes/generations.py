@@ -2,6 +2,7 @@
 
     volumes/ID/
       head.json         the committed state: the names of its layers, the newest first
+      deleted           there once the volume is deleted; its containers go on with it
       lock              held by whoever changes any of this, in whatever process
       empty/            layers without anything
       layers/7/         an immutable tree; see stacks.py
@@ -150,9 +151,17 @@ class Generations:
         os.link(file, pin)
         return pin
 
-    def in_use(self) -> bool:
-        """Return whether a container of any plane mounts this volume."""
-        return any(_plane_lives(mount) for mount in (self.folder / "mounts").iterdir())
+    def delete(self) -> None:
+        """Remove the folder, or have that done when no container mounts the volume any more."""
+        (self.folder / "deleted").touch()
+        self.remove_deleted()
+
+    def remove_deleted(self) -> None:
+        """Remove the folder if the volume was deleted and no container of any plane mounts it."""
+        if (self.folder / "deleted").exists():
+            mounts = (self.folder / "mounts").iterdir()
+            if not any(_plane_lives(mount) for mount in mounts):
+                remove_tree(self.folder)
 
     def _layers(self) -> list[_Layer]:
         try:

@@ -66,6 +66,7 @@ class VolumeMount:
         if self.volume.folder.is_dir():
             with self.volume.locked():
                 self.volume.release(self.lease)
+            self.volume.remove_deleted()
 
     def commit(self, namespace_pid: int) -> None:
         """Make the container's changes part of the committed state.
