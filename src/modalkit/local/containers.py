@@ -153,7 +153,13 @@ class Container:
 
     def expect_end(self, grace_s: float = _EXIT_GRACE_S) -> None:
         """It was told to end: kill it if its exit hooks take longer than this."""
-        asyncio.get_running_loop().call_later(grace_s, self.signal, signal.SIGKILL)
+        asyncio.get_running_loop().call_later(grace_s, self._end_overdue, grace_s)
+
+    def _end_overdue(self, grace_s: float) -> None:
+        if self.running and not (self.stopping or self.interrupted):
+            self.expect_end(grace_s)  # it finishes what it works on first
+        else:
+            self.signal(signal.SIGKILL)
 
     def terminate(self, grace_s: float) -> None:
         """Ask a server to end; it gets at least as long as any container."""
