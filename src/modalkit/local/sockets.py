@@ -19,7 +19,10 @@ _PING_S = 30.0
 
 
 async def carry_websocket(
-    request: web.BaseRequest, call: FunctionCall, blob_path: Callable[[str], Path]
+    request: web.BaseRequest,
+    call: FunctionCall,
+    blob_path: Callable[[str], Path],
+    client_left: Callable[[], None],
 ) -> web.StreamResponse:
     """Carry a connection between its client and a started call until either closes it."""
     await _put(call, api.Asgi(websocket_connect=api.Asgi.WebsocketConnect()))
@@ -32,6 +35,7 @@ async def carry_websocket(
                     connection = _accepted(message.websocket_accept)
                     await connection.prepare(request)
                     reader = asyncio.create_task(_feed(connection, call))
+                    reader.add_done_callback(lambda _: client_left())
                 elif connection is None:
                     break
                 elif message.HasField("websocket_send"):

@@ -66,7 +66,7 @@ class WebEndpoint:
         """Start listening."""
         self._sockets = web.Server(
             self._websocket,
-            handler_cancellation=True,
+            handler_cancellation=False,  # the app hears of it as its own message
             access_log=None,
             max_line_size=_HEADER_LIMIT,
             max_field_size=_HEADER_LIMIT,
@@ -164,7 +164,9 @@ class WebEndpoint:
         }
         call, entry = self._start(function, scope)
         try:
-            return await carry_websocket(request, call, self.blob_path)
+            return await carry_websocket(
+                request, call, self.blob_path, lambda: cancel_later(entry, _SOCKET_GRACE_S)
+            )
         finally:
             call.data_out.close()
             self.calls.forget_later(call)
