@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import signal
 import threading
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalkit.local.database import Database
-from modalkit.local.queues import QueueItems
+from modalkit.local.queues import Arrivals, QueueItems
 from modalkit.local.records import Records
 
 PUT = """
@@ -124,19 +125,26 @@ def test_a_queue_survives_kill_9(planes, tmp_path: Path):
     assert TAKEN in done.stdout, done.stdout + done.stderr
 
 
-def test_a_reader_on_one_plane_gets_what_another_plane_puts(planes, tmp_path: Path):
-    """A `get` that waits on one plane ends when a client of another plane puts."""
-    left, right = planes(tmp_path / "state"), planes(tmp_path / "state")
-    create = "import modal; modal.Queue.from_name('line', create_if_missing=True).hydrate()"
-    assert left.python(create).returncode == 0
-    taken: list[str] = []
-    reader = threading.Thread(target=lambda: taken.append(left.python(TAKE).stdout), daemon=True)
-    reader.start()
-    time.sleep(2)  # long enough for the reader to wait; the test holds without it as well
-    assert right.python(PUT).returncode == 0
-    reader.join(100)
-    assert taken
-    assert "'first'" in taken[0]
+def test_a_reader_hears_what_another_plane_puts(tmp_path: Path):
+    """Who waits on one plane is woken when another plane puts into the same database."""
+    left, right = (Database(tmp_path / "records.db") for _ in range(2))
+    Records(left).put("queue", "main", "q", "qu-1", b"")
+    arrivals, here = Arrivals(left), QueueItems(left, "qu-1")
+
+    async def take() -> list[bytes]:
+        while not (taken := here.take(b"", 1)):
+            assert await arrivals.wait("qu-1", time.monotonic() + 60)
+        return taken
+
+    async def run() -> list[bytes]:
+        reader = asyncio.create_task(take())
+        await asyncio.sleep(0.2)
+        QueueItems(right, "qu-1").put(b"", [b"value"], 60)
+        return await reader
+
+    assert asyncio.run(run()) == [b"value"]
+    for database in (left, right):
+        database.close()
 
 
 def test_the_queue_commands(local):

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
@@ -35,7 +36,7 @@ class CommandRouter:
     """Serves the commands of every sandbox of a plane."""
 
     url: str = ""
-    _tokens: dict[str, Sandbox] = field(default_factory=dict)
+    _tokens: WeakValueDictionary[str, Sandbox] = field(default_factory=WeakValueDictionary)
     _server: Server | None = None
 
     async def start(self) -> None:
@@ -61,11 +62,6 @@ class CommandRouter:
         token = f"{part({'alg': 'none'})}.{part({'exp': expires})}.{secrets.token_urlsafe(24)}"
         self._tokens[token] = sandbox
         return token
-
-    def forget(self, sandbox: Sandbox) -> None:
-        """Let no token lead to a sandbox any more."""
-        for token in [token for token, found in self._tokens.items() if found is sandbox]:
-            del self._tokens[token]
 
     def __mapping__(self) -> dict[str, Handler]:
         """What grpclib wants to see of a service."""

@@ -88,7 +88,11 @@ class SandboxHost:
         life = asyncio.create_task(self._live(sandbox, started))
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
-        await started
+        try:
+            await asyncio.shield(started)
+        except asyncio.CancelledError:
+            sandbox.terminate()  # its client has gone without hearing of it
+            raise
         return sandbox
 
     async def close(self) -> None:
@@ -123,13 +127,16 @@ class SandboxHost:
                 process = await self._begin(sandbox, stack, readers)
                 started.set_result(None)
                 sandbox.result = await sandbox.outcome(process)
+                await self._commit(sandbox)
             except Exception as error:  # noqa: BLE001 - whoever waits for this sandbox must hear of it
-                status = api.GenericResult.GENERIC_STATUS_INIT_FAILURE
-                sandbox.result = api.GenericResult(status=status, exception=str(error))
-                if not started.done():
-                    started.set_exception(error)
-                else:
+                if started.done():
                     _LOG.exception("The sandbox %s failed", sandbox.id)
+                else:
+                    started.set_exception(error)
+                failed = api.GenericResult.GENERIC_STATUS_INIT_FAILURE
+                sandbox.result = sandbox.result or api.GenericResult(
+                    status=failed, exception=str(error)
+                )
 
     async def _begin(
         self, sandbox: Sandbox, stack: contextlib.AsyncExitStack, readers: asyncio.TaskGroup
@@ -169,6 +176,14 @@ class SandboxHost:
             )
         await self._start_main(sandbox, readers)
         return process
+
+    async def _commit(self, sandbox: Sandbox) -> None:
+        """Commit what a sandbox changed in its volumes, while its process is there."""
+        if sandbox.container.namespace_pid is None:
+            return
+        for mount in sandbox.definition.volume_mounts:
+            if not mount.read_only:
+                await self.factory.worlds.volumes.commit(sandbox.container, mount.volume_id)
 
     async def _open_network(self, doorway: Doorway, ports: list[int]) -> None:
         """Serve the plane's ports inside a sandbox's own network."""

@@ -41,7 +41,10 @@ def write_file(path: str) -> None:
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from error
     target = target.resolve()  # a link stays one
     descriptor, partial = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
     try:

@@ -1,0 +1,345 @@
+"""Sandboxes: commands in a container of their own, through the real client."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import modal
+import pytest
+
+
+@pytest.fixture(scope="module")
+def app(client):
+    return modal.App.lookup("sandboxes", create_if_missing=True, client=client)
+
+
+@pytest.fixture
+def make(app, client):
+    """Make sandboxes that end with the test."""
+    made: list[modal.Sandbox] = []
+
+    def create(*words: str, **options) -> modal.Sandbox:
+        made.append(modal.Sandbox.create(*words, app=app, client=client, **options))
+        return made[-1]
+
+    yield create
+    for sandbox in made:
+        sandbox.terminate()
+
+
+@pytest.fixture(scope="module")
+def shared(app, client):
+    """One sandbox for the tests that leave no trace in it."""
+    sandbox = modal.Sandbox.create(app=app, client=client, timeout=300)
+    yield sandbox
+    sandbox.terminate()
+
+
+def run(sandbox: modal.Sandbox, *words: str, **options) -> str:
+    process = sandbox.exec(*words, **options)
+    output = process.stdout.read()
+    assert process.wait() == 0, process.stderr.read()
+    return output
+
+
+def test_a_command_has_streams_and_an_exit_code(shared):
+    """What a command prints comes back by stream, and its exit code with it."""
+    code = "import sys; print('out', sys.argv[1]); print('err', file=sys.stderr); sys.exit(3)"
+    process = shared.exec("python", "-c", code, "word")
+    assert process.stdout.read() == "out word\n"
+    assert process.stderr.read() == "err\n"
+    assert process.wait() == 3
+    assert process.returncode == 3
+    assert process.poll() == 3
+
+
+def test_output_comes_while_the_command_runs(shared):
+    """Lines are there as they are printed, not at the end."""
+    process = shared.exec("sh", "-c", "echo first; read line; echo second $line")
+    lines = iter(process.stdout)
+    assert next(lines) == "first\n"
+    assert process.poll() is None
+    process.stdin.write("typed\n")
+    process.stdin.drain()
+    assert next(lines) == "second typed\n"
+    assert process.wait() == 0
+
+
+def test_input_and_output_of_any_bytes(shared):
+    """Large binary input arrives whole, and so does the output."""
+    data = bytes(range(256)) * 8192
+    process = shared.exec("cat", text=False)
+    for start in range(0, len(data), 500_000):
+        process.stdin.write(data[start : start + 500_000])
+        process.stdin.drain()
+    process.stdin.write_eof()
+    process.stdin.drain()
+    assert process.stdout.read() == data
+    assert process.wait() == 0
+
+
+def test_variables_secrets_and_the_working_folder(shared):
+    """A command gets the variables of its secrets, its `env`, and its working folder."""
+    secret = modal.Secret.from_dict({"FROM_SECRET": "a"})
+    script = "echo $FROM_SECRET $FROM_ENV $PWD"
+    output = run(
+        shared, "sh", "-c", script, secrets=[secret], env={"FROM_ENV": "b"}, workdir="/tmp"
+    )
+    assert output == "a b /tmp\n"
+
+
+def test_a_command_that_cannot_be_started(shared):
+    """A program that does not exist ends with a shell's code and says its name."""
+    process = shared.exec("no-such-program")
+    assert process.wait() == 127
+    assert "no-such-program" in process.stderr.read()
+
+
+def test_a_command_is_killed_at_its_timeout(shared):
+    """A command that takes longer than its `timeout` ends, with everything it started."""
+    process = shared.exec("sh", "-c", "sleep 300 & sleep 300", timeout=1)
+    assert process.wait() != 0
+    left = run(shared, "sh", "-c", "ps aux | grep -c '[s]leep 300' || true")
+    assert left.strip() == "0"
+
+
+def test_many_commands_at_once(shared):
+    """Commands run beside each other and keep their outputs apart."""
+    started = [shared.exec("sh", "-c", f"sleep 0.1; echo {number}") for number in range(10)]
+    assert [process.stdout.read() for process in started] == [f"{n}\n" for n in range(10)]
+
+
+def test_files_are_written_read_listed_and_removed(shared, tmp_path: Path):
+    """`Sandbox.filesystem` does to the sandbox's files what its methods say."""
+    files = shared.filesystem
+    files.make_directory("/data/empty")
+    files.write_text("text", "/data/deep/er/a.txt")
+    large = bytes(range(256)) * 20_000
+    files.write_bytes(large, "/data/b.bin")
+    assert files.read_text("/data/deep/er/a.txt") == "text"
+    assert files.read_bytes("/data/b.bin") == large
+    assert [entry.name for entry in files.list_files("/data")] == ["b.bin", "deep", "empty"]
+    found = files.stat("/data/b.bin")
+    assert (found.size, found.is_file(), found.path) == (len(large), True, "/data/b.bin")
+    (tmp_path / "local").write_text("from here")
+    files.copy_from_local(tmp_path / "local", "/data/copied")
+    files.copy_to_local("/data/copied", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "from here"
+    assert run(shared, "cat", "/data/copied") == "from here"
+    files.remove("/data", recursive=True)
+    with pytest.raises(modal.exception.SandboxFilesystemNotFoundError):
+        files.list_files("/data")
+
+
+def test_wrong_file_operations_say_why(shared):
+    """Each kind of mistake with files is the client's error of that kind."""
+    files, errors = shared.filesystem, modal.exception
+    files.write_text("x", "/wrong/file")
+    with pytest.raises(errors.SandboxFilesystemNotFoundError):
+        files.read_text("/wrong/nothing")
+    with pytest.raises(errors.SandboxFilesystemIsADirectoryError):
+        files.read_text("/wrong")
+    with pytest.raises(errors.SandboxFilesystemDirectoryNotEmptyError):
+        files.remove("/wrong")
+    with pytest.raises(errors.SandboxFilesystemPathAlreadyExistsError):
+        files.make_directory("/wrong/file", create_parents=False)
+    with pytest.raises(errors.SandboxFilesystemNotADirectoryError):
+        files.write_text("y", "/wrong/file/below")
+
+
+def test_a_sandbox_is_apart_from_this_machine(make):
+    """What a sandbox writes, and the processes it sees, are its own."""
+    first, second = make(), make()
+    run(first, "sh", "-c", "echo secret > /root/mine; echo x > /etc/of-a-sandbox")
+    assert not Path("/etc/of-a-sandbox").exists()
+    assert second.exec("cat", "/root/mine").wait() != 0
+    processes = run(second, "sh", "-c", "ls /proc | grep -c '^[0-9]'")
+    assert int(processes) < 10
+
+
+def test_a_sandboxs_own_command(make):
+    """The sandbox runs its command, passes input and output, and ends with its code."""
+    sandbox = make("sh", "-c", "echo ready; read word; echo got $word; exit 4")
+    sandbox.stdin.write("this\n")
+    sandbox.stdin.drain()
+    assert list(sandbox.stdout) == ["ready\n", "got this\n"]
+    sandbox.wait()
+    assert sandbox.returncode == 4
+    assert sandbox.poll() == 4
+
+
+def test_terminating_ends_everything_in_it(make, processes, plane, wait_until):
+    """`terminate` ends the sandbox's commands and leaves no process behind."""
+    before = set(processes.below(plane.process.pid))
+    sandbox = make("sleep", "300")
+    command = sandbox.exec("sleep", "300")
+    assert sandbox.poll() is None
+    started = set(processes.below(plane.process.pid)) - before
+    assert started
+    sandbox.terminate()
+    sandbox.wait(raise_on_termination=False)
+    assert sandbox.returncode == 137
+    assert command.wait() != 0
+    sleeping = [pid for pid in started if _command_line(pid).startswith("sleep")]
+    wait_until(lambda: not any(map(processes.alive, sleeping)), "the end of its processes")
+    with pytest.raises(modal.exception.Error, match=r"ended|finished"):
+        sandbox.exec("true")
+
+
+def test_a_sandbox_ends_at_its_timeout(make):
+    """After `timeout` seconds a sandbox is over, and `wait` says it was the timeout."""
+    sandbox = make("sleep", "300", timeout=1)
+    with pytest.raises(modal.exception.SandboxTimeoutError):
+        sandbox.wait()
+    assert sandbox.returncode == 124
+
+
+def test_a_sandbox_nobody_uses_ends(make):
+    """A sandbox that is idle for `idle_timeout` ends; running commands keep it."""
+    sandbox = make(idle_timeout=2)
+    assert run(sandbox, "sh", "-c", "sleep 4; echo kept") == "kept\n"
+    sandbox.wait(raise_on_termination=False)
+    assert sandbox.poll() is not None
+
+
+def test_names_ids_lists_and_tags(make, app, client):
+    """A sandbox is found by name, id, app and tags, and a name is taken while it runs."""
+    sandbox = make(name="box", tags={"kind": "test"})
+    found = modal.Sandbox.from_name("sandboxes", "box", client=client)
+    assert found.object_id == sandbox.object_id
+    assert run(modal.Sandbox.from_id(sandbox.object_id, client=client), "echo", "hi") == "hi\n"
+    assert sandbox.get_tags() == {"kind": "test"}
+    sandbox.set_tags({"kind": "other", "more": "x"})
+
+    def ids(tags) -> set[str]:
+        listed = modal.Sandbox.list(app_id=app.app_id, tags=tags, client=client)
+        return {one.object_id for one in listed}
+
+    assert ids({"kind": "test"}) == set()
+    assert ids({"kind": "other"}) == {sandbox.object_id}
+    with pytest.raises(modal.exception.AlreadyExistsError, match="box"):
+        make(name="box")
+    sandbox.terminate()
+    sandbox.wait(raise_on_termination=False)
+    with pytest.raises(modal.exception.NotFoundError):
+        modal.Sandbox.from_name("sandboxes", "box", client=client)
+
+
+def test_volumes_secrets_and_the_image_of_a_sandbox(make, client):
+    """A sandbox sees its volumes, the variables of its image and secrets, and its `workdir`."""
+    volume = modal.Volume.from_name("sandbox-volume", create_if_missing=True, client=client)
+    image = modal.Image.debian_slim().env({"FROM_IMAGE": "1"})
+    sandbox = make(
+        image=image,
+        volumes={"/kept": volume},
+        secrets=[modal.Secret.from_dict({"FROM_SECRET": "2"})],
+        env={"FROM_ENV": "3"},
+        workdir="/kept",
+    )
+    script = "echo $FROM_IMAGE $FROM_SECRET $FROM_ENV $PWD; echo content > /kept/file"
+    assert run(sandbox, "sh", "-c", script) == "1 2 3 /kept\n"
+    sandbox.terminate()
+    sandbox.wait(raise_on_termination=False)
+    assert b"".join(volume.read_file("file")) == b"content\n"
+
+
+def test_a_blocked_network_leads_nowhere(make):
+    """With `block_network` a sandbox reaches neither this machine nor anything else."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    code = (
+        "import socket, sys\n"
+        f"socket.create_connection(('127.0.0.1', {listener.getsockname()[1]}), timeout=5)"
+    )
+    assert run(make(), "python", "-c", code) == ""
+    blocked = make(block_network=True)
+    assert blocked.exec("python", "-c", code).wait() != 0
+    listener.close()
+
+
+def test_a_port_of_a_sandbox_is_reached_from_outside(make, wait_until):
+    """An unencrypted port leads to the program that listens on it in the sandbox."""
+    serve = ("python", "-m", "http.server", "8000", "--directory", "/srv")
+    sandbox = make(unencrypted_ports=[8000])
+    sandbox.filesystem.write_text("served", "/srv/page")
+    sandbox.exec(*serve)
+    host, port = sandbox.tunnels()[8000].tcp_socket
+
+    def page() -> bytes:
+        with socket.create_connection((host, port), timeout=10) as client:
+            client.sendall(b"GET /page HTTP/1.0\r\n\r\n")
+            answer = b""
+            while piece := client.recv(65536):
+                answer += piece
+        return answer
+
+    wait_until(lambda: page().endswith(b"served"), "an answer through the tunnel")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"encrypted_ports": [80]}, "unencrypted_ports"),
+        ({"outbound_cidr_allowlist": ["10.0.0.0/8"]}, "allowlists"),
+        ({"pty": True}, "terminal"),
+    ],
+)
+def test_what_a_sandbox_does_not_have_here_is_refused(make, options, said):
+    """What cannot be had is refused when the sandbox is made, by name."""
+    with pytest.raises(modal.exception.Error, match=said):
+        make(**options)
+
+
+def test_calls_that_are_not_served_fail_with_their_name(shared):
+    """A snapshot is refused at once, with the name of the call that is not served."""
+    with pytest.raises(modal.exception.Error, match="TaskSnapshotFilesystem"):
+        shared.snapshot_filesystem(timeout=30)
+
+
+def test_a_sandbox_ends_with_its_app(plane):
+    """A sandbox of an ephemeral app is gone when the app has ended."""
+    code = (
+        "import modal\n"
+        "app = modal.App('brief')\n"
+        "with app.run():\n"
+        "    sandbox = modal.Sandbox.create('sleep', '300', app=app)\n"
+        "sandbox.wait(raise_on_termination=False)\n"
+        "print(sandbox.returncode)"
+    )
+    assert plane.python(code).stdout.strip() == "137"
+
+
+def test_sandboxes_end_with_a_killed_plane(planes, processes, tmp_path: Path, wait_until):
+    """`kill -9` of the plane leaves no process of a sandbox."""
+    started = planes(tmp_path / "state")
+    code = (
+        "import modal\n"
+        "app = modal.App.lookup('killed', create_if_missing=True)\n"
+        "sandbox = modal.Sandbox.create('sleep', '300', app=app)\n"
+        "sandbox.exec('sleep', '300')"
+    )
+    assert started.python(code).returncode == 0
+    left = processes.below(started.process.pid)
+    assert any(_command_line(pid).startswith("sleep") for pid in left)
+    started.process.kill()
+    wait_until(lambda: not any(map(processes.alive, left)), "the end of every process")
+
+
+def test_sandboxes_without_namespaces(local):
+    """On a machine without namespaces a sandbox is ordinary processes, and still works."""
+    code = (
+        "import modal\n"
+        "app = modal.App.lookup('plain', create_if_missing=True)\n"
+        "sandbox = modal.Sandbox.create(app=app)\n"
+        "print(sandbox.exec('echo', 'hi').stdout.read())\n"
+        "sandbox.terminate()"
+    )
+    done = local("--no-namespaces", "python", "-c", code)
+    assert "hi" in done.stdout, done.stdout + done.stderr
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
