@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import http.client
 import json
 import os
@@ -9,11 +11,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 APPS = Path(__file__).parent / "apps"
@@ -307,39 +311,118 @@ def test_pages_need_nothing_from_elsewhere(site):
     assert 'src="http' not in reply.text
 
 
-def browse(folder: Path, url: str, *arguments: str) -> str:
-    """Open a page in headless Chromium, as the first visit with the link."""
+class Browser:
+    """A headless Chromium, driven over its DevTools protocol."""
+
+    def __init__(self, connection: aiohttp.ClientWebSocketResponse) -> None:
+        self._connection = connection
+        self._count = 0
+
+    async def call(self, method: str, **params: object) -> dict:
+        """Send a command and wait for its answer."""
+        self._count += 1
+        await self._connection.send_json({"id": self._count, "method": method, "params": params})
+        while True:
+            told = await self._connection.receive_json()
+            if told.get("id") == self._count:
+                return told["result"]
+
+    async def until(self, expression: str) -> str:
+        """Evaluate JavaScript again and again until it is true; return its value."""
+        while True:
+            told = await self.call("Runtime.evaluate", expression=expression, awaitPromise=True)
+            if value := told["result"].get("value"):
+                return str(value)
+            await asyncio.sleep(0.1)
+
+    async def picture(self, width: int, height: int) -> bytes:
+        """Return a screenshot at a window's size."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        await self.call("Emulation.setDeviceMetricsOverride", **size)
+        told = await self.call("Page.captureScreenshot", format="png")
+        return base64.b64decode(told["data"])
+
+
+@asynccontextmanager
+async def opened(folder: Path, url: str) -> AsyncIterator[Browser]:
+    """Open a page in a browser of its own."""
     assert BROWSER is not None
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    words += ["--disable-background-networking", "--disable-component-update"]
-    return subprocess.run(
-        [
-            BROWSER,
-            *words,
-            f"--user-data-dir={folder / 'profile'}",
-            "--timeout=4000",
-            *arguments,
-            url,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=True,
-    ).stdout
+    profile = folder / "profile"
+    chromium = subprocess.Popen(  # noqa: ASYNC220 - it starts while nothing else wants to run
+        [BROWSER, *words, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as session:
+            while not (known := profile / "DevToolsActivePort").exists():  # noqa: ASYNC110 - a file tells nobody
+                await asyncio.sleep(0.05)
+            port = known.read_text().split()[0]
+            async with session.get(f"http://127.0.0.1:{port}/json") as answer:
+                page = next(one for one in await answer.json() if one["type"] == "page")
+            async with session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                browser = Browser(socket)
+                await browser.call("Page.navigate", url=url)
+                yield browser
+    finally:
+        chromium.kill()
+        chromium.wait()
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH")
-def test_a_browser_follows_the_log(site, tmp_path):
-    """In a real browser the page's script shows an app's lines as text."""
-    path = app_path(site)
-    shown = browse(tmp_path, site.link.replace("/?", f"{path}?"), "--dump-dom")
-    assert "counting teapots &lt;b&gt;now&lt;/b&gt;</span>" in shown
+def test_a_browser_follows_the_log_and_presses_a_button(site, tmp_path):
+    """In a real browser lines appear as they come, as text; firing a schedule brings another."""
+
+    async def visit() -> None:
+        async with opened(tmp_path, site.link.replace("/?", "/logs?")) as browser:
+            log = "document.querySelector('.log')?.innerText"
+            await browser.until(f"{log}?.includes('counting teapots <b>now</b>')")
+            await browser.until("!document.querySelector('.log b')")
+            before = await browser.until(f"{log}.split('good morning').length")
+            async with opened(tmp_path / "second", site.link.replace("/?", "/schedules?")) as other:
+                await other.until("document.querySelector('[data-action]')?.click() ?? true")
+                await other.until("document.querySelector('.toast')?.innerText.includes('Fired')")
+            await browser.until(f"{log}.split('good morning').length > {before}")
+
+    asyncio.run(visit())
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH")
-@pytest.mark.parametrize("size", ["1280,900", "390,844"], ids=["desktop", "phone"])
-def test_it_can_be_looked_at(site, tmp_path, size):
-    """The first page renders at desktop and phone width; the pictures are kept beside the test."""
-    picture = tmp_path / "dashboard.png"
-    browse(tmp_path, site.link, f"--screenshot={picture}", f"--window-size={size}")
-    assert picture.stat().st_size > 10_000
+def test_a_browser_sees_what_changes(site, tmp_path):
+    """A page that is open shows a new object without being loaded again."""
+
+    async def visit() -> None:
+        async with opened(tmp_path, site.link.replace("/?", "/storage?")) as browser:
+            await browser.until("document.querySelector('h1')?.innerText === 'Storage'")
+            await browser.until("window.stays = true")
+            await asyncio.to_thread(site.local, "modal", "queue", "create", "made-meanwhile")
+            await browser.until("document.body.innerText.includes('made-meanwhile')")
+            await browser.until("window.stays")
+
+    asyncio.run(visit())
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH")
+def test_no_page_is_wider_than_a_phone(site, tmp_path):
+    """At phone width no page scrolls sideways; pictures are kept beside the test's other files."""
+
+    async def visit() -> None:
+        async with opened(tmp_path, site.link) as browser:
+            for path in (
+                "/",
+                app_path(site),
+                "/calls",
+                "/storage",
+                "/endpoints",
+                "/schedules",
+                "/images",
+            ):
+                await browser.call("Page.navigate", url=f"http://{site.host}{path}")
+                await browser.until(
+                    f"document.readyState === 'complete' && location.pathname === '{path}'"
+                )
+                picture = await browser.picture(390, 844)
+                (tmp_path / f"phone{path.replace('/', '-')}.png").write_bytes(picture)
+                await browser.until("document.documentElement.scrollWidth <= innerWidth")
+
+    asyncio.run(visit())

@@ -81,7 +81,7 @@ all(".log[data-url]").forEach((log) => {
   source.onmessage = (event) => {
     const told = JSON.parse(event.data), line = document.createElement("div");
     line.append(span("time", new Date(told.at * 1000).toLocaleTimeString([], { hour12: false })));
-    if (log.dataset.names) line.append(span("src", told.app));
+    if ("names" in log.dataset) line.append(span("src", told.app));
     line.append(span(told.kind, told.text));
     line.hidden = !shows(line);
     log.append(line);

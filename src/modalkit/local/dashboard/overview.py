@@ -57,8 +57,8 @@ def _tiles(sources: Sources) -> Markup:
     told = (
         (sum(not app.over for app in sources.all_apps()), "apps", False),
         (len(containers), "containers", False),
-        (int(waiting), "inputs at work or waiting", False),
-        (len(recent), "calls finished lately", False),
+        (int(waiting), "inputs in hand", False),
+        (len(recent), "finished calls", False),
         (failed, "of them failed", bool(failed)),
     )
     return joined(
@@ -153,7 +153,7 @@ def _kind(function: FunctionEntry) -> Markup:
         words.append("scheduled")
     if gpu := definition.resources.gpu_config.gpu_type:
         words.append(f"GPU {gpu}")
-    return joined(part for word in words for part in (el("span", word, class_="tag"), " "))
+    return el("span", *(part for word in words for part in (el("span", word, class_="tag"), " ")))
 
 
 def _scaling(function: FunctionEntry) -> str:
