@@ -42,8 +42,6 @@ APP = textwrap.dedent(
 )
 MANY = textwrap.dedent(
     """
-    import sys
-
     import modal
 
     app = modal.App("bench-many")
@@ -78,15 +76,14 @@ class Plane:
     process: subprocess.Popen[str]
     exports: dict[str, str]
 
+    def run(self, *words: str, cwd: str) -> None:
+        """Run a command against it."""
+        env = {**os.environ, **self.exports}
+        subprocess.run(words, env=env, cwd=cwd, check=True, capture_output=True)
+
     def modal(self, *words: str, cwd: str) -> None:
         """Run the modal CLI against it."""
-        subprocess.run(
-            [sys.executable, "-m", "modal", *words],
-            env={**os.environ, **self.exports},
-            cwd=cwd,
-            check=True,
-            capture_output=True,
-        )
+        self.run(sys.executable, "-m", "modal", *words, cwd=cwd)
 
 
 @contextmanager
@@ -132,6 +129,16 @@ def below(pid: int) -> list[int]:
         for child in task.read_text().split():
             found += [int(child), *below(int(child))]
     return found
+
+
+def wait_for_containers(pid: int, count: int) -> None:
+    """Wait until a plane has at least so many processes and no new ones for three seconds."""
+    deadline, before, still = time.monotonic() + 300, -1, 0
+    while still < 3 and time.monotonic() < deadline:
+        time.sleep(1)
+        now = len(below(pid))
+        still = still + 1 if now == before and now >= count else 0
+        before = now
 
 
 @dataclass
@@ -200,8 +207,9 @@ def crowded(folder: str, rows: list[str]) -> None:
         alone = runs(empty)
     with plane(f"{folder}/many") as many:
         many.modal("deploy", "many.py", cwd=folder)
-        for number in range(200):
-            many.modal("deploy", "--name", f"app-{number}", "hello.py", cwd=folder)
+        code = "import hello; [hello.app.deploy(name=f'app-{n}') for n in range(200)]"
+        many.run(sys.executable, "-c", code, cwd=folder)
+        wait_for_containers(many.process.pid, 50)
         rows.append(f"| `modal run`, empty plane | {alone:.2f} s |")
         among = runs(many)
         live = len(below(many.process.pid))
@@ -212,11 +220,27 @@ def crowded(folder: str, rows: list[str]) -> None:
         )
 
 
+def calls(folder: str, rows: list[str], inputs: int, many: int) -> None:
+    """Measure round trips, throughput and memory on one plane."""
+    with plane(f"{folder}/state") as running:
+        running.modal("deploy", "calls.py", cwd=folder)
+        os.environ.update(running.exports)
+        import modal  # noqa: PLC0415  it reads the variables set above
+
+        pid = running.process.pid
+        rows.append(round_trips(modal.Function.from_name("bench-calls", "one"), 500))
+        nothing = modal.Function.from_name("bench-calls", "nothing")
+        rows.append(mapping(nothing, pid, inputs))
+        if many:
+            rows.append(memory(nothing, pid, many))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--inputs", type=int, default=4_000)
     parser.add_argument("--many", type=int, default=100_000, help="inputs of the memory run")
+    parser.add_argument("--only-crowd", action="store_true", help="only the 200 apps")
     parser.add_argument("--no-crowd", action="store_true", help="leave out the 200 apps")
     chosen = parser.parse_args()
     load = os.getloadavg()[0]
@@ -224,17 +248,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mk-bench-") as folder:
         for name, source in {"calls": APP, "many": MANY, "hello": HELLO}.items():
             (Path(folder) / f"{name}.py").write_text(source)
-        with plane(f"{folder}/state") as running:
-            running.modal("deploy", "calls.py", cwd=folder)
-            os.environ.update(running.exports)
-            import modal
-
-            pid = running.process.pid
-            rows.append(round_trips(modal.Function.from_name("bench-calls", "one"), 500))
-            nothing = modal.Function.from_name("bench-calls", "nothing")
-            rows.append(mapping(nothing, pid, chosen.inputs))
-            if chosen.many:
-                rows.append(memory(nothing, pid, chosen.many))
+        if not chosen.only_crowd:
+            calls(folder, rows, chosen.inputs, chosen.many)
         if not chosen.no_crowd:
             crowded(folder, rows)
     report(rows, load, write=chosen.write)
@@ -242,7 +257,7 @@ def main() -> None:
 
 def report(rows: list[str], load: float, *, write: bool) -> None:
     """Print the figures, and keep them if asked."""
-    import modal
+    import modal  # noqa: PLC0415  the same
 
     table = "\n".join(["| what | measured |", "|---|---|", *rows])
     print(table)

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from urllib.parse import quote
 
 from grpclib.const import Status
@@ -91,8 +91,7 @@ class Connection(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server passes
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._others.add(self)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
