@@ -1,0 +1,3 @@
+"""Shadows a module that Modal's own code has loaded."""
+
+WHO = "the image's own"
