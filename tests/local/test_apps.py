@@ -262,7 +262,7 @@ def test_lookups_know_environments(plane):
 
 
 def test_the_autoscaler_is_asked_and_told(plane):
-    """`get_current_stats` counts, `update_autoscaler` keeps containers, `with_options` overrides."""
+    """`get_current_stats` counts, `update_autoscaler` keeps containers, `with_...` overrides."""
     plane.deploy("life")
     script = (
         "import modal, time\nf = modal.Function.from_name('life', 'add')\n"
@@ -273,6 +273,8 @@ def test_the_autoscaler_is_asked_and_told(plane):
         "C = modal.Cls.from_name('life', 'Greeter')\n"
         "print(C.with_options(max_containers=1, timeout=30)(greeting='a').greet.remote('b'))\n"
         "print(C.with_concurrency(max_inputs=4)().greet.remote('c'))\n"
+        "D = modal.Cls.from_name('life', 'Doubler').with_batching(max_batch_size=3, wait_ms=50)\n"
+        "print(list(D().double.map([1, 2, 3])))\n"
     )
     done = plane.run(sys.executable, "-c", script)
-    assert done.stdout == "0\na, b\nhello, c\n", done.stderr
+    assert done.stdout == "0\na, b\nhello, c\n[2, 4, 6]\n", done.stderr

@@ -55,6 +55,13 @@ class Greeter:
         return f"{self.greeting}, {name}"
 
 
+@app.cls()
+class Doubler:
+    @modal.method()
+    def double(self, numbers: list[int]) -> list[int]:
+        return [2 * number for number in numbers]
+
+
 @app.local_entrypoint()
 def every_type(
     text: str,
