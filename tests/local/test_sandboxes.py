@@ -338,6 +338,15 @@ def test_sandboxes_without_namespaces(local):
     assert "hi" in done.stdout, done.stdout + done.stderr
 
 
+def test_the_code_sandbox_pattern(local):
+    """Code runs apart, its output and mistakes come back, and it does not reach the network."""
+    done = local("modal", "run", "sandboxes.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "(0, '45\\n', '')" in done.stdout
+    assert "(0, \"['main.py']\\n\", '')" in done.stdout
+    assert "\n1\n1\n" in done.stdout
+
+
 def _command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

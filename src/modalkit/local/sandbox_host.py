@@ -20,6 +20,7 @@ from .apps import App
 from .commands import Attendant, Order
 from .containers import Container
 from .functions import FunctionEntry
+from .gpus import Lease
 from .ids import new_id
 from .launch import Bind, ContainerSpec
 from .launcher import LaunchedProcess, Streams
@@ -146,6 +147,8 @@ class SandboxHost:
         The stack undoes it; the readers take what it says until it has ended.
         """
         container = sandbox.container
+        container.lease = await self._admitted(container.function)
+        stack.callback(self.factory.admission.give_back, container.lease)
         for name in ("scratch", "output"):
             (container.folder / name).mkdir(parents=True)
         world = await self.factory.worlds.open(container)
@@ -176,6 +179,15 @@ class SandboxHost:
             )
         await self._start_main(sandbox, readers)
         return process
+
+    async def _admitted(self, function: FunctionEntry) -> Lease:
+        """Return the GPUs that a sandbox asks for, when they are free."""
+        admission = self.factory.admission
+        while (lease := admission.admit(function)) is None:
+            free = asyncio.Event()
+            admission.wait(free.set)
+            await free.wait()
+        return lease
 
     async def _commit(self, sandbox: Sandbox) -> None:
         """Commit what a sandbox changed in its volumes, while its process is there."""
@@ -214,6 +226,7 @@ class SandboxHost:
             **factory.environment,
             **(proxy_variables() if own_network and namespaces else {}),
             **world.environment("" if namespaces else str(layer)),
+            **factory.admission.variables(container.lease),
             "MODAL_SANDBOX_ID": sandbox.id,
             "MODAL_TASK_ID": sandbox.task_id,
         }
