@@ -63,6 +63,7 @@ class Container:
         interrupted: It was killed to stop one input; its other inputs run again elsewhere.
         running: Inputs it works on; None stands for one it was told to give up.
         connections: Open connections, for a server.
+        last_call: The id of the call whose input it began last.
         lease: The GPUs it has.
         phases: When its start got where, in seconds since ``started_at``: "process" (its launcher
             runs), "hello" (Modal's code runs), "ready".
@@ -78,6 +79,7 @@ class Container:
     interrupted: bool = False
     running: dict[str, Input | None] = field(default_factory=dict)
     connections: int = 0
+    last_call: str = ""
     lease: Lease = field(default_factory=Lease)
     phases: dict[str, float] = field(default_factory=dict)
     startup_result: api.GenericResult | None = None
@@ -101,8 +103,13 @@ class Container:
 
     @property
     def only_call(self) -> str:
-        """The id of the call it works for, if that is only one."""
+        """The id of the call it works for, if that is only one; when idle, of its last.
+
+        What an input printed at its end may be read only after its output has come.
+        """
         calls = {entry.call.id for entry in self.running.values() if entry is not None}
+        if not calls:
+            return self.last_call
         return calls.pop() if len(calls) == 1 else ""
 
     @property

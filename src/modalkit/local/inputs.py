@@ -156,6 +156,7 @@ class InputPool(ContainerPool):
 
     def _begin(self, entry: Input, container: Container) -> None:
         entry.container = container
+        container.last_call = entry.call.id
         container.running[entry.id] = entry
         self._cancel(self._idle_timers, container)
         timeout = self.function.definition.timeout_secs
