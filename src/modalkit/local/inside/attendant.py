@@ -19,6 +19,8 @@ import subprocess
 import threading
 from typing import Any
 
+__all__ = ["Attendant"]
+
 LENGTH = struct.Struct("!I")
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # what a shell says
 

@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+__all__ = ["run"]
+
 KINDS = {
     errno.ENOENT: "NotFound",
     errno.ENOTDIR: "NotDirectory",
