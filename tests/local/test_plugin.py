@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -15,8 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from modalkit.cli import main; main()", "local"]
 PATIENCE_S = 300
-_KNOWN = {entry.name for entry in importlib.metadata.entry_points(group="pytest11")}
-PLUGIN = "modalkit" if "modalkit" in _KNOWN else "modalkit.testing.plugin"
+PLUGIN = "modalkit.testing.plugin"
 
 SHOP = """
 import modal
@@ -184,4 +182,4 @@ def test_fails(local_modal):
 def test_pytest_finds_it_by_itself():
     """The package declares the plugin to pytest."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    assert declared["pytest11"]["modalkit"] == "modalkit.testing.plugin"
+    assert declared["pytest11"] == {PLUGIN: PLUGIN}
