@@ -7,7 +7,6 @@ import base64
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +15,6 @@ from modalkit.local.files import FileStore
 from modalkit.local.ids import content_id, input_token
 from modalkit.local.logs import AppLog
 from modalkit.local.protocol import api
-from modalkit.local.world import _copied_to
 
 
 @given(st.lists(st.binary(max_size=20), max_size=30), st.integers(0, 30))
@@ -65,21 +63,6 @@ def test_an_input_token_carries_its_index(index):
 def test_ids_by_content_are_equal_for_equal_content(left, right):
     """Two contents share an id exactly when they are the same."""
     assert (content_id("im", left) == content_id("im", right)) == (left == right)
-
-
-@pytest.mark.parametrize(
-    ("filename", "source", "destination", "expected"),
-    [
-        ("/a/b.txt", ".", "/x", "/x/a/b.txt"),
-        ("/a/b.txt", "a", "/x", "/x/b.txt"),
-        ("/a/b.txt", "a/b.txt", "/x", "/x"),
-        ("/a/b.txt", "a/b.txt", "/x/", "/x/b.txt"),
-        ("/other", "a", "/x", None),
-    ],
-)
-def test_where_copy_puts_a_file(filename, source, destination, expected):
-    """COPY places files as Docker does."""
-    assert _copied_to(filename, source, destination) == expected
 
 
 def test_a_log_is_followed_while_it_grows_and_ends_with_its_app():

@@ -355,3 +355,21 @@ def test_without_namespaces_commands_are_named(tmp_path, state):
         said, _ = process.communicate(timeout=PATIENCE_S)
     assert "needs namespaces" in " ".join(said.split())
     assert "made: nothing" in said
+
+
+@pytest.mark.skipif(not os.access("/var", os.W_OK), reason="needs a folder outside /tmp")
+def test_layers_may_lie_in_a_folder_they_change(slow_app):
+    """An image may change the very folder that the state folder is in."""
+    with tempfile.TemporaryDirectory(prefix="mk-test-", dir="/var") as folder:
+        near = Path(folder, "near")
+        near.mkdir()
+        text = SLOW.replace("/made", f"{near}/made").replace(
+            "echo BUILDING", f"mkdir -p {near}/new/deep; cp /etc/passwd {near}/new/deep/"
+        )
+        last = f'.run_commands("test -s {near}/made; cat {near}/new/deep/passwd > {near}/again")'
+        slow_app.write_text(text.replace('made")\napp', f'made"){last}\napp'))
+        for _ in range(2):
+            with started(Path(folder, "state"), slow_app) as process:
+                said, _ = process.communicate(timeout=PATIENCE_S)
+            assert "made: " in said
+        assert list(near.iterdir()) == []

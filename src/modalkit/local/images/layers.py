@@ -67,7 +67,9 @@ def finish(changes: Path, layer: Path, mounted: Iterable[str]) -> bool:
     """
     layer.mkdir(parents=True)
     for upper in [*changes.glob("of/*/upper"), *changes.glob("own/*/upper")]:
-        _merge(upper, layer / upper.parent.name)
+        target = layer / upper.parent.name.replace("%", "/")  # as `launch.root` names nested ones
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _merge(upper, target)
     for entry in changes.glob("root/*"):
         if not os.path.lexists(f"/{entry.name}"):
             _merge(entry, layer / entry.name)

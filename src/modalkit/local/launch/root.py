@@ -43,7 +43,7 @@ def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
     root = changes / "root"  # what the container adds beside the top folders stays here
     root.mkdir(parents=True, exist_ok=True)
     kernel.mount(str(root), str(root), "", MS_BIND)  # pivot_root wants a mount point
-    _copy_on_write(points, spec["lowers"], root, changes / "of", kernel)
+    _copy_on_write(points, spec, root, changes / "of", kernel)
     kept = _hold(spec["keep"], root, memory, kernel)
     spec["masks"] += _add_top(spec["lowers"], root)
     for mask in spec["masks"]:
@@ -61,7 +61,7 @@ def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
 
 
 def _copy_on_write(
-    points: list[str], lowers: list[str], root: Path, changes: Path, kernel: Kernel
+    points: list[str], spec: ContainerSpec, root: Path, changes: Path, kernel: Kernel
 ) -> None:
     """Show the machine's top folders below the image's layers; writes stay in the container.
 
@@ -78,10 +78,35 @@ def _copy_on_write(
             target.mkdir(exist_ok=True)
             whole = not any(point.startswith(entry.path + "/") for point in points)
             if whole and entry.path not in {"/dev", "/sys"}:
-                shown = ":".join([*_layered(lowers, entry.path), entry.path])
-                overlay(kernel, shown, changes / entry.name, str(target))
+                lowers = spec["lowers"] if entry.path not in spec["masks"] else []
+                _show(entry.path, lowers, root, changes, kernel)
             else:
                 kernel.mount(entry.path, str(target), "", MS_BIND | MS_REC)
+
+
+def _show(path: str, lowers: list[str], root: Path, changes: Path, kernel: Kernel) -> None:
+    """Show a folder of the machine's below the image's layers.
+
+    The kernel takes no overlay of folders that lie in one another: what layers that are kept
+    somewhere below ``path`` have for it is shown folder by folder.
+    """
+    image = _layered(lowers, path)
+    around = any(lower.startswith(f"{path}/") for lower in lowers)
+    shown = [path] if around else [*image, path]
+    overlay(kernel, ":".join(shown), changes / path[1:].replace("/", "%"), f"{root}{path}")
+    for name in sorted(
+        {entry.name for folder in image for entry in os.scandir(folder)} if around else ()
+    ):
+        below = f"{path}/{name}"
+        source = next(place for folder in image if os.path.lexists(place := f"{folder}/{name}"))
+        if Path(below).is_dir() and Path(source).is_dir():
+            _show(below, lowers, root, changes, kernel)
+        elif folders := _layered(lowers, below):
+            Path(f"{root}{below}").mkdir(exist_ok=True)
+            flat = changes / below[1:].replace("/", "%")
+            overlay(kernel, ":".join(folders), flat, f"{root}{below}")
+        elif Path(source).is_file():
+            _copy(Path(source), Path(f"{root}{below}"))
 
 
 def _add_top(lowers: list[str], root: Path) -> set[str]:
@@ -96,9 +121,14 @@ def _add_top(lowers: list[str], root: Path) -> set[str]:
         if entry.is_symlink():
             target.symlink_to(Path(entry.path).readlink())
         else:
-            target.write_bytes(Path(entry.path).read_bytes())
-            target.chmod(entry.stat().st_mode)
+            _copy(Path(entry.path), target)
     return folders
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file: bound, an empty one would stand in its place when changes are kept."""
+    target.write_bytes(source.read_bytes())
+    target.chmod(source.stat().st_mode)
 
 
 def _layered(lowers: list[str], path: str) -> list[str]:
