@@ -22,7 +22,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
 from .commands import Command, Order
-from .protocol import Message, not_served, refuse, router, router_rpcs
+from .protocol import Message, not_served, refuse, router, router_rpcs, secret_sources
 from .sandboxes import Sandbox
 
 __all__ = ["CommandRouter"]
@@ -109,7 +109,9 @@ async def _start(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Me
         )
     order = Order(
         argv=_argv(sandbox, [*request.command_args]),
-        environment=sandbox.environment(request.secret_ids, request.secret_sources, request.env),
+        environment=sandbox.environment(
+            [*request.secret_ids, *secret_sources(request), dict(request.env)]
+        ),
         workdir=request.workdir or sandbox.workdir,
         keep_stdout=request.stdout_config == router.TASK_EXEC_STDOUT_CONFIG_PIPE,
         keep_stderr=request.stderr_config == router.TASK_EXEC_STDERR_CONFIG_PIPE,

@@ -32,6 +32,7 @@ __all__ = [
     "refuse",
     "router",
     "router_rpcs",
+    "secret_sources",
     "wants_token",
 ]
 
@@ -69,6 +70,19 @@ def _table(service: type[Any]) -> dict[str, tuple[str, Handler]]:
 def names_environment(rpc: Handler) -> bool:
     """Return whether an RPC's request says which environment it is about."""
     return "environment_name" in rpc.request_type.DESCRIPTOR.fields_by_name
+
+
+def secret_sources(request: Message) -> list[dict[str, str] | str]:
+    """Return the secrets that a request about a sandbox names: their values, or their ids.
+
+    Clients before 1.6 send no such list; their requests have ``secret_ids`` and variables only.
+    """
+    return [
+        source.secret_id
+        if source.WhichOneof("source") == "secret_id"
+        else dict(source.env.contents)
+        for source in getattr(request, "secret_sources", ())
+    ]
 
 
 def wants_token(name: str) -> bool:

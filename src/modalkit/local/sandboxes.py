@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,20 +73,11 @@ class Sandbox:
         """The command that stands for Modal's file tools."""
         return inside(self.tools / "file_tools.py")
 
-    def environment(
-        self,
-        secret_ids: Iterable[str],
-        sources: Iterable[api.SecretSource],
-        variables: Mapping[str, str],
-    ) -> dict[str, str]:
-        """Return the sandbox's variables with those of secrets and others; later ones win."""
+    def environment(self, secrets: Iterable[dict[str, str] | str]) -> dict[str, str]:
+        """Return the sandbox's variables with those of secrets, by id or value; later ones win."""
         env = dict(self.variables)
-        for secret_id in secret_ids:
-            env.update(self.secret_values(secret_id))
-        for source in sources:
-            named = source.WhichOneof("source") == "secret_id"
-            env.update(self.secret_values(source.secret_id) if named else source.env.contents)
-        env.update(variables)
+        for secret in secrets:
+            env.update(self.secret_values(secret) if isinstance(secret, str) else secret)
         return env
 
     async def run(self, identity: str, order: Order) -> Command:

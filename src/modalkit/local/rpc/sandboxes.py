@@ -15,7 +15,7 @@ from grpclib.const import Status
 from ..apps import App, Apps
 from ..command_router import CommandRouter
 from ..ids import new_id
-from ..protocol import Empty, api, refuse
+from ..protocol import Empty, api, refuse, secret_sources
 from ..sandbox_host import SandboxHost
 from ..sandboxes import Sandbox
 from ..server import Caller, rpc, stream_rpc
@@ -39,11 +39,11 @@ class SandboxRpcs:
     ) -> api.SandboxCreateV2Response:
         """Start a sandbox; the client may run commands in it at once."""
         variables = dict(request.ephemeral_secrets.contents)
-        for source in request.secret_sources:
-            if source.WhichOneof("source") == "env":
-                variables.update(source.env.contents)
+        for secret in secret_sources(request):
+            if isinstance(secret, dict):
+                variables.update(secret)
             else:
-                request.definition.secret_ids.append(source.secret_id)
+                request.definition.secret_ids.append(secret)
         identity = new_id("sb") + new_id("sb")[-4:]
         sandbox = await self._create(request.app_id, request.definition, variables, identity)
         sandbox.tags = {tag.tag_name: tag.tag_value for tag in request.tags}
