@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -260,6 +262,25 @@ def test_help_lists_every_command(typed):
     for name in ("up", "down", "status", "logs", "env", "tick", "reset"):
         assert f"\n  {name} " in text
         assert typed(name, "--help").returncode == 0
+
+
+def test_notices_do_not_go_through_a_progress_display(state):
+    """At a terminal a notice is a line of the client's own output, once, above its progress."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(APPS)
+        words = ["--state", str(state), "--no-namespaces", "modal", "run", "hello.py::main"]
+        os.execv(COMMAND[0], [*COMMAND, *words])
+    output = b""
+    with contextlib.suppress(OSError):  # a terminal whose last user is gone
+        while piece := os.read(terminal, 4096):
+            output += piece
+    assert os.waitpid(pid, 0)[1] == 0, output
+    assert b"answer: 9" in output
+    assert output.count(b"local modal | containers have no namespaces here") == 1
+    assert (
+        b"\x1b[33mlocal modal | containers have no namespaces here" in output
+    )  # the client's colour
 
 
 class _Trap:

@@ -184,6 +184,13 @@ class LocalModal:
             self._said.add(text)
             self._notice(text)
 
+    def tell_followers(self, text: str) -> bool:
+        """Show a line in the output of every `modal run` and `serve`; false when there is none."""
+        followed = [app for app in self.apps.all() if app.state == api.APP_STATE_EPHEMERAL]
+        for app in followed:
+            app.log.remark(text)
+        return bool(followed)
+
     def endpoints(self, *, fresh: bool = False) -> list[tuple[str, str]]:
         """Return the name and URL of every web endpoint of the deployed apps.
 

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -25,9 +26,17 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Journal:
-    """Passes on what the plane says: to this terminal, and to a file for `modalkit local logs`."""
+    """Passes on what the plane says: to this terminal, and to a file for `modalkit local logs`.
+
+    Attributes:
+        followers: Shows a line in the output of commands that follow an app, and says whether there
+            are any. Set while a command draws on this terminal: a line of ours would go through
+            its progress display.
+    """
 
     def __init__(self, options: Options) -> None:
+        self.followers: Callable[[str], bool] | None = None
+        self._held: list[str] = []
         self._quiet = options.quiet
         path = options.state / LOG_NAME
         path.unlink(missing_ok=True)
@@ -44,8 +53,23 @@ class Journal:
     def say(self, text: str) -> None:
         """Tell the user something."""
         self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-        if not self._quiet:
-            click.echo(click.style(f"local modal | {text}", dim=True), err=True)
+        if self._quiet:
+            return
+        if self.followers is None:
+            _print(text)
+        elif not self.followers(f"local modal | {text}"):
+            self._held.append(text)
+
+    def terminal_is_free(self) -> None:
+        """The command that drew on the terminal has ended: print what was held back."""
+        self.followers = None
+        for text in self._held:
+            _print(text)
+        self._held.clear()
+
+
+def _print(text: str) -> None:
+    click.echo(click.style(f"local modal | {text}", dim=True), err=True)
 
 
 def make_plane(address: Address, options: Options, journal: Journal) -> LocalModal:

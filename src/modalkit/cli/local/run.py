@@ -61,12 +61,15 @@ async def _hosted(words: list[str], options: Options, claim: Claim) -> int:
         journal = Journal(options)
         plane = make_plane(address, options, journal)  # while the command starts as well
         await plane.start()
+        if words[0] == "modal" and sys.stdout.isatty():
+            journal.followers = plane.tell_followers
     except BaseException:
         end_program(child)
         raise
     claim.publish(address, "command", ready=True)
     try:
         code = await wait_for(child, stopped)
+        journal.terminal_is_free()
         if plane.endpoints(fresh=True) and code == 0 and not stopped.is_set():
             await _stay(plane, options.stay_s, stopped)
         await _see_detached_off(plane, stopped)
