@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import socket
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,14 @@ class ServerPool(ContainerPool):
     @property
     @override
     def scaling(self) -> Scaling:
-        scaling = super().scaling
+        definition = self.function.definition
+        target = (
+            self.settings.target_concurrency_float
+            or definition.autoscaler_settings.target_concurrency_float
+            or definition.max_concurrent_inputs
+            or math.inf
+        )
+        scaling = dataclasses.replace(super().scaling, per_container=target)
         if not self._shares_ports:
             return scaling
         return dataclasses.replace(scaling, minimum=min(scaling.minimum, 1), maximum=1, buffer=0)
