@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +39,20 @@ app = modal.App("nightly")
 @app.function(schedule=modal.Cron("0 6 * * *"))
 def clean() -> None:
     print("cleaning up")
+"""
+SLOW = """
+import time
+import modal
+app = modal.App("slow")
+
+@app.function()
+def f(number: int) -> int:
+    time.sleep(0.5)
+    return number
+
+@app.local_entrypoint()
+def main() -> None:
+    list(f.map(range(6)))
 """
 
 
@@ -264,23 +279,37 @@ def test_help_lists_every_command(typed):
         assert typed(name, "--help").returncode == 0
 
 
-def test_notices_do_not_go_through_a_progress_display(state):
-    """At a terminal a notice is a line of the client's own output, once, above its progress."""
+def at_a_terminal(state: Path, *words: str) -> str:
+    """Run ``modalkit local ...`` at a terminal of its own and return everything it wrote there."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(APPS)
-        words = ["--state", str(state), "--no-namespaces", "modal", "run", "hello.py::main"]
-        os.execv(COMMAND[0], [*COMMAND, *words])
+        os.execv(COMMAND[0], [*COMMAND, "--state", str(state), *words])
     output = b""
     with contextlib.suppress(OSError):  # a terminal whose last user is gone
         while piece := os.read(terminal, 4096):
             output += piece
     assert os.waitpid(pid, 0)[1] == 0, output
-    assert b"answer: 9" in output
-    assert output.count(b"local modal | containers have no namespaces here") == 1
-    assert (
-        b"\x1b[33mlocal modal | containers have no namespaces here" in output
-    )  # the client's colour
+    return output.decode()
+
+
+def test_notices_do_not_go_through_a_progress_display(state):
+    """At a terminal a notice is a line of the client's own output, once, above its progress."""
+    output = at_a_terminal(state, "--no-namespaces", "modal", "run", "hello.py::main")
+    assert "answer: 9" in output
+    assert output.count("local modal | containers have no namespaces here") == 1
+    # In the client's colour for what is neither output nor error.
+    assert "\x1b[33mlocal modal | containers have no namespaces here" in output
+
+
+def test_progress_at_a_terminal(state, tmp_path):
+    """The client's display counts the inputs of a map and the containers at work."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    output = at_a_terminal(state, "modal", "run", str(tmp_path / "slow.py"))
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
+    assert "Created Function f" in plain
+    assert "6/6" in plain
+    assert "containers active" in plain
 
 
 class _Trap:

@@ -138,6 +138,10 @@ class ContainerPool:
         container.reached("ready")
         phases = ", ".join(f"{name} {after:.3f} s" for name, after in container.phases.items())
         _LOG.debug("%s %s started: %s", self.function.name, container.id, phases)
+        # The client's progress line counts the containers that are at work.
+        self.function.app.log.task_state(
+            api.TASK_STATE_ACTIVE, task_id=container.id, function_id=self.function.id
+        )
         self._failures_in_a_row = 0
         self._cancel(self._start_timers, container)
         self._watch_idle(container)
