@@ -8,6 +8,7 @@
     │   ├── EngineExitedError              it died: return code and last lines
     │   ├── EngineTimeoutError (TimeoutError)   it was not ready in time
     │   └── EngineRequestError             it refused a request: status and message
+    ├── SizingError                        a model whose memory cannot be worked out
     ├── BatchError                         a batched method broke its promise
     └── LocalModalError                    the local Modal could not do what was asked
 
@@ -29,6 +30,7 @@ __all__ = [
     "MissingExtraError",
     "ModalkitError",
     "PlanError",
+    "SizingError",
 ]
 
 
@@ -124,6 +126,10 @@ class EngineRequestError(EngineError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"The engine answered {status}: {message}")
         self.status = status
+
+
+class SizingError(ModalkitError):
+    """A model whose memory cannot be worked out: an unknown architecture, a missing figure."""
 
 
 class BatchError(ModalkitError):

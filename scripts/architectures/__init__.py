@@ -1,0 +1,1 @@
+"""Reading architectures from transformers' model classes; see `refresh_architectures.py`."""

@@ -1,0 +1,154 @@
+"""Lay the models of every flipped switch over the base model, and find each layer's rule."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+
+from transformers import PreTrainedConfig
+
+from modalkit.sizing.layer_rules import kind_of
+
+from .configs import plain, walk
+from .layout import Row
+
+__all__ = ["merge", "rule_of"]
+
+Flips = Mapping[str, tuple[object, list[Row]]]
+
+
+def merge(rows: list[Row], flips: Flips, config: PreTrainedConfig) -> list[Row]:
+    """Return the rows of an architecture file."""
+    merged = [dict(row) for row in rows]
+    for path, (value, others) in flips.items():
+        _lay_over(merged, others, path, bool(value))
+    fields = {f"{prefix}{name}": plain(value) for prefix, name, value in walk(config)}
+    return [_ruled(row, fields) if "stack" in row else row for row in merged]
+
+
+def _lay_over(rows: list[Row], others: list[Row], path: str, flipped: bool) -> None:
+    """Mark what a switch removes and add what it adds."""
+    known = {_key(row): row for row in rows}
+    theirs = {_key(row): row for row in others}
+    for key, row in known.items():
+        if key not in theirs:
+            if path not in row.get("when", {}) and _was_base(row):
+                row.setdefault("when", {})[path] = not flipped
+        elif "stack" in row:
+            _lay_stack_over(row, theirs[key], path, flipped)
+    for key, row in theirs.items():
+        if key not in known:
+            rows.append({**row, "when": {path: flipped}, "added": True})
+
+
+def _was_base(row: Row) -> bool:
+    return not row.get("added")
+
+
+def _key(row: Row) -> str:
+    if "stack" in row:
+        return f"stack {row['stack']}"
+    return json.dumps([row["name"], row["shape"]])
+
+
+def _lay_stack_over(row: Row, other: Row, path: str, flipped: bool) -> None:
+    layers = row["layers"]
+    for part in [*row["parts"], *(part for part in other["parts"] if part not in row["parts"])]:
+        mine = row["parts"].setdefault(part, [[] for _ in range(layers)])
+        theirs = other["parts"].get(part, [[] for _ in range(other["layers"])])
+        for layer in range(min(layers, other["layers"])):
+            _lay_over(mine[layer], theirs[layer], path, flipped)
+
+
+def _ruled(row: Row, fields: Mapping[str, object]) -> Row:
+    """Group a stack's layers by kind, part by part."""
+    parts = []
+    for name, layers in row["parts"].items():
+        clean = [
+            [_ruled(one, fields) if "stack" in one else _tidy(one) for one in layer]
+            for layer in layers
+        ]
+        texts = [json.dumps(layer, sort_keys=True) for layer in clean]
+        if len(set(texts)) == 1:
+            parts.append({"part": name, "cases": {"": clean[0]}})
+            continue
+        rule = rule_of(texts, fields, row["config"])
+        cases = {kind_of(rule, fields, i, len(texts)): layer for i, layer in enumerate(clean)}
+        parts.append({"part": name, "by": rule, "cases": cases})
+    ruled: Row = {"stack": row["stack"], "count": row["count"], "parts": parts}
+    return ruled | ({"when": row["when"]} if row.get("when") else {})
+
+
+def _tidy(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key != "added"}
+
+
+def rule_of(texts: list[str], fields: Mapping[str, object], prefix: str) -> Row:
+    """Return the first rule that tells the layers' kinds apart as they are."""
+    if len(set(texts)) == 1:
+        return {"every": 1}
+    candidates = list(_candidates(fields, prefix, len(texts)))
+    pairs = ({"both": list(pair)} for pair in itertools.combinations(candidates, 2))
+    for rule in itertools.chain(candidates, pairs):
+        seen: dict[str, str] = {}
+        kinds = [kind_of(rule, fields, layer, len(texts)) for layer in range(len(texts))]
+        if all(
+            seen.setdefault(kind, text) == text for kind, text in zip(kinds, texts, strict=True)
+        ):
+            return rule
+    msg = f"no rule tells the {len(set(texts))} kinds of {len(texts)} layers apart"
+    raise ValueError(msg)
+
+
+def _candidates(fields: Mapping[str, object], prefix: str, layers: int) -> Iterator[Row]:
+    own = {name: value for name, value in fields.items() if name.startswith(prefix)}
+    own = {name: value for name, value in own.items() if "." not in name.removeprefix(prefix)}
+    lists = [name for name, value in own.items() if _about_layers(name, value)]
+    for name in lists:
+        if len(own[name]) >= layers:  # type: ignore[arg-type]  # a list or a string
+            yield {"list": name}
+    numbers = [name for name, value in own.items() if type(value) is int]
+    yield from _fitting_steps(numbers)
+    for name in lists:
+        if not isinstance(own[name], str):
+            yield {"member": name}
+    for name in numbers:
+        if any(word in name for word in ("first_k", "dense", "start")):
+            yield {"below": name}
+        if "shared" in name:
+            yield {"last": name}
+    yield from _steps(numbers)
+    yield {"layer": 0}
+    yield {"layer": -1}
+    for number in range(2, 9):
+        yield {"every": number, "offset": 1}
+        yield {"every": number, "offset": 0}
+        yield {"below": number}
+
+
+def _about_layers(name: str, value: object) -> bool:
+    words = ("layer", "type", "pattern", "ratio", "freq", "block", "mask")
+    return (
+        isinstance(value, list | str)
+        and any(word in name for word in words)
+        and "ignore" not in name
+    )
+
+
+def _fitting_steps(numbers: list[str]) -> Iterator[Row]:
+    for name in numbers:
+        if any(word in name for word in ("moe_layer_step", "sparse_step")):
+            yield {"every": name, "offset": 1}
+
+
+def _steps(numbers: list[str]) -> Iterator[Row]:
+    words = ("step", "period", "interval", "freq", "pattern", "every", "stride")
+    steps = [name for name in numbers if any(word in name for word in words)]
+    for step in steps:
+        offset = step.replace("period", "offset")
+        if offset in numbers and offset != step:
+            yield {"every": step, "from": offset}
+    for step in steps:
+        yield {"every": step, "offset": 1}
+        yield {"every": step, "offset": 0}

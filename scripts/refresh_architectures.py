@@ -1,0 +1,362 @@
+"""Write ``data/architectures/*.json`` from transformers' model classes.
+
+    python scripts/refresh_architectures.py [MODEL_TYPE ...]
+
+Each model class is built on torch's meta device from a config of symbols, so every parameter's shape
+is known as arithmetic over config fields. Switches (``attention_bias``) are flipped one by one to
+see which parameters they add or remove. The result is then evaluated, by modalkit's own code, at
+sizes other than the ones it was read from and compared with the real class; an architecture that
+differs anywhere is not written. Takes a few minutes; needs torch and transformers, no weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from architectures.configs import (
+    LAYERS,
+    alternatives,
+    attribute_maps,
+    defaults,
+    nested_values,
+    prefixes,
+    signature_of,
+    symbolic,
+    values_of,
+    walk,
+)
+from architectures.layout import Row, describe, fields_of_rule, fields_used, lists_used
+from architectures.merge import merge, rule_of
+from architectures.symbols import Symbol, tracing, whole
+from architectures.verify import differences
+from transformers.models.auto import modeling_auto
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from modalkit.sizing.expressions import fields_of
+from modalkit.sizing.layer_rules import kind_of
+
+_LOG = logging.getLogger("architectures")
+FOLDER = Path(__file__).resolve().parent.parent / "src" / "modalkit" / "data" / "architectures"
+TABLES = (
+    modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
+ENCODERS = [
+    "albert",
+    "bert",
+    "camembert",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "mpnet",
+    "modernbert",
+    "nomic_bert",
+    "roberta",
+    "xlm-roberta",
+    "jina_embeddings_v3",
+    "eurobert",
+    "clip",
+    "siglip",
+    "siglip2",
+]
+
+
+# What sizing reads of a config beside its shapes: caches, experts in use, the longest context.
+CACHE_FIELDS = frozenset(
+    [
+        "sliding_window",
+        "use_sliding_window",
+        "attention_chunk_size",
+        "index_head_dim",
+        "index_topk",
+        "head_dim",
+        "d_kv",
+        "hidden_size",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "num_hidden_layers",
+        "max_position_embeddings",
+        "linear_num_value_heads",
+        "linear_num_key_heads",
+        "linear_key_head_dim",
+        "linear_value_head_dim",
+        "linear_conv_kernel_dim",
+        "linear_attn_config",
+        "mamba_num_heads",
+        "mamba_n_heads",
+        "mamba_head_dim",
+        "mamba_d_head",
+        "ssm_state_size",
+        "mamba_d_state",
+        "state_size",
+        "mamba_ssm_dtype",
+        "num_experts_per_tok",
+        "top_k_experts",
+        "moe_k",
+        "num_experts_per_token",
+        "moe_top_k",
+        "moe_topk",
+        "tie_word_embeddings",
+        "kv_lora_rank",
+        "qk_rope_head_dim",
+        "num_nextn_predict_layers",
+        "mtp_num_hidden_layers",
+        "vocab_size",
+        "intermediate_size",
+    ]
+)
+
+# What some classes need and their own defaults leave out; the values only have to go together.
+HINTS: dict[str, dict[str, Any]] = {
+    "deepseek_v4": {
+        "num_hidden_layers": 15,
+        "layer_types": ["sliding_attention", "sliding_attention"]
+        + ["compressed_sparse_attention", "heavily_compressed_attention"] * 6
+        + ["sliding_attention"],
+    },
+    "dots1": {"n_shared_experts": 2, "n_routed_experts": 128},
+    "ernie4_5_moe": {"moe_layer_start_index": 2, "moe_layer_interval": 2},
+    "hunyuan_v1_dense": {"head_dim": 128},
+    "hunyuan_v1_moe": {"head_dim": 128},
+    "hunyuan_vl": {"text_config.head_dim": 128},
+    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
+    "llama4": {"text_config.interleave_moe_layer_step": 2},
+    "llama4_text": {"interleave_moe_layer_step": 2},
+    "ministral": {"head_dim": 128},
+    "nemotron": {"num_key_value_heads": 48, "head_dim": 128},
+    "nemotron_h": {"moe_latent_size": 1024},
+}
+for _type in ("qwen2_moe", "qwen3_moe", "qwen3_next"):
+    HINTS[_type] = {"decoder_sparse_step": 2, "mlp_only_layers": [1, 4]}
+for _type, _prefix in (
+    ("qwen3_vl_moe", "text_config."),
+    ("qwen3_omni_moe_thinker", "text_config."),
+):
+    HINTS[_type] = {f"{_prefix}decoder_sparse_step": 2, f"{_prefix}mlp_only_layers": [1, 4]}
+for _type in ("gemma4_text", "gemma4_unified_text", "gemma4", "gemma4_unified"):
+    _prefix = "" if _type.endswith("text") else "text_config."
+    HINTS[_type] = {
+        f"{_prefix}global_head_dim": 512,
+        f"{_prefix}num_global_key_value_heads": 2,
+        f"{_prefix}num_kv_shared_layers": 4,
+        f"{_prefix}enable_moe_block": True,
+        f"{_prefix}num_experts": 16,
+        f"{_prefix}top_k_experts": 4,
+        f"{_prefix}moe_intermediate_size": 704,
+    }
+
+
+def model_class(model_type: str) -> type[transformers.PreTrainedModel]:
+    """Return the class that generates text, else the plain encoder."""
+    for table in (*TABLES, modeling_auto.MODEL_MAPPING_NAMES):
+        if model_type in table and model_type not in ENCODERS:
+            return getattr(transformers, table[model_type])  # type: ignore[no-any-return]
+    name = modeling_auto.MODEL_MAPPING_NAMES[model_type]
+    return getattr(transformers, name if isinstance(name, str) else name[0])  # type: ignore[no-any-return]
+
+
+def build(model_type: str, given: dict[str, Any], layers: int | None) -> tuple[Any, list[Row]]:
+    """Return a symbolic config and the rows of the model made of it."""
+    kind, model = CONFIG_MAPPING[model_type], model_class(model_type)
+    for module in {sys.modules[kind.__module__], sys.modules[model.__module__]}:
+        module.int = whole  # type: ignore[attr-defined]  # keeps expressions through int()
+    config = symbolic(kind, given=given, layers=layers)
+    with tracing(), torch.device("meta"):
+        made = model(config)
+    return config, describe(made, config)
+
+
+def extract(model_type: str) -> dict[str, Any]:
+    """Return an architecture's file."""
+    given, layers = explicit_fields(model_type)
+    config, rows = build(model_type, given, layers)
+    flipped: dict[str, tuple[object, list[Row]]] = {}
+    for path, value in alternatives(config):
+        try:
+            flipped[path] = (value, build(model_type, {**given, path: value}, layers)[1])
+        except Exception as error:  # noqa: BLE001 - many combinations of switches are impossible
+            _LOG.debug("%s %s=%r: %s", model_type, path, value, error)
+    file: dict[str, Any] = {
+        "model_type": model_type,
+        "source": f"transformers {transformers.__version__} {model_class(model_type).__name__}",
+        "read_on": f"{datetime.now(UTC):%Y-%m-%d}",
+        "rows": merge(rows, flipped, config),
+    }
+    return {**file, **settings(model_type, file["rows"], layers)}
+
+
+def settings(model_type: str, rows: list[Row], layers: int | None) -> dict[str, Any]:
+    """Return the defaults, derived fields, aliases and lists that an architecture's rows read."""
+    config, _ = build(model_type, HINTS.get(model_type, {}), layers)
+    plain_config = CONFIG_MAPPING[model_type]()
+    symbols = {f"{prefix}{name}": value for prefix, name, value in walk(config)}
+    lists = {
+        path: list_rule(path, plain_config, symbols)
+        for path in sorted(wanted_lists(rows, plain_config, symbols))
+    }
+    used = set(fields_used(rows)) | {
+        name for rule in lists.values() for name in fields_of_rule(rule.get("by", {}))
+    }
+    derived = {
+        path: value.expression
+        for path, value in symbols.items()
+        if isinstance(value, Symbol) and value.expression != path and path in used
+    }
+    for path in used:
+        if path.rpartition(".")[2] == "head_dim" and symbols.get(path) is None:
+            prefix = path.removesuffix("head_dim")
+            derived[path] = f"({prefix}hidden_size // {prefix}num_attention_heads)"
+    for expression in list(derived.values()):
+        used |= set(fields_of(expression))
+    used |= {path for path in symbols if path.rpartition(".")[2] in CACHE_FIELDS}
+    hints = {path: value for path, value in HINTS.get(model_type, {}).items() if path in used}
+    values = {**hints, **nested_values(config, used), **values_of(plain_config, used)}
+    return {
+        "aliases": {
+            prefix: {alias: name for alias, name in map_.items() if isinstance(name, str)}
+            for prefix, map_ in attribute_maps(config)
+            if map_
+        },
+        "defaults": {
+            path: values[path]
+            for path in sorted(values)
+            if path not in derived and path not in lists
+        },
+        "derived": dict(sorted(derived.items())),
+        "lists": lists,
+    }
+
+
+def wanted_lists(rows: list[Row], config: Any, symbols: dict[str, Any]) -> set[str]:
+    """Return the lists of layers' kinds that the rows, or the KV cache, depend on."""
+    read = lists_used(rows)
+    values = values_of(config, read)
+    named = {
+        path for path in symbols if path.endswith("layer_types") and not path.startswith("vision")
+    }
+    return named | {path for path in read if isinstance(values.get(path), list | str | None)}
+
+
+def explicit_fields(model_type: str) -> tuple[dict[str, Any], int | None]:
+    """Return the fields that are derived when a config leaves them out, with their values.
+
+    Given explicitly they show up in the expressions by their own name.
+    """
+    hints: dict[str, Any] = HINTS.get(model_type, {})
+    config, rows, layers = first_build(model_type, hints)
+    derived = {
+        f"{prefix}{name}": int(value)
+        for prefix, name, value in walk(config)
+        if isinstance(value, Symbol)
+        and value.expression != f"{prefix}{name}"
+        and name in signature_of(config, prefix)
+    }
+    given = tolerated(model_type, hints, derived, layers)
+    text = json.dumps(rows)
+    for prefix in prefixes(config):
+        if f"({prefix}hidden_size // {prefix}num_attention_heads)" in text:
+            values = defaults(config)
+            size = values[f"{prefix}hidden_size"] // values[f"{prefix}num_attention_heads"]
+            given = tolerated(model_type, given, {f"{prefix}head_dim": size}, layers)
+    return given, layers
+
+
+def list_rule(path: str, config: Any, symbols: dict[str, Any]) -> dict[str, Any]:
+    """Return how an architecture fills in a list that a config leaves out; empty if nothing fits."""
+    prefix = path.rpartition(".")[0]
+    dotted = f"{prefix}." if prefix else ""
+    values = values_of(config, [path]).get(path)
+    counts = [
+        f"{dotted}{name}"
+        for name in ("num_hidden_layers", "n_layer", "num_layers")
+        if f"{dotted}{name}" in symbols
+    ]
+    if (
+        not isinstance(values, list)
+        or not counts
+        or not all(isinstance(one, str) for one in values)
+    ):
+        return {}
+    fields = defaults(config)
+    texts = [str(one) for one in values]
+    try:
+        rule = rule_of(
+            texts,
+            {
+                name: value
+                for name, value in fields.items()
+                if name != path and not isinstance(value, list | str)
+            },
+            dotted,
+        )
+    except ValueError:
+        return {}
+    kinds = {kind_of(rule, fields, layer, len(texts)): text for layer, text in enumerate(texts)}
+    return {"count": counts[0].removeprefix(dotted), "by": rule, "values": kinds}
+
+
+def first_build(model_type: str, hints: dict[str, Any]) -> tuple[Any, list[Row], int | None]:
+    """Build with few layers; some classes want as many as their lists have."""
+    for layers in (LAYERS, None):
+        try:
+            config, rows = build(model_type, hints, layers)
+            merge(rows, {}, config)
+        except Exception as error:  # noqa: BLE001 - the last one is raised below
+            failure = error
+            continue
+        return config, rows, layers
+    raise failure
+
+
+def tolerated(
+    model_type: str, given: dict[str, Any], more: dict[str, Any], layers: int | None
+) -> dict[str, Any]:
+    """Add the fields that the class takes explicitly."""
+    for path, value in more.items():
+        try:
+            build(model_type, {**given, path: value}, layers)
+        except Exception:  # noqa: BLE001 - a class that works it out itself
+            continue
+        given = {**given, path: value}
+    return given
+
+
+def main() -> None:
+    """Write the files of the model types named, or of all."""
+    warnings.filterwarnings("ignore")
+    logging.getLogger("transformers").disabled = True
+    transformers.logging.set_verbosity_error()
+    wanted = sys.argv[1:] or sorted({*ENCODERS, *(name for table in TABLES for name in table)})
+    FOLDER.mkdir(exist_ok=True)
+    failed: dict[str, str] = {}
+    for model_type in wanted:
+        try:
+            file = extract(model_type)
+            wrong = differences(file, model_class(model_type), HINTS.get(model_type, {}))
+        except Exception as error:  # noqa: BLE001 - one class must not stop the others
+            _LOG.debug("%s", traceback.format_exc())
+            wrong = [f"{type(error).__name__}: {error}"]
+        if wrong:
+            print(f"{model_type}: {wrong[0][:400]}", flush=True)
+        if any(not one.startswith("sparse") for one in wrong):
+            failed[model_type] = wrong[0]
+            continue
+        path = FOLDER / f"{model_type}.json"
+        path.write_text(json.dumps(file, separators=(",", ":"), sort_keys=True) + "\n", "utf-8")
+    print(f"{len(wanted) - len(failed)} of {len(wanted)} written to {FOLDER}")
+
+
+if __name__ == "__main__":
+    main()

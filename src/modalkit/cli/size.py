@@ -1,0 +1,187 @@
+"""``modalkit size``: what a model needs, which GPUs it fits, what they cost. No app, no network for a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import ModalkitError, SizingError
+from ..sizing.fit import Pick, Wishes
+from ..sizing.memory import EngineName, Load
+from ..sizing.model import GIB, ModelFacts, read_model
+from ..sizing.report import SizeReport, default_load, size
+
+__all__ = ["command"]
+
+_CACHE_BYTES = {"16": 2.0, "fp8": 1.0}
+_SHOWN = 8
+
+
+@click.command("size", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model")
+@click.option(
+    "--context", type=click.IntRange(min=1), metavar="TOKENS", help="Tokens of a request."
+)
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), metavar="N", help="Requests at once [8]."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["sglang", "vllm", "transformers"]),
+    default="vllm",
+    show_default=True,
+)
+@click.option("--gpu", metavar="TYPE[:N]", help="Examine this choice, such as H100:2.")
+@click.option(
+    "--kv-cache",
+    type=click.Choice(list(_CACHE_BYTES)),
+    default="16",
+    show_default=True,
+    help="Bits of the KV cache's numbers.",
+)
+@click.option("--max-price", type=float, metavar="USD", help="Dearest acceptable price an hour.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(  # noqa: PLR0917 - click passes them by name
+    model: str,
+    context: int | None,
+    concurrency: int | None,
+    engine: EngineName,
+    gpu: str | None,
+    kv_cache: str,
+    max_price: float | None,
+    as_json: bool,
+) -> None:
+    r"""Show what MODEL needs: a folder with a config.json is enough.
+
+    \b
+      modalkit size ./my-model
+      modalkit size ./my-model --context 32768 --concurrency 32 --engine sglang
+      modalkit size ./my-model --gpu H100:2 --json
+
+    Weights and KV cache are worked out layer by layer from the config alone. With --gpu the exit code
+    is 1 if the model does not fit it.
+    """
+    try:
+        facts = find_model(model)
+        usual = default_load(facts)
+        load = Load(
+            context=context or usual.context,
+            concurrency=concurrency or usual.concurrency,
+            cache_bytes=_CACHE_BYTES[kv_cache],
+        )
+        report = size(
+            facts, load, engine=engine, gpu=gpu, wishes=Wishes(max_usd_per_hour=max_price)
+        )
+    except ModalkitError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        show(report)
+    if report.asked is not None and report.asked.problem:
+        raise SystemExit(1)
+
+
+def find_model(model: str) -> ModelFacts:
+    """Size a local folder or config file.
+
+    Raises:
+        SizingError: There is no such folder.
+    """
+    if Path(model).exists():
+        return read_model(model)
+    msg = f"There is no folder or file {model!r}; name one that holds the model's config.json."
+    raise SizingError(msg)
+
+
+def show(report: SizeReport) -> None:
+    """Print a report for a person."""
+    console = Console()
+    console.print(_summary(report), highlight=False)
+    if report.best is not None:
+        console.print(_memory(report.best, report))
+        console.print(_speed_line(report), highlight=False)
+    console.print(_choices(report))
+
+
+def _summary(report: SizeReport) -> str:
+    model, load = report.model, report.load
+    active = (
+        f", {model.active_parameters / 1e9:.2f}B active"
+        if model.active_parameters < model.total_parameters
+        else ""
+    )
+    kind = model.quantization or model.dtype
+    lines = [
+        f"[bold]{model.name}[/] ({model.model_type or 'stated by hand'})",
+        (
+            f"{model.total_parameters / 1e9:.2f}B parameters{active}; {model.weight_bytes / GIB:.2f} GiB of "
+            f"weights ({kind})"
+        ),
+        f"KV cache: {model.kv_bytes_per_token(load.cache_bytes):,} bytes a token"
+        + (
+            f", {model.state_bytes_per_sequence:,} a sequence"
+            if model.state_bytes_per_sequence
+            else ""
+        ),
+        f"tensor parallel over {', '.join(map(str, model.valid_tensor_parallel()))} GPUs",
+        f"sized for {load.concurrency} requests of {load.context:,} tokens on {report.engine}",
+    ]
+    return "\n".join(lines)
+
+
+def _memory(best: Pick, report: SizeReport) -> Table:
+    title = f"Memory of each GPU of {best.selection} ({best.gpu.total_gib:g} GiB)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading, side in (("", "left"), ("GiB", "right"), ("", "left"), ("how", "left")):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]  # a literal by construction
+    total = max(best.breakdown.total_bytes, best.breakdown.used_bytes)
+    for line in best.breakdown.lines:
+        table.add_row(line.what, f"{line.bytes / GIB:.2f}", _bar(line.bytes, total), line.source)
+    free = best.breakdown.free_bytes
+    table.add_row(
+        "free" if free >= 0 else "short of", f"{abs(free) / GIB:.2f}", _bar(free, total), ""
+    )
+    if best.problem:
+        table.caption = f"does not work: {best.problem}"
+    else:
+        table.caption = (
+            f"holds up to {report.largest_concurrency:,} requests of {report.load.context:,} tokens, or "
+            f"{report.largest_context:,} tokens in each of {report.load.concurrency}"
+        )
+    table.caption_justify = "left"
+    return table
+
+
+def _bar(part: int, total: int, width: int = 24) -> str:
+    return "█" * round(width * max(0, part) / total)
+
+
+def _speed_line(report: SizeReport) -> str:
+    if report.best is None:
+        return ""
+    low, high = report.best.speed.tokens_per_s
+    first = report.best.speed.first_token_s
+    start = f"; first token after {first[0]:.2f} to {first[1]:.2f} s" if first else ""
+    mark = "" if report.best.speed.checked else " (a roofline estimate, not measured on this card)"
+    return f"about {low:,.0f} to {high:,.0f} tokens/s in all{start}{mark}"
+
+
+def _choices(report: SizeReport) -> Table:
+    table = Table(title="Cheapest that fit", title_justify="left", box=None, pad_edge=False)
+    for heading in ("GPU", "USD/hour", "free GiB", "tokens/s"):
+        table.add_column(heading, justify="left" if heading == "GPU" else "right")
+    for one in report.picks[:_SHOWN]:
+        table.add_row(
+            one.selection,
+            f"{one.usd_per_hour:.2f}",
+            f"{one.breakdown.free_bytes / GIB:.1f}",
+            f"{one.speed.tokens_per_s[0]:,.0f}-{one.speed.tokens_per_s[1]:,.0f}",
+        )
+    if not report.picks:
+        table.caption = "nothing of the catalogue holds it on one machine"
+    return table

@@ -1,0 +1,192 @@
+"""Which GPUs a model fits, the cheapest first, and why each cheaper one does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import SizingError
+from ..gpu import GPU, gpu_catalogue
+from .memory import Breakdown, EngineName, Load, Split, breakdown, largest
+from .model import ModelFacts
+from .speed import Speed, speed
+
+__all__ = ["Pick", "Wishes", "largest_concurrency", "largest_context", "pick", "picks"]
+
+_MOST_GPUS = 8
+_NEEDS = {  # compute capability a format needs; vLLM's and SGLang's kernels
+    "fp8": 8.9,
+    "nvfp4": 10.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a choice of GPU must keep to.
+
+    Attributes:
+        allowed: GPU types to choose from; every type when empty.
+        max_usd_per_hour: Dearest acceptable price.
+        max_count: GPUs at most.
+        min_tokens_per_s: Answered tokens per second at least, by the low end of the estimate.
+        prefer_fewer: Rather fewer GPUs than a lower price.
+    """
+
+    allowed: tuple[str, ...] = ()
+    max_usd_per_hour: float | None = None
+    max_count: int = _MOST_GPUS
+    min_tokens_per_s: float | None = None
+    prefer_fewer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One GPU type and count, and how the model sits on it.
+
+    Attributes:
+        problem: Why it is no choice; empty when it is one.
+    """
+
+    gpu: GPU
+    count: int
+    split: Split
+    breakdown: Breakdown
+    speed: Speed
+    problem: str = ""
+
+    @property
+    def usd_per_hour(self) -> float:
+        """List price of the GPUs; CPU and memory come on top."""
+        return self.gpu.usd_per_second * 3600 * self.count
+
+    @property
+    def selection(self) -> str:
+        """Modal's string for it: ``"H100:2"``."""
+        return self.gpu.name if self.count == 1 else f"{self.gpu.name}:{self.count}"
+
+
+def picks(
+    model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes | None = None
+) -> list[Pick]:
+    """Return every type and count of the catalogue, cheapest first, each with its problem if it has one."""
+    wishes = wishes or Wishes()
+    found = list(_candidates(model, load, engine, wishes))
+    if wishes.prefer_fewer:
+        return sorted(found, key=lambda one: (one.count, one.usd_per_hour))
+    return sorted(found, key=lambda one: (one.usd_per_hour, one.count))
+
+
+def pick(model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes | None = None) -> Pick:
+    """Return the cheapest that fits.
+
+    Raises:
+        SizingError: Nothing does; it says what the largest setups lack.
+    """
+    found = picks(model, load, engine, wishes)
+    for one in found:
+        if not one.problem:
+            return one
+    last = (
+        "; ".join(f"{one.selection}: {one.problem}" for one in found[-3:])
+        or "no GPU type is allowed"
+    )
+    msg = (
+        f"{model.name!r} with {load.concurrency} requests of {load.context} tokens fits no GPU of the "
+        f"catalogue on one machine ({last}). Lower the context or the concurrency, or quantise it."
+    )
+    raise SizingError(msg)
+
+
+def _candidates(
+    model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes
+) -> Iterator[Pick]:
+    valid = {*model.valid_tensor_parallel(_MOST_GPUS), *_by_expert(model)}
+    for gpu in _types(wishes.allowed):
+        for count in range(1, min(gpu.max_count or _MOST_GPUS, wishes.max_count) + 1):
+            if count in valid:
+                yield examine(model, load, engine, (gpu, count), wishes)
+
+
+def _by_expert(model: ModelFacts) -> list[int]:
+    """Return the counts that work only with whole experts on each GPU."""
+    split = model.valid_tensor_parallel(_MOST_GPUS)
+    whole = model.valid_tensor_parallel(_MOST_GPUS, whole_experts=True) if model.experts else []
+    return [size for size in whole if size not in split]
+
+
+def _types(allowed: Sequence[str]) -> list[GPU]:
+    unique = {gpu.name: gpu for gpu in gpu_catalogue().values()}
+    if not allowed:
+        return list(unique.values())
+    names = {gpu_catalogue()[name].name for name in allowed if name in gpu_catalogue()}
+    return [gpu for name, gpu in unique.items() if name in names]
+
+
+def examine(
+    model: ModelFacts,
+    load: Load,
+    engine: EngineName,
+    choice: tuple[GPU, int],
+    wishes: Wishes | None = None,
+) -> Pick:
+    """Work out how a model sits on a GPU type and count, tensor parallel over all of them."""
+    gpu, count = choice
+    split = Split(tensor=count, expert=count if count in _by_expert(model) else None)
+    memory = breakdown(model, load, split, gpu.total_gib, engine)
+    estimate = speed(model, load, split, gpu)
+    one = Pick(gpu, count, split, memory, estimate)
+    problem = _problem(model, one, wishes or Wishes())
+    return Pick(gpu, count, split, memory, estimate, problem)
+
+
+def _problem(model: ModelFacts, one: Pick, wishes: Wishes) -> str:
+    if one.count not in {*model.valid_tensor_parallel(_MOST_GPUS), *_by_expert(model)}:
+        return f"tensor parallelism over {one.count} does not divide the model"
+    if missing := _cannot_run(model, one.gpu):
+        return missing
+    if not one.breakdown.fits:
+        return f"short of {-one.breakdown.free_bytes / 1024**3:.1f} GiB per GPU"
+    if wishes.max_usd_per_hour is not None and one.usd_per_hour > wishes.max_usd_per_hour:
+        return f"${one.usd_per_hour:.2f} an hour is over ${wishes.max_usd_per_hour:.2f}"
+    slow = one.speed.tokens_per_s[0]
+    if wishes.min_tokens_per_s is not None and slow < wishes.min_tokens_per_s:
+        return f"about {slow:.0f} tokens/s, under {wishes.min_tokens_per_s:.0f}"
+    return ""
+
+
+def _cannot_run(model: ModelFacts, gpu: GPU) -> str:
+    capability = float(gpu.compute_capability)
+    for name, needed in _NEEDS.items():
+        if model.quantization and name in model.quantization and capability < needed:
+            emulated = name == "fp8" and capability >= 8.0  # noqa: PLR2004 - Marlin kernels store fp8
+            if not emulated:
+                return f"{name} needs compute capability {needed}, {gpu.name} has {capability}"
+    return ""
+
+
+def largest_context(
+    model: ModelFacts, load: Load, split: Split, total_gib: float, engine: EngineName
+) -> int:
+    """Return the longest context that fits at a concurrency, at most the model's own; 0 if none does."""
+
+    def fits(context: int) -> bool:
+        wanted = Load(
+            context, load.concurrency, load.cache_bytes, load.batched_tokens, load.lora_bytes
+        )
+        return breakdown(model, wanted, split, total_gib, engine).fits
+
+    return largest(fits, model.max_context or 1 << 24)
+
+
+def largest_concurrency(
+    model: ModelFacts, load: Load, split: Split, total_gib: float, engine: EngineName
+) -> int:
+    """Return how many requests of a context fit at once; 0 if none does."""
+
+    def fits(concurrency: int) -> bool:
+        wanted = Load(
+            load.context, concurrency, load.cache_bytes, load.batched_tokens, load.lora_bytes
+        )
+        return breakdown(model, wanted, split, total_gib, engine).fits
+
+    return largest(fits, 1 << 16)

@@ -1,0 +1,149 @@
+"""What an architecture is made of: every parameter's name and shape, for a given config.
+
+The files in ``data/architectures`` are written by ``scripts/refresh_architectures.py`` from
+transformers' own model classes, built on torch's meta device from symbolic configs; each was checked
+against the class it came from at several sizes. Nothing here is measured or guessed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from ..errors import SizingError
+from .expressions import evaluate
+from .layer_rules import kind_of
+
+__all__ = ["Parameter", "architecture", "known_architectures", "parameters"]
+
+Fields = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter, or the same parameter of several layers.
+
+    Attributes:
+        name: Its name; ``{}`` stands for a layer's number, as in ``model.layers.{}.mlp.up_proj.weight``.
+        shape: Its shape, in elements.
+        layers: The layers that have it; empty for a parameter outside every stack.
+        copies: How many of it there are in each layer (experts kept one by one).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layers: tuple[int, ...] = ()
+    copies: int = 1
+
+    @property
+    def elements(self) -> int:
+        """Elements of all of it together."""
+        return math.prod(self.shape) * self.copies * max(1, len(self.layers))
+
+
+@functools.cache
+def known_architectures() -> frozenset[str]:
+    """Return every ``model_type`` with an architecture file."""
+    folder = files("modalkit") / "data" / "architectures"
+    return frozenset(entry.name.removesuffix(".json") for entry in folder.iterdir())
+
+
+@functools.cache
+def architecture(model_type: str) -> dict[str, Any]:
+    """Return an architecture file.
+
+    Raises:
+        SizingError: There is none for that model type.
+    """
+    if model_type not in known_architectures():
+        msg = (
+            f"The model type {model_type!r} is not one this version can size. "
+            "State what it needs with ModelFacts(...), or upgrade modalkit."
+        )
+        raise SizingError(msg)
+    path = files("modalkit") / "data" / "architectures" / f"{model_type}.json"
+    loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return loaded
+
+
+def parameters(layout: Mapping[str, Any], fields: Fields) -> Iterator[Parameter]:
+    """Yield every parameter of a model.
+
+    Args:
+        layout: An architecture file.
+        fields: The config, flattened to dotted names, defaults filled in.
+
+    Raises:
+        SizingError: The config lacks a number, or has a kind of layer the architecture does not know.
+    """
+    yield from _rows(layout["rows"], fields, "", (), 1)
+
+
+def _rows(
+    rows: list[dict[str, Any]], fields: Fields, prefix: str, layers: tuple[int, ...], copies: int
+) -> Iterator[Parameter]:
+    for row in rows:
+        if not _holds(row, fields):
+            continue
+        if "stack" in row:
+            yield from _stack(row, fields, prefix, layers, copies)
+        else:
+            shape = tuple(evaluate(size, fields) for size in row["shape"])
+            if all(size > 0 for size in shape):
+                yield Parameter(prefix + row["name"], shape, layers, copies)
+
+
+def _stack(
+    row: dict[str, Any], fields: Fields, prefix: str, layers: tuple[int, ...], copies: int
+) -> Iterator[Parameter]:
+    """Yield a stack's parameters; a stack inside a layer only multiplies."""
+    count = evaluate(row["count"], fields)
+    inside = f"{prefix}{row['stack']}.{{}}."
+    for part in row["parts"]:
+        if not _holds(part, fields):
+            continue
+        for kind, numbers in _kinds(part, fields, count).items():
+            rows = _case(part, kind, row["stack"])
+            if layers or copies > 1:
+                yield from _rows(rows, fields, inside, layers, copies * len(numbers))
+            else:
+                yield from _rows(rows, fields, inside, numbers, copies)
+
+
+def _kinds(part: dict[str, Any], fields: Fields, count: int) -> dict[str, tuple[int, ...]]:
+    """Group a stack's layers by the kind they are in one of their parts."""
+    rule = part.get("by")
+    if rule is None:
+        return {"": tuple(range(count))} if count else {}
+    grouped: dict[str, list[int]] = {}
+    for layer in range(count):
+        grouped.setdefault(kind_of(rule, fields, layer, count), []).append(layer)
+    return {kind: tuple(numbers) for kind, numbers in grouped.items()}
+
+
+def _case(part: dict[str, Any], kind: str, stack: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] | None = part["cases"].get(kind)
+    if rows is None:
+        known = ", ".join(repr(one) for one in sorted(part["cases"]))
+        msg = f"The config has a layer of kind {kind!r} in {stack!r}; this version knows {known}."
+        raise SizingError(msg)
+    return rows
+
+
+def _holds(row: Mapping[str, Any], fields: Fields) -> bool:
+    conditions: dict[str, object] = row.get("when", {})
+    return all(bool(fields.get(name)) == wanted for name, wanted in conditions.items())
+
+
+def total(found: Iterator[Parameter]) -> Counter[str]:
+    """Return elements by parameter name."""
+    counted: Counter[str] = Counter()
+    for one in found:
+        counted[one.name] += one.elements
+    return counted

@@ -1,0 +1,155 @@
+"""Everything sizing says of one model, as plain data for a table, JSON or a program."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from ..errors import SizingError
+from ..gpu import GPU, catalogue_date, gpu_catalogue
+from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, picks
+from .memory import EngineName, Load
+from .model import ModelFacts
+
+__all__ = ["SizeReport", "size"]
+
+
+@dataclass(frozen=True, slots=True)
+class SizeReport:
+    """A model on the GPUs of the catalogue.
+
+    Attributes:
+        model: The model's facts.
+        load: What it was sized for.
+        engine: Whose memory reserve was counted.
+        picks: Every type and count that fits, cheapest first.
+        rejected: Those that do not, cheapest first, each with its problem.
+        asked: The GPU that was asked about, if one was.
+        best: The one asked about, else the cheapest that fits; None if nothing does.
+        largest_context: Tokens of a request that ``best`` holds at the load's concurrency.
+        largest_concurrency: Requests of the load's context that ``best`` holds.
+    """
+
+    model: ModelFacts
+    load: Load
+    engine: EngineName
+    picks: tuple[Pick, ...]
+    rejected: tuple[Pick, ...]
+    asked: Pick | None
+    best: Pick | None
+    largest_context: int
+    largest_concurrency: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as plain data; bytes and tokens as integers, prices in USD."""
+        model = self.model
+        return {
+            "model": model.name,
+            "model_type": model.model_type,
+            "quantization": model.quantization,
+            "total_parameters": model.total_parameters,
+            "active_parameters": model.active_parameters,
+            "weight_bytes": model.weight_bytes,
+            "loaded_bytes": model.loaded_bytes,
+            "extra_stored_bytes": model.extra_stored_bytes,
+            "kv_bytes_per_token": model.kv_bytes_per_token(self.load.cache_bytes),
+            "state_bytes_per_sequence": model.state_bytes_per_sequence,
+            "valid_tensor_parallel": model.valid_tensor_parallel(),
+            "max_context": model.max_context,
+            "engine": self.engine,
+            "load": asdict(self.load),
+            "gpu": self.best.selection if self.best else None,
+            "fits": not self.asked.problem if self.asked else None,
+            "problem": self.asked.problem if self.asked else None,
+            "largest_context": self.largest_context,
+            "largest_concurrency": self.largest_concurrency,
+            "breakdown": _lines(self.best),
+            "speed": _speed(self.best),
+            "picks": [_row(one) for one in self.picks],
+            "rejected": [{**_row(one), "problem": one.problem} for one in self.rejected],
+            "prices_read_on": catalogue_date(),
+        }
+
+
+def size(
+    model: ModelFacts,
+    load: Load | None = None,
+    *,
+    engine: EngineName = "vllm",
+    gpu: str | None = None,
+    wishes: Wishes | None = None,
+) -> SizeReport:
+    """Size a model.
+
+    Args:
+        model: From `read_model`, `model_facts`, or stated by hand.
+        load: Context and concurrency to bear; 8 requests of 8192 tokens by default, or of the model's
+            own context where that is shorter.
+        engine: Whose memory reserve counts.
+        gpu: One choice to examine, such as ``"H100:2"``.
+        wishes: What the picks must keep to.
+
+    Raises:
+        SizingError: An unknown GPU.
+    """
+    load = load or default_load(model)
+    found = picks(model, load, engine, wishes)
+    fitting = tuple(one for one in found if not one.problem)
+    asked = examine(model, load, engine, parse_choice(gpu)) if gpu else None
+    best = asked or (fitting[0] if fitting else None)
+    context = concurrency = 0
+    if best is not None:
+        total = best.gpu.total_gib
+        context = largest_context(model, load, best.split, total, engine)
+        concurrency = largest_concurrency(model, load, best.split, total, engine)
+    return SizeReport(
+        model,
+        load,
+        engine,
+        fitting,
+        tuple(one for one in found if one.problem),
+        asked,
+        best,
+        context,
+        concurrency,
+    )
+
+
+def default_load(model: ModelFacts) -> Load:
+    """Return 8 requests of 8192 tokens, or of the model's context where that is shorter."""
+    return Load(context=min(8192, model.max_context or 8192), concurrency=8)
+
+
+def parse_choice(text: str) -> tuple[GPU, int]:
+    """Read ``"H100:2"``.
+
+    Raises:
+        SizingError: A type that is not in the catalogue, or a count that is not a number.
+    """
+    name, _, count = text.partition(":")
+    gpu = gpu_catalogue().get(name)
+    if gpu is None or (count and not count.isdigit()) or count == "0":
+        known = ", ".join(dict.fromkeys(one.name for one in gpu_catalogue().values()))
+        msg = f"The GPU {text!r} must be a type of the catalogue with an optional count ({known})."
+        raise SizingError(msg)
+    return gpu, int(count or 1)
+
+
+def _row(one: Pick) -> dict[str, object]:
+    return {
+        "gpu": one.gpu.name,
+        "count": one.count,
+        "usd_per_hour": round(one.usd_per_hour, 4),
+        "free_bytes_per_gpu": one.breakdown.free_bytes,
+    }
+
+
+def _lines(one: Pick | None) -> list[dict[str, object]]:
+    if one is None:
+        return []
+    lines = [asdict(line) for line in one.breakdown.lines]
+    free = {"what": "free", "bytes": one.breakdown.free_bytes, "source": "what is left"}
+    return [*lines, free]
+
+
+def _speed(one: Pick | None) -> dict[str, object] | None:
+    return asdict(one.speed) if one else None
