@@ -1,0 +1,89 @@
+"""Laws of sizing that hold for every model."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modalkit.gpu import gpu_catalogue
+from modalkit.sizing.fit import examine
+from modalkit.sizing.memory import (
+    Load,
+    Split,
+    breakdown,
+    cache_per_gpu,
+    state_per_gpu,
+    weights_per_gpu,
+)
+from modalkit.sizing.model import ModelFacts, model_facts
+
+ENGINES = st.sampled_from(["sglang", "vllm", "transformers"])
+CARDS = sorted(
+    {gpu.name: gpu for gpu in gpu_catalogue().values()}.values(), key=lambda one: one.total_gib
+)
+
+
+@st.composite
+def models(draw: st.DrawFn) -> ModelFacts:
+    """Models of several families at sizes of their own."""
+    heads = draw(st.sampled_from([8, 16, 32, 64]))
+    size = draw(st.sampled_from([64, 128]))
+    layers = draw(st.integers(2, 96))
+    common = {
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "hidden_size": heads * size,
+    }
+    common |= {"num_key_value_heads": draw(st.sampled_from([1, 2, 8])), "head_dim": size}
+    common |= {"vocab_size": 128_000, "max_position_embeddings": 131_072, "intermediate_size": 4096}
+    kind = draw(st.sampled_from(["llama", "qwen3_moe", "gemma3_text", "qwen3_next"]))
+    return model_facts({"model_type": kind, "sliding_window": 1024, **common})
+
+
+@settings(deadline=None)
+@given(models(), st.integers(1, 200_000), st.integers(0, 50_000), st.integers(1, 64))
+def test_more_context_never_needs_less_memory(
+    model: ModelFacts, context: int, more: int, requests: int
+):
+    """A longer context keeps at least as many bytes."""
+    short, long = Load(context, requests), Load(context + more, requests)
+    assert cache_per_gpu(model, short, Split()) <= cache_per_gpu(model, long, Split())
+
+
+@settings(deadline=None)
+@given(models(), st.integers(1, 64), st.integers(0, 64))
+def test_more_requests_never_need_less_memory(model: ModelFacts, requests: int, more: int):
+    """More requests at once keep at least as many bytes, states included."""
+    few, many = Load(4096, requests), Load(4096, requests + more)
+    assert cache_per_gpu(model, few, Split()) <= cache_per_gpu(model, many, Split())
+    assert state_per_gpu(model, few, Split()) <= state_per_gpu(model, many, Split())
+
+
+@settings(deadline=None)
+@given(models(), ENGINES, st.integers(1, 100_000), st.integers(1, 64))
+def test_what_fits_a_card_fits_a_larger_one(model: ModelFacts, engine, context: int, requests: int):
+    """A card with more memory holds what a smaller one holds."""
+    fits = [
+        breakdown(model, Load(context, requests), Split(), card.total_gib, engine).fits
+        for card in CARDS
+    ]
+    assert fits == sorted(fits)
+
+
+@settings(deadline=None)
+@given(models(), st.sampled_from([1, 2, 4]))
+def test_twice_the_ranks_never_hold_more_each(model: ModelFacts, tensor: int):
+    """Doubling tensor parallelism never raises what one GPU holds."""
+    load = Load(8192, 8)
+    one, two = Split(tensor=tensor), Split(tensor=2 * tensor)
+    assert weights_per_gpu(model, two) <= weights_per_gpu(model, one)
+    assert cache_per_gpu(model, load, two) <= cache_per_gpu(model, load, one)
+
+
+@settings(deadline=None)
+@given(models(), ENGINES)
+def test_a_breakdown_adds_up(model: ModelFacts, engine):
+    """The lines and what is free make the card's total."""
+    found = examine(model, Load(4096, 4), engine, (gpu_catalogue()["H100"], 1)).breakdown
+    assert sum(line.bytes for line in found.lines) + found.free_bytes == found.total_bytes
+    assert all(line.bytes >= 0 and line.source for line in found.lines)
