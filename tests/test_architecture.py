@@ -38,8 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compile": BASE
     | DECLARATIONS
     | {"engines", "service", "conflicts", "plan", "members", "runtime"},
+    "sizing": BASE | {"gpu"},
     "local": {"errors"},
-    "cli": {"errors", "local", "__init__"},
+    "cli": {"errors", "local", "sizing", "__init__"},
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }
