@@ -97,6 +97,10 @@ class Apps:
 
     Args:
         heartbeat_limit_s: After this many seconds without a word its client is gone.
+
+    Attributes:
+        forgotten: Told of a stopped app that is no longer kept.
+        has_calls: Says whether a call of an app is unfinished.
     """
 
     def __init__(self, heartbeat_limit_s: float = HEARTBEAT_LIMIT_S) -> None:
@@ -104,6 +108,7 @@ class Apps:
         self._heartbeat_limit_s = heartbeat_limit_s
         self._ending: set[asyncio.Task[None]] = set()
         self.forgotten: Callable[[App], None] = lambda _app: None
+        self.has_calls: Callable[[App], bool] = lambda _app: False
 
     def add(self, app: App) -> App:
         """Remember a new app."""
@@ -178,7 +183,9 @@ class Apps:
                 self._end_if_done(app)
 
     def _end_if_done(self, app: App) -> None:
-        if app.state == api.APP_STATE_DETACHED_DISCONNECTED and not app.busy:
+        if app.state != api.APP_STATE_DETACHED_DISCONNECTED:
+            return
+        if not app.busy and not self.has_calls(app):
             self.stop_soon(app, _STOP_GRACE_S)
 
     def _named(self, name: str, environment: str) -> list[App]:

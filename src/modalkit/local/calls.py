@@ -23,6 +23,7 @@ from .protocol import api
 from .results import CallResults, FinishedCall
 
 if TYPE_CHECKING:
+    from .apps import App
     from .blobs import Blobs
     from .containers import Container
     from .functions import FunctionEntry
@@ -285,6 +286,10 @@ class Calls:
     def input(self, input_id: str) -> Input | None:
         """Return an unfinished input by its id."""
         return self._inputs.get(input_id)
+
+    def has_work_for(self, app: App) -> bool:
+        """Return whether an input of an app has no output yet; one that waits to be retried counts."""
+        return any(entry.call.function.app is app for entry in self._inputs.values())
 
     def settle(
         self,

@@ -96,11 +96,7 @@ class LocalModal:
         self._address = address
         self._state = State(address.state)
         self._files = FileStore(self._state.files, self._state.layers)
-        self._isolation = (
-            Isolation.probe(self._state.run / "probe")
-            if self._settings.namespaces
-            else Isolation(namespaces=False)
-        )
+        self._isolation = self._probe()
         self._volumes = Volumes(
             self._state.volumes,
             self._state.buckets,
@@ -124,6 +120,7 @@ class LocalModal:
         self._building = BuildFunctions(self._functions, self._calls)
         self.images = self._make_images()
         self.apps.forgotten = self._functions.forget
+        self.apps.has_calls = self._calls.has_work_for
         self._deployments = Deployments(
             self._state.records,
             self.apps,
@@ -231,6 +228,12 @@ class LocalModal:
             EnvironmentRpcs(self._environments, self.apps, self._erase_environment),
             WorkspaceRpcs(self._page, self._prepare_container),
         ]
+
+    def _probe(self) -> Isolation:
+        """Find out what this machine allows, unless the user wants none of it."""
+        if not self._settings.namespaces:
+            return Isolation(namespaces=False)
+        return Isolation.probe(self._state.run / "probe")
 
     def _make_images(self) -> Images:
         runner = Runner(self._state.run, self._isolation, host_environment())
