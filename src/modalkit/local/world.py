@@ -136,7 +136,7 @@ class Worlds:
             workdir=recipe.workdir,
             python=built.interpreter,
             lowers=tuple(map(Path, built.layers)),
-            keep=tuple(map(Path, built.environments)),
+            keep=built.visible,
             changes=self.building(container.function.id),
         )
 

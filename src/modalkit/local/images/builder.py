@@ -111,7 +111,7 @@ class HostBuilder:
             _explain_full_disk(job.folder, str(error))
             raise
         layer = job.folder / "files"
-        mounted = [*built.environments, *self._runner.kept(), "/__modal"]
+        mounted = [*map(str, built.visible), *self._runner.kept(), "/__modal"]
         if changes.exists() and await asyncio.to_thread(finish, changes, layer, mounted):
             built = replace(built, layers=(*built.layers, str(layer)))
         lacking = dict.fromkeys([*built.lacking, *job.lacking])

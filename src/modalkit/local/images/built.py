@@ -24,6 +24,7 @@ class Built:
         key: Names this build; an image above it was built on this very one.
         python: The interpreter of its containers; empty for the one that runs the plane.
         version: That interpreter's version.
+        home: Where that interpreter is installed, if it is not the plane's.
         environments: Folders of the Python environments, topmost first.
         layers: Folders of files laid over the machine's, lowest first.
         host_below: Whether this machine's packages can be imported too.
@@ -36,6 +37,7 @@ class Built:
     key: str
     python: str = ""
     version: str = platform.python_version()
+    home: str = ""
     environments: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     host_below: bool = True
@@ -53,6 +55,11 @@ class Built:
     def series(self) -> str:
         """Its Python's series, such as ``"3.11"``."""
         return ".".join(self.version.split(".")[:2])
+
+    @property
+    def visible(self) -> tuple[Path, ...]:
+        """The folders of this machine that its containers must see at their own paths."""
+        return tuple(map(Path, (*self.environments, *([self.home] if self.home else []))))
 
     @property
     def search_path(self) -> list[str]:

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import LocalModalError
@@ -43,7 +44,7 @@ class PythonSteps:
             return built
         if wanted == HOST_SERIES:
             return replace(host_image().above(built.key), lacking=built.lacking, base=built.base)
-        candidates = [f"python{wanted}"]
+        candidates = [place] if (place := shutil.which(f"python{wanted}")) else []
         if uv := find_installer().uv:
             candidates += await _found_by_uv(uv, wanted)
         interpreter = await asyncio.to_thread(find_interpreter, wanted, candidates)
@@ -89,6 +90,7 @@ class PythonSteps:
             built,
             python=str(environment.python),
             version=f"{series}.0",
+            home=_home_of(interpreter),
             environments=(str(path),),
             host_below=False,
         )
@@ -183,6 +185,10 @@ def _is_met(lines: list[str], installed: Installed, step: Install) -> bool:
 
 def _asked(built: Built) -> str:
     return ", ".join(built.lacking)
+
+
+def _home_of(interpreter: str) -> str:
+    return str(Path(interpreter).resolve().parent.parent)
 
 
 def _base_of(built: Built) -> str:

@@ -94,7 +94,7 @@ class Runner:
                 own_network=False,
                 lowers=map(Path, built.layers),
                 changes=changes,
-                keep=map(Path, built.environments),
+                keep=built.visible,
             )
             spec["cwd"] = step.workdir
             return await _run(spec, path, log)

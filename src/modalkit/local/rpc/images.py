@@ -8,6 +8,7 @@ from contextlib import aclosing
 from grpclib.const import Status
 
 from ..images import Build, Built, Images
+from ..images.built import HOST_SERIES
 from ..protocol import Empty, api, builder_version, refuse
 from ..records import Records
 from ..server import Caller, rpc, stream_rpc
@@ -32,7 +33,8 @@ class ImageRpcs:
         force = request.force_build or request.ignore_cache
         image_id = self._images.add(request.image, request.build_function_id, force=force)
         built = self._images.ready(image_id)
-        if built is None and not self._images.recipe(image_id).steps:
+        recipe = self._images.recipe(image_id)
+        if built is None and not recipe.steps and recipe.python in {"", HOST_SERIES}:
             built = await self._images.built(image_id)
         if built is None:
             self._images.start(image_id)
