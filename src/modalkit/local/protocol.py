@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # protobuf ships no type information
 from google.protobuf.message import Message  # type: ignore[import-untyped]  # the same
@@ -27,6 +27,7 @@ __all__ = [
     "api",
     "builder_version",
     "every_rpc",
+    "fitting",
     "names_environment",
     "not_served",
     "refuse",
@@ -35,6 +36,8 @@ __all__ = [
     "secret_sources",
     "wants_token",
 ]
+
+_Message = TypeVar("_Message", bound=Message)
 
 MODAL_VERSION = importlib.metadata.version("modal")
 
@@ -70,6 +73,15 @@ def _table(service: type[Any]) -> dict[str, tuple[str, Handler]]:
 def names_environment(rpc: Handler) -> bool:
     """Return whether an RPC's request says which environment it is about."""
     return "environment_name" in rpc.request_type.DESCRIPTOR.fields_by_name
+
+
+def fitting(message: type[_Message], **fields: object) -> _Message:
+    """Make a message of those fields that the installed protocol knows.
+
+    What older clients do not know they do not miss. Parts of a message may be given as dicts.
+    """
+    known = message.DESCRIPTOR.fields_by_name
+    return message(**{name: value for name, value in fields.items() if name in known})
 
 
 def secret_sources(request: Message) -> list[dict[str, str] | str]:

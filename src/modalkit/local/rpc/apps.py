@@ -10,7 +10,7 @@ from grpclib.const import Status
 from ..apps import App, Apps
 from ..deployments import Deployments
 from ..functions import app_layout
-from ..protocol import Empty, api, refuse
+from ..protocol import Empty, api, fitting, refuse
 from ..server import Caller, rpc
 
 __all__ = ["AppRpcs"]
@@ -59,8 +59,8 @@ class AppRpcs:
             app = self._apps.add(App(request.app_name, environment, api.APP_STATE_DEPLOYED))
             app.name = request.app_name
             self._deployments.save_app(app)
-        handle = api.AppHandleMetadata(app_id=app.id, environment_name=app.environment)
-        return api.AppGetOrCreateResponse(app_id=app.id, handle_metadata=handle)
+        handle = {"app_id": app.id, "environment_name": app.environment}
+        return fitting(api.AppGetOrCreateResponse, app_id=app.id, handle_metadata=handle)
 
     @rpc("AppGetByDeploymentName")
     async def by_name(

@@ -9,7 +9,7 @@ from grpclib.const import Status
 
 from ..ids import new_id
 from ..named import creation_info
-from ..protocol import Empty, api, refuse
+from ..protocol import Empty, api, fitting, refuse
 from ..records import Record, Records
 from ..server import Caller, rpc
 
@@ -74,7 +74,7 @@ class Secrets:
         """Describe a secret, without its values."""
         if request.secret_id in self._anonymous:
             keys = sorted(self._anonymous[request.secret_id])
-            return api.SecretGetInfoResponse(metadata=api.SecretMetadata(keys=keys))
+            return api.SecretGetInfoResponse(metadata=fitting(api.SecretMetadata, keys=keys))
         return api.SecretGetInfoResponse(metadata=_metadata(self._find(request.secret_id)))
 
     @rpc("SecretList")
@@ -115,7 +115,7 @@ class Secrets:
     def _anonymously(self, values: dict[str, str]) -> api.SecretGetOrCreateResponse:
         secret_id = new_id("st")
         self._anonymous[secret_id] = values
-        metadata = api.SecretMetadata(keys=sorted(values))
+        metadata = fitting(api.SecretMetadata, keys=sorted(values))
         return api.SecretGetOrCreateResponse(secret_id=secret_id, metadata=metadata)
 
     def _look_up(
@@ -155,7 +155,8 @@ def _create_command(name: str, required: list[str]) -> str:
 
 
 def _metadata(record: Record) -> api.SecretMetadata:
-    return api.SecretMetadata(
+    return fitting(
+        api.SecretMetadata,
         name=record.name,
         keys=sorted(json.loads(record.body)),
         environment_name=record.environment,
