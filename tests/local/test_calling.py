@@ -160,6 +160,15 @@ def test_spawn_map_runs_everything(function, arrivals):
     assert arrivals(key, 3) == ["arrived"] * 3
 
 
+def test_results_of_a_spawned_map_by_index(function, client):
+    """A spawned map is a call with many inputs; its id gives any of its results, in any order."""
+    call = function("calls", "square").experimental_spawn_map(range(600))
+    found = modal.FunctionCall.from_id(call.object_id, client=client)
+    assert found.get(index=599) == 599 * 599
+    assert found.num_inputs() == 600
+    assert list(found.iter(start=10, end=13)) == [100, 121, 144]
+
+
 def test_the_call_graph(function):
     """It shows the call, the call it made, and how each input ended."""
     call = function("calling", "parent_of").spawn(3)
