@@ -25,6 +25,7 @@ __all__ = [
     "Empty",
     "Message",
     "api",
+    "asks_for",
     "builder_version",
     "every_rpc",
     "fitting",
@@ -81,7 +82,13 @@ def fitting(message: type[_Message], **fields: object) -> _Message:
     What older clients do not know they do not miss. Parts of a message may be given as dicts.
     """
     known = message.DESCRIPTOR.fields_by_name
-    return message(**{name: value for name, value in fields.items() if name in known})
+    made: _Message = message(**{name: value for name, value in fields.items() if name in known})
+    return made
+
+
+def asks_for(request: Message, flag: str) -> bool:
+    """Return whether a request sets a flag that older clients do not know."""
+    return bool(getattr(request, flag, False))
 
 
 def secret_sources(request: Message) -> list[dict[str, str] | str]:

@@ -15,7 +15,7 @@ from grpclib.const import Status
 from ..apps import App, Apps
 from ..command_router import CommandRouter
 from ..ids import new_id
-from ..protocol import Empty, api, refuse, secret_sources
+from ..protocol import Empty, api, asks_for, refuse, secret_sources
 from ..sandbox_host import SandboxHost
 from ..sandboxes import Sandbox
 from ..server import Caller, rpc, stream_rpc
@@ -132,7 +132,7 @@ class SandboxRpcs:
         for sandbox in self._host.all():
             app, name = sandbox.app, sandbox.definition.name
             there = (app.name, app.environment) == (request.app_name, request.environment_name)
-            gone = sandbox.ended.is_set() and not request.include_terminated
+            gone = sandbox.ended.is_set() and not asks_for(request, "include_terminated")
             if there and name == request.sandbox_name and not gone:
                 return api.SandboxGetFromNameResponse(
                     sandbox_id=sandbox.id, metadata=_metadata(sandbox)
