@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,27 +157,37 @@ class Volumes:
         """Commit what ``work`` changes, or nothing if it fails."""
         await asyncio.to_thread(self._change, self._open(volume_id), work)
 
-    def entries(self, volume_id: str, path: str, *, recursive: bool) -> Iterator[api.FileEntry]:
+    def entries(self, volume_id: str, path: str, *, recursive: bool) -> list[api.FileEntry]:
         """List a folder of a volume, or the one file at that path."""
-        found = self._existing(volume_id, path)
         name = relative(path)
-        if not found or found[0].is_dir():
-            for inner, file in walk(found, name, recursive=recursive):
-                yield _entry(inner, file)
-        else:
-            yield _entry(name, found[0])
+
+        def look(stack: Stack) -> list[api.FileEntry]:
+            found = _there(stack, path)
+            if not found or (found[0].is_dir() and not found[0].is_symlink()):
+                return [_entry(*one) for one in walk(found, name, recursive=recursive)]
+            return [_entry(name, found[0])]
+
+        return self._open(volume_id).read(look)
 
     def existing(self, volume_id: str, path: str) -> Path:
         """Return where a path of a volume is on this machine now, or refuse when nothing is there."""
-        found = self._existing(volume_id, path)
-        return found[0] if found else self._open(volume_id).folder / "empty"
+        volume = self._open(volume_id)
+        return volume.read(lambda stack: _there(stack, path) or (volume.folder / "empty",))[0]
 
     def file(self, volume_id: str, path: str) -> Path:
         """Return a committed file, to be read within the hour whatever is committed meanwhile."""
-        found = self.existing(volume_id, path)
-        if found.is_dir():
-            refuse(Status.INVALID_ARGUMENT, f"{path!r} is a directory.")
-        return self._open(volume_id).pin(found.resolve())
+        volume = self._open(volume_id)
+
+        def look(stack: Stack) -> Path:
+            found = _there(stack, path)
+            if not found or found[0].is_dir():
+                refuse(Status.INVALID_ARGUMENT, f"{path!r} is a directory.")
+            file = found[0].resolve()
+            if not file.is_relative_to(volume.folder.resolve()):
+                refuse(Status.INVALID_ARGUMENT, f"{path!r} is a link out of the volume.")
+            return volume.pin(file)
+
+        return volume.read(look)
 
     def _record(self, volume_id: str) -> Record:
         record = self._records.by_id(volume_id)
@@ -191,12 +201,6 @@ class Volumes:
         volume = Generations(home / volume_id)
         volume.create()
         return volume
-
-    def _existing(self, volume_id: str, path: str) -> Stack:
-        found = find(self._open(volume_id).stack(), relative(path))
-        if not found and relative(path):
-            refuse(Status.NOT_FOUND, f"No such file or directory: {path!r}")
-        return found
 
     def _mounted(self, container: Container | None, volume_id: str) -> tuple[VolumeMount, int]:
         mount = self._mounts.get((container, volume_id)) if container is not None else None
@@ -222,6 +226,14 @@ class Volumes:
                 Status.FAILED_PRECONDITION,
                 f"The volume could not be changed: {error.strerror}. It is as it was before.",
             )
+
+
+def _there(stack: Stack, path: str) -> Stack:
+    """Return where a path is; refuse one at which nothing is, but for an empty volume itself."""
+    found = find(stack, relative(path))
+    if not found and relative(path):
+        refuse(Status.NOT_FOUND, f"No such file or directory: {path!r}")
+    return found
 
 
 def _plain_folder(volume: Generations, path: str) -> Path:

@@ -23,12 +23,14 @@ import fcntl
 import itertools
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from grpclib.exceptions import GRPCError
 
 from ..state import remove_tree
 from .stacks import Stack, find, merge
@@ -36,10 +38,12 @@ from .stacks import Stack, find, merge
 __all__ = ["Generations", "Lease"]
 
 _GROWTH = 2
+_GONE = "gone-"
 _HOUR_S = 3600
 # The kernel wants a lower folder, and two where there is no upper one.
 _EMPTY, _EMPTY_TOO = "empty/1", "empty/2"
 _SERIAL = itertools.count(1)
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,19 @@ class Generations:
     def stack(self) -> Stack:
         """Return the committed state."""
         return tuple(self.folder / "layers" / layer.name for layer in self._layers())
+
+    def read(self, look: Callable[[Stack], _Found]) -> _Found:
+        """Return what ``look`` finds in the committed state, whole although others may commit."""
+        while True:
+            stack = self.stack()
+            try:
+                found = look(stack)
+            except (OSError, GRPCError):
+                if _stands(stack):
+                    raise
+            else:
+                if _stands(stack):
+                    return found
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -208,8 +225,15 @@ class Generations:
             else:
                 remove_tree(mount)
         for layer in (self.folder / "layers").iterdir():
-            if layer.name not in used and layer.name.isdecimal():
-                shutil.rmtree(layer, ignore_errors=True)
+            if layer.name.startswith(_GONE):
+                remove_tree(layer)
+            elif layer.name not in used and layer.name.isdecimal():
+                # At once for whoever reads it, who will look again.
+                remove_tree(layer.rename(layer.with_name(f"{_GONE}{layer.name}")))
+
+
+def _stands(stack: Stack) -> bool:
+    return all(layer.exists() for layer in stack)
 
 
 def _count(folder: Path) -> int:
