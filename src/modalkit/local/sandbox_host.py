@@ -9,9 +9,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from grpclib.const import Status
@@ -22,27 +21,23 @@ from .containers import Container
 from .functions import FunctionEntry
 from .gpus import Lease
 from .ids import new_id
-from .launch import Bind, ContainerSpec
 from .launcher import LaunchedProcess, Streams
 from .network import Doorway
 from .pools import ContainerPool
 from .protocol import api, refuse
-from .proxy import PROXY_PORT, proxy_variables
-from .sandboxes import MAIN, Sandbox, inside
+from .sandbox_spec import as_function, check, describe
+from .sandboxes import MAIN, Sandbox
 from .state import remove_tree
-from .streams import both_ways
 from .transcripts import Transcript
+from .tunnels import tunnel
 
 if TYPE_CHECKING:
     from .factory import ContainerFactory
     from .rpc.secrets import Secrets
-    from .world import World
 
 __all__ = ["SandboxHost"]
 
 _LOG = logging.getLogger("modalkit.local")
-_TOOLS = "/__modal/sandbox"
-_PROGRAMS = Path(__file__).with_name("inside")
 _START_PATIENCE_S = 60.0
 _KEPT_ENDED = 100
 
@@ -80,7 +75,7 @@ class SandboxHost:
         self, app: App, definition: api.Sandbox, variables: dict[str, str], *, identity: str
     ) -> Sandbox:
         """Start a sandbox with the variables its client gave; return when it can run commands."""
-        _check(definition)
+        check(definition)
         sandbox = self._new(app, definition, identity)
         sandbox.variables = variables
         self._sandboxes[sandbox.id] = sandbox
@@ -108,7 +103,7 @@ class SandboxHost:
             app=app,
             tag=definition.name or "sandbox",
             id=new_id("fu"),
-            definition=_as_function(definition),
+            definition=as_function(definition),
             make_pool=_no_pool,
         )
         pool = ContainerPool(function, self.factory)
@@ -152,7 +147,7 @@ class SandboxHost:
         for name in ("scratch", "output"):
             (container.folder / name).mkdir(parents=True)
         world = await self.factory.worlds.open(container)
-        spec = self._spec(sandbox, world)
+        spec = describe(sandbox, world, self.factory)
         if not self.factory.isolation.namespaces:
             links = self.factory.links
             made = links.make((bind["target"], bind["source"]) for bind in spec["binds"])
@@ -174,9 +169,7 @@ class SandboxHost:
             container.doorway = Doorway(process)
             await self._open_network(container.doorway, spec["listen_ports"])
         for port in sandbox.definition.open_ports.ports:
-            sandbox.ports[port.port] = await stack.enter_async_context(
-                _tunnel(container, port.port)
-            )
+            sandbox.ports[port.port] = await stack.enter_async_context(tunnel(container, port.port))
         await self._start_main(sandbox, readers)
         return process
 
@@ -211,114 +204,15 @@ class SandboxHost:
         for transcript, stderr in ((sandbox.main.stdout, False), (sandbox.main.stderr, True)):
             readers.create_task(_log(sandbox, transcript, stderr=stderr))
 
-    def _spec(self, sandbox: Sandbox, world: World) -> ContainerSpec:
-        """Describe a sandbox's container: its program is the attendant."""
-        factory, container = self.factory, sandbox.container
-        namespaces = factory.isolation.namespaces
-        layer = world.layer
-        sandbox.tools = Path(_TOOLS) if namespaces else _PROGRAMS
-        sandbox.workdir = sandbox.definition.workdir or (
-            world.workdir if namespaces else str(layer / "root")
-        )
-        blocked = container.function.definition.block_network
-        own_network = bool(sandbox.definition.open_ports.ports) or blocked
-        env = {
-            **factory.environment,
-            **(proxy_variables() if own_network and namespaces else {}),
-            **world.environment("" if namespaces else str(layer)),
-            **factory.admission.variables(container.lease),
-            "MODAL_SANDBOX_ID": sandbox.id,
-            "MODAL_TASK_ID": sandbox.task_id,
-        }
-        path = env.get("PATH", os.defpath)
-        env["PATH"] = os.pathsep.join([str(Path(world.python).parent), path])
-        sandbox.variables = {**env, **sandbox.variables}
-        spec = factory.isolation.spec(
-            container.folder,
-            layer,
-            inside(sandbox.tools / "attendant.py"),
-            env,
-            binds=world.binds,
-            own_network=own_network,
-            lowers=world.lowers,
-            keep=world.keep,
-        )
-        if namespaces:
-            spec["binds"].insert(0, Bind(source=str(_PROGRAMS), target=_TOOLS, read_only=True))
-        spec["cwd"] = sandbox.workdir
-        spec["listen_ports"] = [] if blocked or not spec["own_network"] else [PROXY_PORT]
-        return spec
-
     def _forget_old(self) -> None:
         ended = [one for one in self._sandboxes.values() if one.ended.is_set()]
         for sandbox in ended[:-_KEPT_ENDED]:
             del self._sandboxes[sandbox.id]
 
 
-def _as_function(definition: api.Sandbox) -> api.Function:
-    """Describe what a sandbox's container finds around it as a function's definition does."""
-    access = definition.network_access.network_access_type
-    return api.Function(
-        image_id=definition.image_id,
-        mount_ids=definition.mount_ids,
-        secret_ids=definition.secret_ids,
-        volume_mounts=definition.volume_mounts,
-        cloud_bucket_mounts=definition.cloud_bucket_mounts,
-        resources=definition.resources,
-        block_network=definition.block_network or access == api.NetworkAccess.BLOCKED,
-    )
-
-
 def _no_pool(function: FunctionEntry) -> NoReturn:
     msg = f"The sandbox {function.name!r} takes no calls."
     raise TypeError(msg)
-
-
-def _check(definition: api.Sandbox) -> None:
-    """Refuse what a sandbox would need and does not get here."""
-    limits = definition.network_access
-    missing = {
-        "network allowlists": limits.network_access_type == api.NetworkAccess.ALLOWLIST,
-        "encrypted ports (use unencrypted_ports)": any(
-            not port.unencrypted for port in definition.open_ports.ports
-        ),
-        "readiness probes": definition.HasField("readiness_probe"),
-        "a terminal (pty)": definition.HasField("pty_info"),
-        "network file systems": bool(definition.nfs_mounts),
-    }
-    if asked := [name for name, wanted in missing.items() if wanted]:
-        refuse(
-            Status.UNIMPLEMENTED,
-            f"The local Modal's sandboxes do not have: {', '.join(asked)}. Leave that out here.",
-        )
-
-
-@contextlib.asynccontextmanager
-async def _tunnel(container: Container, port: int) -> AsyncIterator[int]:
-    """Lead a port of this machine into a sandbox; yield its number."""
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        container.connections += 1
-        try:
-            inner = await _connection(container, port)
-            await both_ways(reader, writer, *inner)
-            inner[1].close()
-        except OSError:
-            pass  # nothing listens there (yet), or it went away
-        finally:
-            container.connections -= 1
-            writer.close()
-
-    async with await asyncio.start_server(carry, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-
-
-async def _connection(
-    container: Container, port: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if container.doorway is None:
-        return await asyncio.open_connection("127.0.0.1", port)
-    return await asyncio.open_connection(sock=await container.doorway.connect(port))
 
 
 async def _log(sandbox: Sandbox, transcript: Transcript, *, stderr: bool) -> None:
