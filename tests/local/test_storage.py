@@ -1,4 +1,4 @@
-"""Volumes, secrets, dicts and queues, through the real client and CLI."""
+"""Volumes through the real client and CLI; names that nobody made."""
 
 from __future__ import annotations
 
@@ -61,59 +61,6 @@ def test_an_ephemeral_volume(client):
         with volume.batch_upload() as batch:
             batch.put_file(io.BytesIO(b"x"), "/x")
         assert [entry.path for entry in volume.listdir("/")] == ["x"]
-
-
-def test_secrets_are_created_listed_and_required(local, state_folder: Path):
-    """`modal secret create` lasts; required keys are checked; the records are private."""
-    assert local("modal", "secret", "create", "mine", "KEY=value").returncode == 0
-    listed = local("modal", "secret", "list")
-    assert "mine" in listed.stdout
-    assert "value" not in listed.stdout
-    code = "import modal; modal.Secret.from_name('mine', required_keys=['KEY', 'OTHER']).hydrate()"
-    done = local("python", "-c", code)
-    assert "has no OTHER" in done.stderr
-    modes = {path.stat().st_mode & 0o077 for path in state_folder.glob("*/records.db*")}
-    assert modes == {0}
-
-
-def test_a_secret_that_is_nowhere_is_named_with_its_command(local):
-    """The error for an unknown secret says how to create it."""
-    code = "import modal; modal.Secret.from_name('nope', required_keys=['A', 'B']).hydrate()"
-    done = local("python", "-c", code, A="only one of two")
-    assert done.returncode == 1
-    assert "modalkit local modal secret create nope A=... B=..." in done.stderr
-
-
-def test_dict(client):
-    """A dict holds, tells apart, and gives back."""
-    words = modal.Dict.from_name("words", create_if_missing=True, client=client)
-    words["one"] = 1
-    words.update(two=2, three=3)
-    assert (words["one"], words.get("nine", "none"), "two" in words, words.len()) == (
-        1,
-        "none",
-        True,
-        3,
-    )
-    assert words.put("one", 5, skip_if_exists=True) is False
-    assert sorted(words.items()) == [("one", 1), ("three", 3), ("two", 2)]
-    assert words.pop("one") == 1
-    with pytest.raises(KeyError):
-        words["one"]
-    words.clear()
-    assert list(words.keys()) == []
-
-
-def test_queue(client):
-    """A queue keeps order, has partitions, and waits."""
-    line = modal.Queue.from_name("line", create_if_missing=True, client=client)
-    line.put_many([1, 2, 3])
-    line.put("aside", partition="other")
-    assert (line.get(), line.get_many(5), line.len(), line.len(total=True)) == (1, [2, 3], 0, 1)
-    assert list(line.iterate(partition="other", item_poll_timeout=0.0)) == ["aside"]
-    assert line.get(block=False) is None
-    line.clear(all=True)
-    assert line.len(total=True) == 0
 
 
 def test_unknown_names_are_refused(client):

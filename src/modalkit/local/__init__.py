@@ -10,6 +10,8 @@ It knows nothing of the rest of modalkit and serves any Modal app. A part of the
     containers, isolation, launch, world    one container: its process, its files, its view
     web, replicas, network      HTTP from outside to a container
     state, files, blobs, volumes, images    what is kept, and where
+    database, records, migrations   the one file of records; named, environments, dicts, queues in it
+    sandboxes, sandbox_host, commands, command_router   commands in a container; `inside/` runs there
     settings    what a user chooses
     protocol    the one module that depends on modal's version
 """
