@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -118,3 +122,108 @@ def test_ctrl_c_at_a_terminal(processes, wait_until, state_folder: Path, tmp_pat
     os.waitpid(pid, 0)
     assert b"the cleanup ran" in output
     wait_until(lambda: not any(map(processes.alive, everyone)), "every process is gone")
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def forked(pid: int) -> bool:
+    """Whether a process is a zygote or came from one, and became nothing else."""
+    return b"zygote" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
+@pytest.fixture
+def roles(busy) -> dict[str, int]:
+    """The zygote, the launcher of the one container, and its program."""
+    process, everyone = busy
+    line = [pid for pid in everyone if forked(pid)]
+    zygote = next(pid for pid in line if parent_of(pid) == process.pid)
+    launcher = next(pid for pid in line if parent_of(pid) == zygote)
+    return {"zygote": zygote, "launcher": launcher, "program": line[-1]}
+
+
+@pytest.mark.parametrize("role", ["launcher", "program"])
+def test_a_killed_container_leaves_nothing(busy, roles, processes, wait_until, role):
+    """`kill -9` of a launcher or a program ends the whole container, its children included."""
+    process, everyone = busy
+    os.kill(roles[role], signal.SIGKILL)
+    container = [pid for pid in everyone[1:] if pid != roles["zygote"]]
+    wait_until(lambda: not any(map(processes.alive, container)), "the container is gone")
+    process.kill()
+    wait_until(lambda: not any(map(processes.alive, everyone)), "every process is gone")
+
+
+def test_a_killed_zygote_ends_no_container_and_nothing_outlives_the_plane(
+    busy, roles, processes, wait_until
+):
+    """`kill -9` of the zygote leaves containers alone; they still end with the plane."""
+    process, everyone = busy
+    os.kill(roles["zygote"], signal.SIGKILL)
+    wait_until(lambda: not processes.alive(roles["zygote"]), "the zygote is gone")
+    assert processes.alive(roles["program"])
+    process.kill()
+    wait_until(lambda: not any(map(processes.alive, everyone)), "every process is gone")
+
+
+def test_fifty_containers_leave_nothing_behind(function, plane, processes, wait_until):
+    """After fifty containers the plane has the files, processes and folders it had before."""
+    end = function("fresh", "end_soon")
+
+    def left() -> tuple[int, ...]:
+        pid = plane.process.pid
+        return (
+            len(list(Path(f"/proc/{pid}/fd").iterdir())),
+            len(processes.below(pid)),
+            len(Path(f"/proc/{pid}/mountinfo").read_text().splitlines()),
+            len(list((plane.state / "run" / str(pid)).glob("c[0-9]*"))),
+        )
+
+    end.remote()
+    before = left()
+    containers = {end.remote()}
+    while len(containers) < 50:
+        containers.add(end.remote())
+    wait_until(lambda: all(now <= was for now, was in zip(left(), before, strict=True)), "gone")
+
+
+ROOTLESS = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture
+def rootless() -> Iterator[Path]:
+    """A folder of somebody who is not root; skips where this machine has no such user to be."""
+    try:
+        subprocess.run(
+            [*ROOTLESS, sys.executable, "-c", "import modalkit"], check=True, capture_output=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("Python cannot run as another user here")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_without_root_containers_are_kept_apart_too(rootless):
+    """An ordinary user gets namespaces through a user namespace, and nothing outlives the command."""
+    source = LONG.replace("    time.sleep(1000)\n\n", "    print(os.getpid())\n\n")
+    (rootless / "long.py").write_text(source.replace("import modal,", "import modal, os,"))
+    code = "from modalkit.cli import main; main()"
+    words = ["local", "--state", str(rootless / "state"), "modal", "run", str(rootless / "long.py")]
+    done = subprocess.run(
+        [*ROOTLESS, sys.executable, "-c", code, *words],
+        env={**os.environ, "HOME": str(rootless)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        cwd=rootless,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "containers have no namespaces" in done.stderr:
+        pytest.skip("this machine allows an ordinary user no namespaces")
+    pids = [int(line) for line in done.stdout.splitlines() if line.isdigit()]
+    assert pids
+    assert pids[0] < 10
+    assert not list((rootless / "state" / "run").iterdir())

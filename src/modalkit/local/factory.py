@@ -26,6 +26,7 @@ from .network import Doorway
 from .protocol import api
 from .proxy import PROXY_PORT, proxy_variables
 from .state import remove_tree
+from .strays import end_marked
 from .zygotes import CONTAINER_MODULE
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ class ContainerFactory:
         )
         self._attach(container, process, spec)
         code = await process.wait()
+        if process.lost and not spec["namespaces"]:
+            await asyncio.to_thread(end_marked, "MODAL_TASK_ID", container.id)
         await pumps
         self._say(container, api.TASK_STATE_COMPLETED)
         return code

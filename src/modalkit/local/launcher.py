@@ -40,11 +40,13 @@ class LaunchedProcess:
     Attributes:
         pid: The launcher's id on this machine; it sees the container's mounts. 0 until it is known.
         returncode: As a shell would say it, or None while the container runs.
+        lost: The launcher was killed, and could not say how the container ended.
     """
 
     def __init__(self, control: socket.socket) -> None:
         self.pid = 0
         self.returncode: int | None = None
+        self.lost = True
         self._control = control
         self._status = _KILLED
         self._known, self._gone = asyncio.Event(), asyncio.Event()
@@ -111,7 +113,7 @@ class LaunchedProcess:
             self.pid = number
             self._known.set()
         elif kind == ENDED:
-            self._status = number
+            self._status, self.lost = number, False
         elif kind == SOCKET and handed:
             sock = socket.socket(fileno=handed[0])
             sock.set_inheritable(False)

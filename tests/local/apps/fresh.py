@@ -109,3 +109,10 @@ def read_at_start() -> tuple[int, bool]:
 @app.function()
 def after_the_zygote() -> bool:
     return True
+
+
+@app.function()
+def end_soon() -> str:
+    """Return the container's id, and end it a moment later."""
+    threading.Timer(0.02, os._exit, [0]).start()
+    return os.environ["MODAL_TASK_ID"]
