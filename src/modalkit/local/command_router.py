@@ -43,6 +43,8 @@ class CommandRouter:
         """Answer on a free loopback port."""
         self._server = Server([self])
         listener = socket.create_server(("127.0.0.1", 0))
+        # Connections inherit it; asyncio sets it only on sockets made with a protocol number.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await self._server.start(sock=listener)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
