@@ -380,7 +380,12 @@ def test_a_browser_follows_the_log_and_presses_a_button(site, tmp_path):
             await browser.until("!document.querySelector('.log b')")
             before = await browser.until(f"{log}.split('good morning').length")
             async with opened(tmp_path / "second", site.link.replace("/?", "/schedules?")) as other:
-                await other.until("document.querySelector('[data-action]')?.click() ?? true")
+                await other.until(
+                    "document.readyState === 'complete' && !!document.querySelector('[data-action]')"
+                )
+                await other.call(
+                    "Runtime.evaluate", expression="document.querySelector('[data-action]').click()"
+                )
                 await other.until("document.querySelector('.toast')?.innerText.includes('Fired')")
             await browser.until(f"{log}.split('good morning').length > {before}")
 
