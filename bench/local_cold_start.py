@@ -39,7 +39,8 @@ def afresh():
 @app.local_entrypoint()
 def main(rounds: int):
     import subprocess, sys
-    forked.remote(), afresh.remote()
+    forked.remote()
+    afresh.remote()
     for _ in range(rounds):
         time.sleep(4)  # both containers end, their exit included
         asked = time.perf_counter()

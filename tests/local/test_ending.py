@@ -195,7 +195,9 @@ def rootless() -> Iterator[Path]:
     """A folder of somebody who is not root; skips where this machine has no such user to be."""
     try:
         subprocess.run(
-            [*ROOTLESS, sys.executable, "-c", "import modalkit"], check=True, capture_output=True
+            [*ROOTLESS, "/bin/sh", "-c", f"{sys.executable} -c 'import modalkit'"],
+            check=True,
+            capture_output=True,
         )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("Python cannot run as another user here")
