@@ -309,6 +309,26 @@ def test_a_sandbox_ends_with_its_app(plane):
     assert plane.python(code).stdout.strip() == "137"
 
 
+def test_a_function_uses_a_sandbox(plane):
+    """Code in a function's container makes sandboxes too, also with a network of its own."""
+    code = (
+        "import modal\n"
+        "app = modal.App('inside')\n"
+        "def use():\n"
+        "    app = modal.App.lookup('inner', create_if_missing=True)\n"
+        "    sandbox = modal.Sandbox.create(app=app)\n"
+        "    output = sandbox.exec('echo', 'hi').stdout.read()\n"
+        "    sandbox.terminate()\n"
+        "    return output\n"
+        "shared = app.function(serialized=True, name='shared')(use)\n"
+        "alone = app.function(serialized=True, name='alone', block_network=True)(use)\n"
+        "with app.run():\n"
+        "    print(repr(shared.remote()), repr(alone.remote()))"
+    )
+    done = plane.python(code)
+    assert "'hi\\n' 'hi\\n'" in done.stdout, done.stdout + done.stderr
+
+
 def test_sandboxes_end_with_a_killed_plane(planes, processes, tmp_path: Path, wait_until):
     """`kill -9` of the plane leaves no process of a sandbox."""
     started = planes(tmp_path / "state")

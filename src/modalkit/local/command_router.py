@@ -7,6 +7,7 @@ stream of messages, which the plane's own server does not take.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import secrets
@@ -35,24 +36,34 @@ _FILE_TOOLS = "/__modal/.bin/modal-sandbox-fs-tools"
 class CommandRouter:
     """Serves the commands of every sandbox of a plane."""
 
-    url: str = ""
+    port: int = 0
     _tokens: WeakValueDictionary[str, Sandbox] = field(default_factory=WeakValueDictionary)
-    _server: Server | None = None
+    _servers: list[Server] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         """Answer on a free loopback port."""
-        self._server = Server([self])
         listener = socket.create_server(("127.0.0.1", 0))
         # Connections inherit it; asyncio sets it only on sockets made with a protocol number.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await self._server.start(sock=listener)
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.port = listener.getsockname()[1]
+        await self.serve(listener)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Answer on a listening socket as well: in a container's own network."""
+        server = Server([self])
+        await server.start(sock=listener)
+        self._servers.append(server)
 
     async def stop(self) -> None:
         """Stop answering."""
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        for server in self._servers:
+            server.close()
+        await asyncio.gather(*(server.wait_closed() for server in self._servers))
 
     def admit(self, sandbox: Sandbox) -> str:
         """Return a token with which a client may run commands in a sandbox."""

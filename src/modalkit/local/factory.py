@@ -176,7 +176,7 @@ class ContainerFactory:
             spec["binds"] = [*binds, *spec["binds"]]
             spec["cwd"] = world.workdir
         else:
-            spec["env"]["MODAL_SERVER_URL"] = f"unix://{self._socket(container)}"
+            spec["env"]["MODAL_SERVER_URL"] = f"unix://localhost{self._socket(container)}"
         return spec
 
     async def _run(self, container: Container, spec: ContainerSpec, last_lines: deque[str]) -> int:
@@ -233,7 +233,8 @@ class ContainerFactory:
 def _modal_variables(container: Container, inside: str) -> dict[str, str]:
     function = container.function
     return {
-        "MODAL_SERVER_URL": f"unix://{inside}/plane.sock",
+        # With a host the client knows that it may use plain HTTP, which commands in sandboxes need.
+        "MODAL_SERVER_URL": f"unix://localhost{inside}/plane.sock",
         "MODAL_CONTAINER_ARGUMENTS_PATH": f"{inside}/arguments.bin",
         "MODAL_TASK_ID": container.id,
         "MODAL_IMAGE_ID": function.definition.image_id,

@@ -146,8 +146,8 @@ class LocalModal:
         await web.SockSite(self._pages, self._address.page_listener).start()
         port = self._address.page_listener.getsockname()[1]
         self._blobs.base_url = f"http://127.0.0.1:{port}"
-        self._factory.listen_ports += [port, PROXY_PORT]
         await self._commands.start()
+        self._factory.listen_ports += [port, self._commands.port, PROXY_PORT]
         await self._servers.start(self._address.listener)
         self._watch = asyncio.create_task(self.apps.watch())
 
@@ -350,6 +350,8 @@ class LocalModal:
         """Serve blobs, and the way out, inside a container's own network too."""
         if port == PROXY_PORT:
             await self._proxy.serve(sock)
+        elif port == self._commands.port:
+            await self._commands.serve(sock)
         else:
             await web.SockSite(self._pages, sock).start()
 
