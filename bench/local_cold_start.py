@@ -56,9 +56,10 @@ COMMAND = [sys.executable, "-c", "from modalkit.cli import main; main()", "local
 
 def cold_starts(folder: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
     words = ["--state", str(folder / "state"), "modal", "run", str(folder / "cold.py")]
-    done = subprocess.run(
-        [*COMMAND, *words, "--rounds", str(rounds)], capture_output=True, text=True, check=True
-    )
+    words += ["--rounds", str(rounds)]
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
     found: dict[str, list[tuple[float, float]]] = {"import": [], "forked": [], "afresh": []}
     for line in done.stdout.splitlines():
         name, _, rest = line.partition(" ")
