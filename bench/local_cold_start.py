@@ -55,6 +55,7 @@ COMMAND = [sys.executable, "-c", "from modalkit.cli import main; main()", "local
 
 
 def cold_starts(folder: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    (folder / "cold.py").write_text(APP)
     words = ["--state", str(folder / "state"), "modal", "run", str(folder / "cold.py")]
     words += ["--rounds", str(rounds)]
     done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
