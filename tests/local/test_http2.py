@@ -142,6 +142,23 @@ def test_streams():
     assert _served(lambda _headers, body: _thrice(body), use) == [message] * 3
 
 
+@pytest.mark.parametrize("window", [65_535, 150_000, 1_000_000])
+def test_long_streams_through_small_windows(window):
+    """Messages that fill a window halfway arrive whole, once and in order, however long the stream."""
+    messages = [api.FunctionInput(args=bytes([number]) * 100_000) for number in range(200)]
+
+    async def replies():
+        for message in messages:
+            yield message.SerializeToString()
+
+    async def use(channel):
+        method = UnaryStreamMethod(channel, "/t/S", api.FunctionInput, api.FunctionInput)
+        return await method(api.FunctionInput())
+
+    config = Configuration(http2_connection_window_size=window, http2_stream_window_size=window)
+    assert _served(lambda _headers, _body: replies(), use, config) == messages
+
+
 def test_a_refusal_keeps_its_status_and_its_words():
     """Any character of an explanation comes through."""
 

@@ -87,6 +87,8 @@ class Connection(asyncio.Protocol):
         self._window = self._stream_window = 65_535
         self._max_frame = 16_384
         self._window_grew = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._taken.set()
         self._unreturned = 0
 
     @override
@@ -118,6 +120,14 @@ class Connection(asyncio.Protocol):
             if stream.task is not None:
                 stream.task.cancel()
         self._streams.clear()
+
+    @override
+    def pause_writing(self) -> None:
+        self._taken.clear()
+
+    @override
+    def resume_writing(self) -> None:
+        self._taken.set()
 
     def close(self) -> None:
         """End the connection; calls on it are cancelled."""
@@ -277,12 +287,13 @@ class Connection(asyncio.Protocol):
             while (room := self._room(stream)) <= 0:
                 self._flush()
                 await self._window_grew.wait()
-            piece = data if room >= len(data) else data[at : at + room]
+            piece = data[at : at + room] if at or room < len(data) else data
             self._send(stream, piece)
             at += len(piece)
         if last:
             self._finish(stream)
         self._flush()
+        await self._taken.wait()  # what the other side does not read stays with whoever makes it
 
     def _room(self, stream: _Stream) -> int:
         return min(self._window, stream.window)

@@ -23,9 +23,6 @@ __all__ = ["RequestStream", "ResponseStream"]
 
 _UNREAD_LIMIT = 4 * 1024 * 1024
 _HELD_LIMIT = 16 * 1024 * 1024
-# A container asks again when a stream ends. One that goes on stalls at 96 MiB: its window of 64 MiB
-# is given back by half only once.
-_PER_STREAM = 32 * 1024 * 1024
 
 
 class RequestStream(ChunkStream):
@@ -71,12 +68,10 @@ class RequestStream(ChunkStream):
     async def read(
         self, after: int = 0, *, until_closed: bool = False
     ) -> AsyncGenerator[api.DataChunk, None]:
-        passed = 0
-        while passed < _PER_STREAM or until_closed:
+        while True:
             for chunk in [one for one in self._messages if one.index > after]:
                 yield chunk
                 after = chunk.index
-                passed += len(chunk.data)
                 self._forget(chunk)
             if self._over and until_closed:
                 return
