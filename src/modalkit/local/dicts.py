@@ -31,15 +31,18 @@ class DictEntries:
 
         Returns whether any of the keys is new.
         """
-        before = self.length()
+        created = False
         with self._database.transaction():
+            newest = self._database.execute("SELECT max(position) FROM dict_entries")[0][0] or 0
             for key, value in entries:
-                self._database.execute(
+                rows = self._database.execute(
                     "INSERT INTO dict_entries (dict_id, key, value) VALUES (?, ?, ?) "
-                    "ON CONFLICT (dict_id, key) DO UPDATE SET value = excluded.value WHERE ?",
+                    "ON CONFLICT (dict_id, key) DO UPDATE SET value = excluded.value WHERE ? "
+                    "RETURNING position",
                     (self._id, key, value, not only_new),
                 )
-            return self.length() > before
+                created = created or any(cast("int", row[0]) > cast("int", newest) for row in rows)
+        return created
 
     def pop(self, key: bytes) -> bytes | None:
         """Take a value out, or return None when there is no such key."""
