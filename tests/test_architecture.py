@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | DECLARATIONS
     | {"engines", "service", "conflicts", "plan", "members", "runtime"},
     "sizing": BASE | {"gpu"},
+    "lock": BASE | {"sizing"},
     "local": {"errors"},
     "cli": {"errors", "local", "sizing", "__init__"},
     "testing": {"errors", "local"},

@@ -9,6 +9,7 @@
     │   ├── EngineTimeoutError (TimeoutError)   it was not ready in time
     │   └── EngineRequestError             it refused a request: status and message
     ├── SizingError                        a model whose memory cannot be worked out
+    ├── LockError                          a lock that is damaged, stale or cannot be made
     ├── BatchError                         a batched method broke its promise
     └── LocalModalError                    the local Modal could not do what was asked
 
@@ -27,6 +28,7 @@ __all__ = [
     "EngineRequestError",
     "EngineTimeoutError",
     "LocalModalError",
+    "LockError",
     "MissingExtraError",
     "ModalkitError",
     "PlanError",
@@ -130,6 +132,10 @@ class EngineRequestError(EngineError):
 
 class SizingError(ModalkitError):
     """A model whose memory cannot be worked out: an unknown architecture, a missing figure."""
+
+
+class LockError(ModalkitError):
+    """A lock that is damaged, stale, missing, or that cannot be made."""
 
 
 class BatchError(ModalkitError):
