@@ -32,12 +32,12 @@ def test_an_rpc_that_is_not_served_is_named(plane):
     with pytest.raises(GRPCError) as caught:
         call(
             plane,
-            "SandboxCreate",
-            api_pb2.SandboxCreateRequest(),
+            "SandboxSnapshot",
+            api_pb2.SandboxSnapshotRequest(),
             plane.exports["MODAL_TOKEN_SECRET"],
         )
     assert caught.value.status is Status.UNIMPLEMENTED
-    assert "SandboxCreate" in caught.value.message
+    assert "SandboxSnapshot" in caught.value.message
 
 
 @pytest.mark.parametrize("token", [None, "as-wrong"])
