@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .protocol import api
+from .protocol import api, fitting
 
 __all__ = ["CallNode", "InputNode"]
 
@@ -55,7 +55,7 @@ class CallNode:
 
     def describe(self) -> api.FunctionGetCallGraphResponse:
         """Describe the tree below this call to the client."""
-        graph = api.FunctionGetCallGraphResponse(truncated=self.budget.left < 0)
+        graph = fitting(api.FunctionGetCallGraphResponse, truncated=self.budget.left < 0)
         for node in self._below():
             graph.function_calls.add(
                 function_call_id=node.call_id,

@@ -11,7 +11,7 @@ from grpclib.const import Status
 
 from .ids import content_id
 from .params import canonical
-from .protocol import api, refuse
+from .protocol import api, fitting, refuse
 
 if TYPE_CHECKING:
     from .apps import App
@@ -181,7 +181,8 @@ class FunctionEntry:
         """Describe it to the client."""
         definition = self.definition
         own = self.endpoints.get("")
-        handle = api.FunctionHandleMetadata(
+        handle = fitting(
+            api.FunctionHandleMetadata,
             app_id=self.app.id,
             function_name=definition.function_name or self.tag,
             function_type=definition.function_type,

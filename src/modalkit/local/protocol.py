@@ -29,12 +29,14 @@ __all__ = [
     "builder_version",
     "every_rpc",
     "fitting",
+    "gives",
     "names_environment",
     "not_served",
     "refuse",
     "router",
     "router_rpcs",
     "secret_sources",
+    "text_of",
     "wants_token",
 ]
 
@@ -89,6 +91,16 @@ def fitting(message: type[_Message], **fields: object) -> _Message:
 def asks_for(request: Message, flag: str) -> bool:
     """Return whether a request sets a flag that older clients do not know."""
     return bool(getattr(request, flag, False))
+
+
+def gives(request: Message, part: str) -> bool:
+    """Return whether a request gives a part that older clients may not know."""
+    return part in request.DESCRIPTOR.fields_by_name and bool(request.HasField(part))
+
+
+def text_of(request: Message, name: str) -> str:
+    """Return a text of a request; it is empty where older clients do not know it."""
+    return str(getattr(request, name, ""))
 
 
 def secret_sources(request: Message) -> list[dict[str, str] | str]:

@@ -12,7 +12,7 @@ from grpclib.const import Status
 from ..apps import App, Apps
 from ..deployments import Deployments
 from ..logs import LogFilter
-from ..protocol import api, refuse
+from ..protocol import api, refuse, text_of
 from ..server import Caller, rpc, stream_rpc
 
 __all__ = ["LogRpcs"]
@@ -88,7 +88,7 @@ class LogRpcs:
 
 def _filter(request: api.AppFetchLogsRequest | api.AppCountLogsRequest) -> LogFilter:
     return LogFilter(
-        function_id=request.function_id or request.parametrized_function_id,
+        function_id=request.function_id or text_of(request, "parametrized_function_id"),
         call_id=request.function_call_id,
         task_id=request.task_id,
         source=request.source,

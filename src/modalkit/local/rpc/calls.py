@@ -12,7 +12,7 @@ from ..calls import Calls, FunctionCall
 from ..functions import FunctionEntry, Functions
 from ..ids import input_token
 from ..pools import DEFAULT_LIMIT
-from ..protocol import Empty, api, refuse
+from ..protocol import Empty, api, fitting, refuse
 from ..results import FinishedCall
 from ..server import Caller, rpc, stream_rpc
 
@@ -112,7 +112,7 @@ class CallRpcs:
         call = self._calls.get(request.function_call_id)
         if call is None:
             self._earlier(request.function_call_id)
-            return api.FunctionGetCallGraphResponse(truncated=True)
+            return fitting(api.FunctionGetCallGraphResponse, truncated=True)
         return call.node.describe()
 
     @stream_rpc("FunctionCallGetDataOut")

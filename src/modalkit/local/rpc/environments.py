@@ -8,7 +8,7 @@ from grpclib.const import Status
 
 from ..apps import Apps
 from ..environments import DEFAULT_ENVIRONMENT, Environments
-from ..protocol import Empty, api, builder_version, refuse
+from ..protocol import Empty, api, builder_version, gives, refuse
 from ..records import Record
 from ..server import Caller, rpc
 
@@ -71,7 +71,7 @@ class EnvironmentRpcs:
         self, request: api.EnvironmentUpdateRequest, _caller: Caller
     ) -> api.EnvironmentListItem:
         """Give an environment another name; nothing else of it can be changed here."""
-        if request.HasField("web_suffix") or request.HasField("image_builder_version"):
+        if gives(request, "web_suffix") or gives(request, "image_builder_version"):
             refuse(
                 Status.INVALID_ARGUMENT,
                 "The local Modal's endpoints have no web suffix, and its image builder version is "

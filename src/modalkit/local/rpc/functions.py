@@ -11,7 +11,7 @@ from ..apps import App, Apps
 from ..functions import FunctionEntry, Functions
 from ..ids import content_id, new_id
 from ..inputs import InputPool
-from ..protocol import api, refuse
+from ..protocol import api, fitting, refuse
 from ..server import Caller, rpc
 from ..timetable import timetable_of
 
@@ -80,7 +80,8 @@ class FunctionRpcs:
             app.functions[definition.function_name] = function
         await self._open_endpoints(function, definition)
         drafted = function.drafted(definition)
-        return api.FunctionCreateResponse(
+        return fitting(
+            api.FunctionCreateResponse,
             function_id=function.id,
             function=drafted.described(),
             function_data=drafted.data(),
@@ -100,8 +101,11 @@ class FunctionRpcs:
                 Status.NOT_FOUND,
                 f"App {app.name!r} has no {request.object_tag.removesuffix('.*')!r}; it has: {names}.",
             )
-        return api.FunctionGetResponse(
-            function_id=function.id, handle_metadata=function.handle(), function=function.data()
+        return fitting(
+            api.FunctionGetResponse,
+            function_id=function.id,
+            handle_metadata=function.handle(),
+            function=function.data(),
         )
 
     @rpc("FunctionGetById")
