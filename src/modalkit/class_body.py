@@ -11,7 +11,7 @@ from .endpoints import Endpoint
 from .engines.base import Engine
 from .engines.variables import is_secret
 from .errors import DeclarationError
-from .gpu import GPUProfile
+from .gpu import GPUFit, GPUProfile
 from .image import ImageSpec
 from .resources import Resources
 from .scaling import Scaling
@@ -25,7 +25,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "model": (str, "model = 'Qwen/Qwen3-8B'"),
     "revision": (str, "revision = '0123456789abcdef0123456789abcdef01234567'"),
     "engine": (Engine, "engine = SGLang()"),
-    "gpu": (GPUProfile, "gpu = GPUProfile('L40S')"),
+    "gpu": ((GPUProfile, GPUFit), "gpu = GPUProfile('L40S')"),
     "image": (ImageSpec, "image = ImageSpec(python='3.12').pip('numpy==2.4.6')"),
     "weights": (WeightCache, "weights = WeightCache('qwen3')"),
     "scaling": (Scaling, "scaling = Scaling(max_containers=2)"),
@@ -33,9 +33,11 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "secrets": ((list, tuple), "secrets = [Secret('huggingface', keys=['HF_TOKEN'])]"),
     "env": (Mapping, "env = {'NAME': 'value'}"),
     "resources": (Resources, "resources = Resources(cpu=4)"),
+    "verify": (str, "verify = 'sha256'"),
 }
-_REQUIRED = frozenset({"scaling", "secrets", "env", "resources"})
-_VALUES = (Endpoint, Engine, GPUProfile, ImageSpec, Resources, Scaling, Secret, WeightCache)
+_REQUIRED = frozenset({"scaling", "secrets", "env", "resources", "verify"})
+_VERIFY = ("size", "sha256")
+_VALUES = (Endpoint, Engine, GPUFit, GPUProfile, ImageSpec, Resources, Scaling, Secret, WeightCache)
 _LIFECYCLE = ("load", "warm_up", "unload")
 _MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?|/.+|\.\.?/.+", re.ASCII)
 
@@ -90,6 +92,8 @@ def _value_problems(name: str, value: object) -> Iterator[str]:
             f"{value!r} is neither a hub id ('Qwen/Qwen3-8B'), nor an absolute path in the "
             "container ('/models/x'), nor a folder beside the file ('./x')."
         )
+    elif name == "verify" and value not in _VERIFY:
+        yield f"must be {one_of(map(repr, _VERIFY))}, got {value!r}."
     elif name == "secrets" and isinstance(value, Sequence):
         if not all(isinstance(secret, Secret) for secret in value):
             yield f"holds something that is not a Secret (not shown). Write {example}."

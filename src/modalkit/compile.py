@@ -18,7 +18,11 @@ import modal
 from typing_extensions import dataclass_transform
 
 from .conflicts import routes_of
+from .discovery import is_collecting, note_service
 from .errors import DeclarationError, PlanError
+from .gpu import GPUFit
+from .lock import LockedService
+from .lookup import CONTAINER_LOCK, lock_path, locked_service
 from .members import member_functions
 from .plan import ServicePlan, plan_service
 from .runtime.typed_routes import typed_route
@@ -43,7 +47,9 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
         ``Endpoint(kind="server")`` it is Modal's server, which has HTTP only.
 
     Raises:
-        PlanError: Declarations that do not go together, all at once.
+        PlanError: Declarations that do not go together, all at once; a ``GPUProfile.fit`` or a
+            model that ``modalkit.lock`` does not hold.
+        LockError: A lock beside the file that was cut off or edited.
         DeclarationError: A model folder beside the file that is not there, or something that is
             not a Modal app.
     """
@@ -51,7 +57,8 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
 
     def decorate(service: type[S]) -> type[S]:
         _check_is_service(service)
-        plan = plan_service(service)
+        note_service(service)
+        plan = plan_service(service, _locked(service))
         if plan.endpoint is not None:
             _check_routes(service)
         subclass = _subclass(service, member_functions(service, plan))
@@ -73,6 +80,13 @@ def _check_is_service(service: object) -> None:
     if not (isinstance(service, type) and issubclass(service, ModelService)):
         msg = f"@serve(app) takes a subclass of ModelService, got {service!r}."
         raise DeclarationError(msg)
+
+
+def _locked(service: type[ModelService]) -> LockedService | None:
+    if not is_collecting():
+        return locked_service(service)
+    # Looking for services must not need the lock that is to be written from them.
+    return LockedService(gpu=("T4",)) if isinstance(service.gpu, GPUFit) else None
 
 
 def _check_routes(service: type[ModelService]) -> None:
@@ -128,6 +142,8 @@ def _image(service: type[ModelService], plan: ServicePlan) -> modal.Image:
     # In the container the folder has arrived already, and the file it lies beside has moved.
     if plan.model_folder is not None and plan.model is not None and modal.is_local():
         image = image.local_dir(str(_model_folder(service, plan.model_folder)), plan.model)
+    if plan.locked is not None and modal.is_local() and (lock := lock_path(service)) is not None:
+        image = image.local_file(str(lock), CONTAINER_LOCK)
     return image.to_modal()
 
 

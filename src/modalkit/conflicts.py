@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from .endpoints import Endpoint
+from .engines import VLLM, SGLang, Transformers
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
+from .gpu import GPUFit
 from .routes import Route
 from .service import ModelService
 
@@ -36,6 +38,11 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
     if engine is None:
         if service.image is not None and service.image.extends_engine:
             yield "image extends the engine's, but there is no engine. Begin with ImageSpec()."
+        if isinstance(service.gpu, GPUFit):
+            yield (
+                f"gpu = GPUProfile.{service.gpu}: how much memory a custom model takes is not known. "
+                "Write gpu = GPUProfile('L40S')."
+            )
         return
     if service.model is None and engine.needs_model:
         yield f"engine {engine.title} needs a model. Write model = 'org/name'."
@@ -67,12 +74,40 @@ def _direct_conflicts(api: Endpoint | None, engine: Engine) -> Iterator[str]:
 
 def _parallelism_conflicts(service: type[ModelService], engine: Engine) -> Iterator[str]:
     """A fallback with another count must start too, not only the first choice."""
+    if isinstance(service.gpu, GPUFit):
+        yield from _fit_conflicts(engine, service.gpu)
+        return
     for choice in service.gpu.choices if service.gpu else ():
         launch = Launch(model="any", served_name="any", gpu_count=choice.count)
         try:
             engine.argv(launch)
         except DeclarationError as error:
             yield f"on {choice}: {error}"
+
+
+_SIZED = (SGLang, VLLM, Transformers)
+_FIT_DECIDES = ("tensor_parallel", "pipeline_parallel", "data_parallel", "memory_fraction")
+
+
+def _fit_conflicts(engine: Engine, fit: GPUFit) -> Iterator[str]:
+    """What a fit could not keep its word with."""
+    if not isinstance(engine, _SIZED):
+        yield (
+            f"gpu = GPUProfile.{fit}: how much memory {engine.title} takes is not known. "
+            "Write gpu = GPUProfile('L40S')."
+        )
+    for field in _FIT_DECIDES:
+        if getattr(engine, field, None):
+            yield (
+                f"{engine.title}({field}=...) contradicts GPUProfile.fit, which sizes for one copy over "
+                f"all GPUs and the engine's usual share of memory. Leave {field} out, or name the GPU."
+            )
+    served = getattr(engine, "context_length", None)
+    if fit.context is not None and served is not None and served > fit.context:
+        yield (
+            f"{engine.title}(context_length={served}) serves more than GPUProfile.fit(context="
+            f"{fit.context}) makes room for. Write context once: leave it out of fit."
+        )
 
 
 def _model_conflicts(service: type[ModelService]) -> Iterator[str]:

@@ -9,7 +9,9 @@
     │   ├── EngineTimeoutError (TimeoutError)   it was not ready in time
     │   └── EngineRequestError             it refused a request: status and message
     ├── SizingError                        a model whose memory cannot be worked out
+    ├── HubError                           the model hub did not give what was asked
     ├── LockError                          a lock that is damaged, stale or cannot be made
+    ├── WeightsError                       weights in a container are not the locked ones
     ├── BatchError                         a batched method broke its promise
     └── LocalModalError                    the local Modal could not do what was asked
 
@@ -27,12 +29,14 @@ __all__ = [
     "EngineExitedError",
     "EngineRequestError",
     "EngineTimeoutError",
+    "HubError",
     "LocalModalError",
     "LockError",
     "MissingExtraError",
     "ModalkitError",
     "PlanError",
     "SizingError",
+    "WeightsError",
 ]
 
 
@@ -134,8 +138,16 @@ class SizingError(ModalkitError):
     """A model whose memory cannot be worked out: an unknown architecture, a missing figure."""
 
 
+class HubError(ModalkitError):
+    """The model hub did not give what was asked: not found, gated, down, or too many requests."""
+
+
 class LockError(ModalkitError):
     """A lock that is damaged, stale, missing, or that cannot be made."""
+
+
+class WeightsError(ModalkitError):
+    """The weights in a container are not those that the lock names."""
 
 
 class BatchError(ModalkitError):

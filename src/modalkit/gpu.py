@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ._values import Value, did_you_mean, one_of
+from ._values import Value, between, did_you_mean, one_of
 from .errors import DeclarationError
 
-__all__ = ["GPU", "GPUProfile", "catalogue_date", "gpu_catalogue"]
+__all__ = ["GPU", "GPUFit", "GPUProfile", "catalogue_date", "gpu_catalogue"]
 
 
 class GPU(Value):
@@ -89,6 +89,42 @@ def catalogue_date() -> str:
     return str(_catalogue_file()["read_on"])
 
 
+class GPUFit(Value):
+    """A wish for the cheapest GPU that holds the model; made by `GPUProfile.fit`, which says more."""
+
+    place: ClassVar[str] = "GPUProfile.fit"
+
+    context: Annotated[int, between(1, unit="tokens")] | None = None
+    concurrency: Annotated[int, between(1, unit="requests")] | None = None
+    allowed: tuple[str, ...] = ()
+    max_usd_per_hour: Annotated[float, between(0, unit="USD")] | None = None
+    max_count: Annotated[int, between(1, 8, "GPUs")] = 8
+    prefer_fewer: bool = False
+    min_tokens_per_s: Annotated[float, between(0, unit="tokens/s")] | None = None
+    fallbacks: Annotated[int, between(0, 8)] = 2
+
+    @model_validator(mode="after")
+    def _types_exist(self) -> Self:
+        known = gpu_catalogue()
+        for name in self.allowed:
+            if name not in known:
+                counted = " A count is what it finds out; leave it out." if ":" in name else ""
+                msg = (
+                    f"GPUProfile.fit.allowed {name!r} is not a GPU type of Modal's.{counted}"
+                    f"{did_you_mean(name, known)} Write some of {one_of(_names())}."
+                )
+                raise DeclarationError(msg)
+        return self
+
+    def __str__(self) -> str:
+        said = self.model_dump(exclude_defaults=True)
+        return f"fit({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+
+    def spelling(self, gpu: GPU) -> str:
+        """Return a type as ``allowed`` writes it: ``"H100!"`` stays pinned."""
+        return next((name for name in self.allowed if name in gpu.spellings), gpu.name)
+
+
 class GPUProfile(Value):
     """Which GPU a container gets, how many, and what to take when there is none.
 
@@ -151,6 +187,57 @@ class GPUProfile(Value):
             msg = f"GPUProfile({self.gpu!r}).fallbacks holds a profile with fallbacks of its own. Write one flat list."
             raise DeclarationError(msg)
         return self
+
+    @classmethod
+    def fit(
+        cls,
+        *,
+        context: int | None = None,
+        concurrency: int | None = None,
+        allowed: Sequence[str] = (),
+        max_usd_per_hour: float | None = None,
+        max_count: int = 8,
+        prefer_fewer: bool = False,
+        min_tokens_per_s: float | None = None,
+        fallbacks: int = 2,
+    ) -> GPUFit:
+        """Ask for the cheapest type and count that hold the model, its KV cache and the engine.
+
+        It is a wish: nothing is looked up here. ``modalkit lock`` finds the choice and writes it
+        down; for a model folder beside the file it is worked out from the folder's config.
+
+        Args:
+            context: Tokens of a request. Default: the engine's ``context_length``, or the model's own.
+            concurrency: Requests at once. Default: the service's ``Scaling(concurrency=...)``, or 8.
+            allowed: Types to choose from, as Modal writes them; a type that Modal may upgrade
+                (``"H100"``, ``"A100"``, ``"B200+"``) is sized on the smaller card. Default: all.
+            max_usd_per_hour: Dearest acceptable list price of a choice, fallbacks too. Default: none.
+            max_count: GPUs at most. Default 8.
+            prefer_fewer: Rather fewer GPUs than a lower price. Default false.
+            min_tokens_per_s: Answered tokens per second over all requests, by the low end of the
+                estimate. Default: none.
+            fallbacks: Next-cheapest types to fall back on, each of which fits too. Default 2.
+
+        Raises:
+            DeclarationError: An unknown type, or a number out of its range.
+
+        Examples:
+            >>> GPUProfile.fit(context=32_768, concurrency=16, allowed=["L40S", "H100"])
+            GPUFit(context=32768, concurrency=16, allowed=('L40S', 'H100'), max_usd_per_hour=None, max_count=8, prefer_fewer=False, min_tokens_per_s=None, fallbacks=2)
+        """
+        if isinstance(allowed, str):  # a string is a sequence too, of letters
+            msg = f"GPUProfile.fit.allowed must be a list, got {allowed!r}. Write [{allowed!r}]."
+            raise DeclarationError(msg)
+        return GPUFit(
+            context=context,
+            concurrency=concurrency,
+            allowed=tuple(allowed),
+            max_usd_per_hour=max_usd_per_hour,
+            max_count=max_count,
+            prefer_fewer=prefer_fewer,
+            min_tokens_per_s=min_tokens_per_s,
+            fallbacks=fallbacks,
+        )
 
     @property
     def facts(self) -> GPU | None:
@@ -223,13 +310,16 @@ def _as_profile(
     return GPUProfile(entry, count=count if written is None else None, unlisted=unlisted)
 
 
+def _names() -> list[str]:
+    return list(dict.fromkeys(entry.name for entry in gpu_catalogue().values()))
+
+
 def _unknown(gpu: str, known: Iterable[str]) -> str:
-    names = list(dict.fromkeys(entry.name for entry in gpu_catalogue().values()))
     if gpu.lower() == "any":
-        return f"GPUProfile.gpu {gpu!r} leaves memory and price to chance. Write one of {one_of(names)}."
+        return f"GPUProfile.gpu {gpu!r} leaves memory and price to chance. Write one of {one_of(_names())}."
     return (
         f"GPUProfile.gpu {gpu!r} is not a GPU type of Modal's.{did_you_mean(gpu, known)} "
-        f"Write one of {one_of(names)}; for a type newer than this catalogue "
+        f"Write one of {one_of(_names())}; for a type newer than this catalogue "
         f"({catalogue_date()}) add unlisted=True."
     )
 

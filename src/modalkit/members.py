@@ -16,7 +16,7 @@ import modal
 from .conflicts import routes_of
 from .endpoints import Endpoint
 from .engines.base import Engine, Launch
-from .plan import ServicePlan
+from .plan import ServicePlan, engine_of
 from .routes import Route
 from .runtime import engine_methods
 from .runtime.custom_host import CustomHost
@@ -34,8 +34,9 @@ _HTTP = "http"  # the web function's name, which Modal puts into its URL
 
 def member_functions(service: type[ModelService], plan: ServicePlan) -> dict[str, object]:
     """Return the members of a planned service by name, decorated with Modal's decorators."""
-    if service.engine is not None and plan.engine is not None:
-        return _engine_members(service.engine, plan.engine.launch, plan)
+    engine = engine_of(service)
+    if engine is not None and plan.engine is not None:
+        return _engine_members(engine, plan.engine.launch, plan)
     return _custom_members(service, plan)
 
 

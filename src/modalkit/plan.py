@@ -11,10 +11,12 @@ from typing import Literal
 from ._values import Value
 from .conflicts import conflicts, routes_of
 from .endpoints import Endpoint
-from .engines.base import Launch
+from .engines.base import Engine, Launch
 from .errors import PlanError
-from .gpu import GPUProfile
+from .gpu import GPUFit, GPUProfile
 from .image import ImageSpec
+from .image_bases import Registry
+from .lock import LockedImage, LockedService
 from .resources import Resources
 from .routes import Batch
 from .scaling import Scaling
@@ -22,7 +24,7 @@ from .secrets import Secret
 from .service import ModelService
 from .weights import WeightCache
 
-__all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "plan_service"]
+__all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "engine_of", "plan_service"]
 
 ENGINE_METHODS = ("generate", "chat", "stream", "embed")
 
@@ -69,7 +71,7 @@ class ServicePlan(Value):
         kind: ``"engine"`` when an engine serves the model, ``"custom"`` when the class does.
         model: What the container loads: a hub id or an absolute path there.
         model_folder: A folder beside the file that travels with the image, as written.
-        revision: Commit of the hub repository.
+        revision: Commit of the hub repository, the locked one unless the service names another.
         engine: How the engine is started; ``None`` for a custom service.
         gpu: GPU choices; ``None`` runs on CPU.
         image: The whole image, modalkit's own needs included; a model folder joins it last.
@@ -82,6 +84,8 @@ class ServicePlan(Value):
         routes: Typed routes of a custom service.
         methods: Names of the remote methods modalkit adds.
         resources: CPU, memory, disk, region.
+        locked: What the lock holds for it, or what a fit was worked out from; None without either.
+        verify: How a container holds its weights to the lock.
     """
 
     name: str
@@ -101,6 +105,8 @@ class ServicePlan(Value):
     routes: tuple[RoutePlan, ...]
     methods: tuple[str, ...]
     resources: Resources
+    locked: LockedService | None = None
+    verify: Literal["size", "sha256"] = "size"
 
     @property
     def is_server(self) -> bool:
@@ -108,26 +114,32 @@ class ServicePlan(Value):
         return self.endpoint is not None and self.endpoint.kind == "server"
 
 
-def plan_service(service: type[ModelService]) -> ServicePlan:
+def plan_service(service: type[ModelService], locked: LockedService | None = None) -> ServicePlan:
     """Work out what a service class will be.
 
+    Args:
+        service: The class.
+        locked: What is locked for it, as `lookup.locked_service` finds it.
+
     Raises:
-        PlanError: Every combination of declarations that cannot work, at once.
+        PlanError: Every combination of declarations that cannot work, at once; a
+            ``GPUProfile.fit`` that nothing is locked for.
     """
-    problems = list(conflicts(service))
+    problems = [*conflicts(service), *_unlocked(service, locked)]
     if problems:
         raise PlanError([f"{service.__name__}: {problem}" for problem in problems])
     routes = _routes(service)
     model, folder = _model_in_container(service)
+    gpu, revision = _gpu(service, locked), _revision(service, locked)
     return ServicePlan(
         name=service.__name__,
         kind="engine" if service.engine else "custom",
         model=model,
         model_folder=folder,
-        revision=service.revision,
-        engine=_engine_plan(service, model),
-        gpu=service.gpu,
-        image=_image(service),
+        revision=revision,
+        engine=_engine_plan(service, model, revision, gpu),
+        gpu=gpu,
+        image=_pinned(_image(service), locked.image if locked else None),
         weights=service.weights,
         environment=_environment(service),
         secrets=_secrets(service),
@@ -137,7 +149,53 @@ def plan_service(service: type[ModelService]) -> ServicePlan:
         routes=routes,
         methods=_engine_methods(service),
         resources=service.resources,
+        locked=locked,
+        verify=service.verify,
     )
+
+
+def engine_of(service: type[ModelService]) -> Engine | None:
+    """Return the engine as it will run: a fit's context is also what the engine serves."""
+    engine, fit = service.engine, service.gpu
+    if engine is None or not isinstance(fit, GPUFit) or fit.context is None:
+        return engine
+    if getattr(engine, "context_length", None) is not None:
+        return engine
+    return engine.model_copy(update={"context_length": fit.context})
+
+
+def _unlocked(service: type[ModelService], locked: LockedService | None) -> list[str]:
+    if not isinstance(service.gpu, GPUFit) or (locked is not None and locked.gpu):
+        return []
+    return [f"gpu = GPUProfile.{service.gpu} is not locked. Run: modalkit lock FILE"]
+
+
+def _gpu(service: type[ModelService], locked: LockedService | None) -> GPUProfile | None:
+    if not isinstance(service.gpu, GPUFit):
+        return service.gpu
+    first, *others = locked.gpu if locked else ()
+    return GPUProfile(
+        first, fallbacks=[other if ":" in other else f"{other}:1" for other in others]
+    )
+
+
+def _revision(service: type[ModelService], locked: LockedService | None) -> str | None:
+    commit = locked.model.commit if locked and locked.model else None
+    return service.revision or commit
+
+
+def _pinned(image: ImageSpec, locked: LockedImage | None) -> ImageSpec:
+    """The image with what its tag meant when it was locked."""
+    base = image.base
+    if (
+        locked is None
+        or not isinstance(base, Registry)
+        or locked.base != base.tag
+        or not locked.digest
+    ):
+        return image
+    pinned = base.model_copy(update={"tag": f"{base.tag}@{locked.digest}"})
+    return ImageSpec(base=pinned, layers=image.layers)
 
 
 def _engine_methods(service: type[ModelService]) -> tuple[str, ...]:
@@ -147,18 +205,20 @@ def _engine_methods(service: type[ModelService]) -> tuple[str, ...]:
     return tuple(name for name in ENGINE_METHODS if not hasattr(service, name))
 
 
-def _engine_plan(service: type[ModelService], model: str | None) -> EnginePlan | None:
-    engine = service.engine
+def _engine_plan(
+    service: type[ModelService], model: str | None, revision: str | None, gpu: GPUProfile | None
+) -> EnginePlan | None:
+    engine = engine_of(service)
     if engine is None:
         return None
     server = _server(service)
     launch = Launch(
         model=model or service.__name__,
-        revision=service.revision,
+        revision=revision,
         served_name=_served_name(service),
         host="0.0.0.0" if server else "127.0.0.1",  # noqa: S104 - Modal's proxy reaches it there
         port=server.port if server else ENGINE_PORT,
-        gpu_count=service.gpu.count if service.gpu else 0,
+        gpu_count=gpu.count if gpu else 0,
         # Behind modalkit's gateway the engine asks for nothing: the gateway has asked already.
         key_variable=server.api_key.variable if server and server.api_key else None,
     )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .class_body import check_class_body
 from .endpoints import Endpoint
 from .engines.base import Engine
 from .errors import DeclarationError
-from .gpu import GPUProfile
+from .gpu import GPUFit, GPUProfile
 from .image import ImageSpec
 from .resources import Resources
 from .scaling import Scaling
@@ -63,6 +63,8 @@ class ModelService:
         secrets: Secrets whose keys the container sees as environment variables.
         env: Plain environment variables of the container; never secrets.
         resources: CPU, memory, disk, region.
+        verify: How a container holds its weights to the lock before the engine starts: by
+            ``"size"``, or by ``"sha256"``, which reads every byte. Nothing without a lock.
 
     Raises:
         DeclarationError: At class creation, for a public name that is no declaration.
@@ -71,7 +73,7 @@ class ModelService:
     model: ClassVar[str | None] = None
     revision: ClassVar[str | None] = None
     engine: ClassVar[Engine | None] = None
-    gpu: ClassVar[GPUProfile | None] = None
+    gpu: ClassVar[GPUProfile | GPUFit | None] = None
     image: ClassVar[ImageSpec | None] = None
     weights: ClassVar[WeightCache | None] = None
     scaling: ClassVar[Scaling] = Scaling()
@@ -79,6 +81,7 @@ class ModelService:
     secrets: ClassVar[Sequence[Secret]] = ()
     env: ClassVar[Mapping[str, str]] = {}
     resources: ClassVar[Resources] = Resources()
+    verify: ClassVar[Literal["size", "sha256"]] = "size"
 
     if TYPE_CHECKING:
         # Added by `serve` where there is an engine; named here so that their types survive.

@@ -135,14 +135,14 @@ def examine(
     memory = breakdown(model, load, split, gpu.total_gib, engine)
     estimate = speed(model, load, split, gpu)
     one = Pick(gpu, count, split, memory, estimate)
-    problem = _problem(model, one, wishes or Wishes())
+    problem = _problem(model, one, wishes or Wishes(), engine)
     return Pick(gpu, count, split, memory, estimate, problem)
 
 
-def _problem(model: ModelFacts, one: Pick, wishes: Wishes) -> str:
+def _problem(model: ModelFacts, one: Pick, wishes: Wishes, engine: EngineName) -> str:
     if one.count not in {*model.valid_tensor_parallel(_MOST_GPUS), *_by_expert(model)}:
         return f"tensor parallelism over {one.count} does not divide the model"
-    if missing := _cannot_run(model, one.gpu):
+    if missing := _cannot_run(model, one.gpu, engine):
         return missing
     if not one.breakdown.fits:
         return f"short of {-one.breakdown.free_bytes / 1024**3:.1f} GiB per GPU"
@@ -154,8 +154,10 @@ def _problem(model: ModelFacts, one: Pick, wishes: Wishes) -> str:
     return ""
 
 
-def _cannot_run(model: ModelFacts, gpu: GPU) -> str:
+def _cannot_run(model: ModelFacts, gpu: GPU, engine: EngineName) -> str:
     capability = float(gpu.compute_capability)
+    if engine != "transformers" and model.dtype == "bfloat16" and capability < 8.0:  # noqa: PLR2004
+        return f"bfloat16 needs compute capability 8.0, {gpu.name} has {capability}; dtype='float16' runs"
     for name, needed in _NEEDS.items():
         if model.quantization and name in model.quantization and capability < needed:
             emulated = name == "fp8" and capability >= 8.0  # noqa: PLR2004 - Marlin kernels store fp8

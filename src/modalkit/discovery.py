@@ -1,0 +1,89 @@
+"""Every service of a user's file, found by running the file as Modal's own CLI does."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from .errors import DeclarationError, ModalkitError
+from .service import ModelService
+
+__all__ = ["collecting", "is_collecting", "note_service", "services_of"]
+
+_found: ContextVar[list[type[ModelService]] | None] = ContextVar("services", default=None)
+
+
+def note_service(service: type[ModelService]) -> None:
+    """Remember a service that `serve` has seen, if somebody is looking for services."""
+    if (found := _found.get()) is not None:
+        found.append(service)
+
+
+def is_collecting() -> bool:
+    """Whether files run now only to find their services, so that a missing lock is no error."""
+    return _found.get() is not None
+
+
+@contextmanager
+def collecting() -> Iterator[list[type[ModelService]]]:
+    """Collect every service that is declared inside."""
+    found: list[type[ModelService]] = []
+    token = _found.set(found)
+    try:
+        yield found
+    finally:
+        _found.reset(token)
+
+
+def services_of(file: str | Path) -> tuple[type[ModelService], ...]:
+    """Run a file and return its services, in the order they are written.
+
+    A service that asks for ``GPUProfile.fit`` is found with or without a lock.
+
+    Raises:
+        DeclarationError: There is no such file, or it fails; the message names the line.
+        PlanError: A service of it cannot be.
+    """
+    path = Path(file)
+    if not path.is_file() or path.suffix != ".py":
+        msg = f"There is no Python file {str(file)!r}. Name the file that declares the services."
+        raise DeclarationError(msg)
+    with collecting() as found:
+        _run(path.resolve())
+    return tuple(found)
+
+
+def _run(path: Path) -> None:
+    """Import a file under its own name, with its folder first on the path."""
+    folder = str(path.parent)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None  # noqa: S101 - a .py file has one
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, folder)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModalkitError:
+        raise
+    except Exception as error:
+        msg = f"{_place(path, error)} fails: {type(error).__name__}: {error}"
+        raise DeclarationError(msg) from error
+    finally:
+        sys.path.remove(folder)
+
+
+def _place(path: Path, error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{path.name} line {error.lineno}"
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    return f"{path.name} line {lines[-1]}" if lines else path.name

@@ -1,0 +1,132 @@
+"""What is locked for a service, found beside its file; the only reading `serve` does.
+
+On this machine the lock is ``modalkit.lock`` in the folder of the service's file. `compile` puts it into
+the container at a place of its own, since only the file itself arrives there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from .conflicts import conflicts
+from .errors import PlanError, SizingError
+from .fitting import fit_service
+from .gpu import GPUFit
+from .lock import LOCK_NAME, LockedModel, LockedService, read_lock
+from .service import ModelService
+from .sizing.model import read_model
+
+__all__ = [
+    "CONTAINER_LOCK",
+    "declared",
+    "lock_path",
+    "locked_service",
+    "model_folder",
+    "service_file",
+]
+
+CONTAINER_LOCK = "/modalkit/modalkit.lock"
+
+
+def service_file(service: type[ModelService]) -> Path:
+    """Return the file a service is written in; a name in the current folder if it has none."""
+    file = getattr(sys.modules.get(service.__module__), "__file__", None)
+    return Path(file) if file else Path.cwd() / f"{service.__module__}.py"
+
+
+def lock_path(service: type[ModelService]) -> Path | None:
+    """Return the lock of a service's folder; None if there is none."""
+    beside = service_file(service).with_name(LOCK_NAME)
+    return next((path for path in (beside, Path(CONTAINER_LOCK)) if path.is_file()), None)
+
+
+def model_folder(service: type[ModelService]) -> Path | None:
+    """Return where a service's model folder is on this machine, or in this container."""
+    if service.model is None or not service.model.startswith("."):
+        return None
+    beside = service_file(service).parent / service.model
+    arrived = Path("/models") / beside.name  # where `plan` puts it
+    return beside.resolve() if beside.is_dir() or not arrived.is_dir() else arrived
+
+
+def declared(service: type[ModelService]) -> dict[str, str]:
+    """Return what of a service's declarations the lock depends on, as text by name."""
+    engine, gpu = service.engine, service.gpu
+    version = getattr(engine, "version", None) or getattr(engine, "transformers_version", "")
+    wish = (
+        ", ".join(map(str, gpu.choices)) if gpu and not isinstance(gpu, GPUFit) else str(gpu or "")
+    )
+    if isinstance(gpu, GPUFit):
+        wish += _sized_by(service)
+    return {
+        "model": service.model or "",
+        "revision": service.revision or "",
+        "engine": f"{engine.title} {version}".strip() if engine else "",
+        "gpu": wish,
+    }
+
+
+def locked_service(service: type[ModelService]) -> LockedService | None:
+    """Return what is locked for a service.
+
+    A service that asks for ``GPUProfile.fit`` and serves a model folder needs no lock: its GPUs are
+    worked out from the folder's config.
+
+    Returns:
+        None where nothing is locked and nothing has to be.
+
+    Raises:
+        LockError: The lock was cut off or edited.
+        PlanError: The service asks for a fit that nothing is known of, or the lock is of another
+            model, revision, engine or wish than the service declares.
+    """
+    path = lock_path(service)
+    found = read_lock(path).service(service_file(service), service.__name__) if path else None
+    if found is not None:
+        _check_current(service, found)
+        return found
+    if not isinstance(service.gpu, GPUFit) or any(conflicts(service)):
+        return None  # `plan_service` raises the conflicts, all at once
+    folder = model_folder(service)
+    if folder is None:
+        msg = (
+            f"{service.__name__}.gpu = GPUProfile.{service.gpu} needs to know {service.model!r}, which is not "
+            f"locked beside {service_file(service).name}. Run: {lock_command(service)}"
+        )
+        raise PlanError([msg])
+    return _from_folder(service, folder)
+
+
+def lock_command(service: type[ModelService], option: str = "") -> str:
+    """Return the command that writes a service's lock, as messages show it."""
+    return f"modalkit lock {option}{service_file(service).name}"
+
+
+def _from_folder(service: type[ModelService], folder: Path) -> LockedService:
+    try:
+        facts = read_model(folder)
+        fitted = fit_service(service, facts)
+    except SizingError as error:
+        raise PlanError([f"{service.__name__}: {error}"]) from error
+    model = LockedModel(id=service.model or "", facts=facts)
+    return LockedService(model=model, gpu=tuple(map(str, fitted.profile.choices)))
+
+
+def _check_current(service: type[ModelService], found: LockedService) -> None:
+    problems = [
+        f"{service.__name__}.{name} is {now!r}, but {LOCK_NAME} holds {found.declared.get(name, '')!r}. "
+        f"Run: {lock_command(service)}"
+        for name, now in declared(service).items()
+        if found.declared.get(name, "") != now
+    ]
+    if problems:
+        raise PlanError(problems)
+
+
+def _sized_by(service: type[ModelService]) -> str:
+    """What else a fit depends on."""
+    fields = ("context_length", "kv_cache_dtype", "dtype", "expert_parallel")
+    said = {name: getattr(service.engine, name, None) for name in fields}
+    said["concurrency"] = service.scaling.concurrency
+    return "".join(f", {name}={value!r}" for name, value in said.items() if value)
