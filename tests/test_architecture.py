@@ -53,8 +53,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "sizing": BASE | {"gpu"},
     "lock": BASE | {"sizing"},
+    "hub": BASE | {"lock", "sizing"},
     "local": {"errors"},
-    "cli": {"errors", "local", "sizing", "__init__"},
+    "cli": {"errors", "hub", "local", "sizing", "__init__"},
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }

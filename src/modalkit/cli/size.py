@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import ModalkitError, SizingError
+from ..hub import HubModel, find_model
 from ..sizing.fit import Pick, Wishes
 from ..sizing.memory import EngineName, Load
-from ..sizing.model import GIB, ModelFacts, read_model
+from ..sizing.model import GIB, read_model
 from ..sizing.report import SizeReport, default_load, size
 
 __all__ = ["command"]
@@ -55,18 +56,20 @@ def command(  # noqa: PLR0917 - click passes them by name
     max_price: float | None,
     as_json: bool,
 ) -> None:
-    r"""Show what MODEL needs: a folder with a config.json is enough.
+    r"""Show what MODEL needs: a folder with a config.json, or a model of the hub.
 
     \b
       modalkit size ./my-model
       modalkit size ./my-model --context 32768 --concurrency 32 --engine sglang
       modalkit size ./my-model --gpu H100:2 --json
+      modalkit size Qwen/Qwen3-8B@main
 
     Weights and KV cache are worked out layer by layer from the config alone. With --gpu the exit code
     is 1 if the model does not fit it.
     """
     try:
-        facts = find_model(model)
+        found = None if is_local(model) else find_model(*_split(model))
+        facts = found.facts() if found else read_model(model)
         usual = default_load(facts)
         load = Load(
             context=context or usual.context,
@@ -79,23 +82,40 @@ def command(  # noqa: PLR0917 - click passes them by name
     except ModalkitError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
+        click.echo(json.dumps({**report.to_json(), **_of_hub(found)}, indent=2))
     else:
         show(report)
     if report.asked is not None and report.asked.problem:
         raise SystemExit(1)
 
 
-def find_model(model: str) -> ModelFacts:
-    """Size a local folder or config file.
+def is_local(model: str) -> bool:
+    """Return whether a model is a folder or a file here; if not, it is one of the hub's.
 
     Raises:
-        SizingError: There is no such folder.
+        SizingError: It is written like a path, and there is nothing.
     """
     if Path(model).exists():
-        return read_model(model)
-    msg = f"There is no folder or file {model!r}; name one that holds the model's config.json."
-    raise SizingError(msg)
+        return True
+    if model.startswith((".", "/", "~")) or "/" not in model:
+        msg = (
+            f"There is no folder or file {model!r}; name one that holds the model's config.json, or a "
+            "model of the hub such as 'Qwen/Qwen3-8B'."
+        )
+        raise SizingError(msg)
+    return False
+
+
+def _split(model: str) -> tuple[str, str | None]:
+    name, _, revision = model.partition("@")
+    return name, revision or None
+
+
+def _of_hub(found: HubModel | None) -> dict[str, object]:
+    """What the hub alone knows: the commit, and the bytes of the weight files."""
+    if found is None:
+        return {}
+    return {"commit": found.commit, "stored_bytes": sum(file.size for file in found.weights)}
 
 
 def show(report: SizeReport) -> None:
