@@ -27,6 +27,7 @@ from architectures.configs import (
     alternatives,
     attribute_maps,
     defaults,
+    nested_types,
     nested_values,
     prefixes,
     signature_of,
@@ -236,6 +237,7 @@ def settings(model_type: str, rows: list[Row], layers: int | None) -> dict[str, 
         },
         "derived": dict(sorted(derived.items())),
         "lists": lists,
+        "nested": nested_types(config),
     }
 
 

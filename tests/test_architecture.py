@@ -174,7 +174,9 @@ def _defined(node: ast.AST) -> Iterator[str]:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
         case ast.Assign(targets=targets):
-            yield from (ast.unparse(target) for target in targets)
+            for target in targets:
+                names = target.elts if isinstance(target, ast.Tuple) else [target]
+                yield from (ast.unparse(name) for name in names)
         case ast.AnnAssign(target=target):
             yield ast.unparse(target)
         case ast.Import(names=names) | ast.ImportFrom(names=names):

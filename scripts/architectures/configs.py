@@ -15,6 +15,7 @@ __all__ = [
     "alternatives",
     "attribute_maps",
     "defaults",
+    "nested_types",
     "nested_values",
     "plain",
     "prefixes",
@@ -207,3 +208,12 @@ def nested_values(config: PreTrainedConfig, paths: Iterable[str]) -> dict[str, A
             if name in values:
                 found[path] = values[name]
     return found
+
+
+def nested_types(config: PreTrainedConfig) -> dict[str, str]:
+    """Return the model types of the configs directly inside one."""
+    return {
+        name: str(getattr(value, "model_type", ""))
+        for name, value in vars(config).items()
+        if isinstance(value, PreTrainedConfig)
+    }

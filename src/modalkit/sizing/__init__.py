@@ -2,6 +2,7 @@
 
     expressions, layer_rules, layer_types    reading a config the way its architecture writes it
     layouts     every parameter of an architecture, from ``data/architectures``
+    composed    an architecture around another text model
     configs     a ``config.json`` with defaults filled in
     formats     bytes of a weight, by quantisation
     cache       what each layer keeps of the tokens it has seen

@@ -79,6 +79,19 @@ _STATE = {"linear_attention", "conv", "mamba", "mamba2", "recurrent", "lightning
 _NONE = {"mlp", "moe", "identity", "dense"}
 _COMPRESSION = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
 _FUSED = ("qkv_proj", "query_key_value", "c_attn", "Wqkv", "qkv", "attn.qkv_proj", "in_proj_qkv")
+_KEYS = (
+    "k_proj.weight",
+    "key.weight",
+    "k_lin.weight",
+    "SelfAttention.k.weight",
+    "k_proj.linear.weight",
+    "key_proj.weight",
+    "Wk.weight",
+)
+_VALUES = tuple(
+    name.replace("k_", "v_").replace("key", "value").replace(".k.", ".v.").replace("Wk", "Wv")
+    for name in _KEYS
+)
 _OUTPUTS = ("o_proj", "dense", "c_proj", "Wo", "out_proj", "proj")
 _NOT_SELF = (
     "cross_attn",
@@ -193,10 +206,12 @@ class _Reader:
         for name, shape in own.items():
             if "kv_a_proj" in name and len(shape) > 1:
                 return shape[0], 1
-        keys = _height(own, "k_proj.weight", "key.weight", "k_lin.weight", "self_attn.wk.weight")
-        values = _height(own, "v_proj.weight", "value.weight", "v_lin.weight")
+        keys = _height(own, *_KEYS)
+        values = _height(own, *_VALUES)
         if keys:
             return keys + (values or keys), self._heads(keys)
+        if any("q_proj" in name for name in own):
+            return 0, 1  # it reads the keys and values of an earlier layer
         if kv := _height(own, "kv_proj.weight", "wkv.weight"):
             return kv * (1 if self._number("num_key_value_heads") == 1 else 2), self._heads(kv)
         return self._fused(own)

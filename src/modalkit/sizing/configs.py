@@ -23,11 +23,11 @@ class Config:
     """
 
     model_type: str
-    raw: Mapping[str, Any]
+    raw: dict[str, Any]
     fields: Mapping[str, object]
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any], layout: Mapping[str, Any]) -> Self:
+    def read(cls, raw: dict[str, Any], layout: dict[str, Any]) -> Self:
         """Fill in what the config leaves out, by the architecture's own defaults.
 
         Args:
@@ -49,7 +49,7 @@ class Config:
         return cls(str(raw.get("model_type", layout["model_type"])), raw, fields)
 
 
-def _text_nested(raw: Mapping[str, Any], layout: Mapping[str, Any]) -> Mapping[str, Any]:
+def _text_nested(raw: dict[str, Any], layout: dict[str, Any]) -> dict[str, Any]:
     """Read a flat config of a class that nests its text settings."""
     nests = any(name.startswith("text_config.") for name in layout["defaults"])
     if nests and "text_config" not in raw and "hidden_size" in raw:
@@ -77,9 +77,9 @@ def _imply_gemma_4(given: Mapping[str, object], fields: dict[str, object]) -> No
             fields[name] = 0
 
 
-def _flat(raw: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+def _flat(raw: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
     for name, value in raw.items():
-        if isinstance(value, Mapping) and name.endswith("config"):
+        if isinstance(value, dict) and name.endswith("config"):
             yield from _flat(value, f"{prefix}{name}.")
         yield f"{prefix}{name}", value
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,7 +179,7 @@ def _matcher(patterns: tuple[str, ...]) -> _Matcher:
     return _Matcher(patterns)
 
 
-def dtype_of(raw: Mapping[str, Any]) -> str:
+def dtype_of(raw: dict[str, Any]) -> str:
     """Return a checkpoint's type: the config's ``dtype`` or ``torch_dtype``, else bfloat16."""
     for place in (raw, raw.get("text_config") or {}):
         for name in ("dtype", "torch_dtype"):
@@ -189,7 +189,7 @@ def dtype_of(raw: Mapping[str, Any]) -> str:
 
 
 def quantization_of(
-    raw: Mapping[str, Any], described: Mapping[str, Any] | None = None
+    raw: dict[str, Any], described: dict[str, Any] | None = None
 ) -> Quantization | None:
     """Return what a config's quantisation covers, or None for a plain checkpoint.
 
@@ -215,7 +215,7 @@ def quantization_of(
     return _METHODS[method](settings)
 
 
-def _method(settings: Mapping[str, Any]) -> str:
+def _method(settings: dict[str, Any]) -> str:
     method = str(settings.get("quant_method") or "").lower().replace("_", "-")
     if not method and (settings.get("quant_algo") or "producer" in settings):
         return "modelopt"
@@ -226,7 +226,7 @@ def _method(settings: Mapping[str, Any]) -> str:
     return method
 
 
-def _names(settings: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
+def _names(settings: dict[str, Any], *keys: str) -> tuple[str, ...]:
     return tuple(str(name) for key in keys for name in (settings.get(key) or ()))
 
 
@@ -236,7 +236,7 @@ def _grouped(bits: float, group: int, *, zero_points: bool = False) -> float:
     return bits / 8 + (2 + (bits / 8 if zero_points else 0)) / group
 
 
-def _fp8(settings: Mapping[str, Any]) -> Quantization:
+def _fp8(settings: dict[str, Any]) -> Quantization:
     block: Any = settings.get("weight_block_size")
     square = int(block[0]) * int(block[1]) if block else 0
     size = 1 + 4 / square if square else 1.0
@@ -246,12 +246,12 @@ def _fp8(settings: Mapping[str, Any]) -> Quantization:
     )
 
 
-def _integer(name: str) -> Callable[[Mapping[str, Any]], Quantization]:
-    def read(settings: Mapping[str, Any]) -> Quantization:
+def _integer(name: str) -> Callable[[dict[str, Any]], Quantization]:
+    def read(settings: dict[str, Any]) -> Quantization:
         bits = int(settings.get("bits") or settings.get("w_bit") or 4)
         group = int(settings.get("group_size") or settings.get("q_group_size") or 128)
         size = _grouped(bits, group, zero_points=True)
-        rules: Mapping[str, Any] = settings.get("dynamic") or {}
+        rules: dict[str, Any] = settings.get("dynamic") or {}
         exempt = [f"re:{rule[2:]}" for rule in rules if rule.startswith("-:")]
         names = _names(settings, "modules_to_not_convert", "modules_in_block_to_not_quantize")
         return Quantization(Format(f"{name} int{bits}", size, bits), (*names, *exempt))
@@ -259,7 +259,7 @@ def _integer(name: str) -> Callable[[Mapping[str, Any]], Quantization]:
     return read
 
 
-def _bitsandbytes(settings: Mapping[str, Any]) -> Quantization:
+def _bitsandbytes(settings: dict[str, Any]) -> Quantization:
     names = _names(settings, "llm_int8_skip_modules")
     if settings.get("load_in_4bit") or settings.get("_load_in_4bit"):
         double = bool(settings.get("bnb_4bit_use_double_quant"))
@@ -268,13 +268,13 @@ def _bitsandbytes(settings: Mapping[str, Any]) -> Quantization:
     return Quantization(Format("bitsandbytes int8", 1.0, 8), names)
 
 
-def _mxfp4(settings: Mapping[str, Any]) -> Quantization:
+def _mxfp4(settings: dict[str, Any]) -> Quantization:
     names = _names(settings, "modules_to_not_convert")
     return Quantization(Format("mxfp4", 0.5 + 1 / 32, 4), names, experts_only=True)
 
 
-def _compressed_tensors(settings: Mapping[str, Any]) -> Quantization:
-    groups: Mapping[str, Any] = settings.get("config_groups") or {}
+def _compressed_tensors(settings: dict[str, Any]) -> Quantization:
+    groups: dict[str, Any] = settings.get("config_groups") or {}
     found: list[tuple[tuple[str, ...], Format]] = []
     for group in groups.values():
         style = str(group.get("format") or settings.get("format") or "")
@@ -295,7 +295,7 @@ def _compressed_tensors(settings: Mapping[str, Any]) -> Quantization:
     return Quantization(general, _names(settings, "ignore", "exclude_modules"), only, special)
 
 
-def _scheme(weights: Mapping[str, Any], style: str) -> Format:
+def _scheme(weights: dict[str, Any], style: str) -> Format:
     bits, kind = float(weights.get("num_bits") or 8), str(weights.get("type") or "float")
     group = int(weights.get("group_size") or 0)
     if "mxfp4" in style or (kind == "float" and bits == 4 and group == 32):  # noqa: PLR2004
@@ -328,12 +328,12 @@ def _by_style(style: str) -> Format:
     raise SizingError(msg)
 
 
-def _modelopt(settings: Mapping[str, Any]) -> Quantization:
+def _modelopt(settings: dict[str, Any]) -> Quantization:
     exempt = _names(settings, "ignore", "exclude_modules", "modules_to_not_convert")
     algorithm = str(settings.get("quant_algo") or "").upper()
     if settings.get("config_groups") and "MIXED" not in algorithm:
         return _compressed_tensors({**settings, "ignore": exempt})
-    layers: Mapping[str, Any] = settings.get("quantized_layers") or {}
+    layers: dict[str, Any] = settings.get("quantized_layers") or {}
     if "MIXED" in algorithm and layers:
         special = tuple(
             (name, _algorithm(str(one.get("quant_algo")))) for name, one in layers.items()
@@ -359,7 +359,7 @@ def _algorithm(name: str) -> Format:
     raise SizingError(msg)
 
 
-_METHODS: dict[str, Callable[[Mapping[str, Any]], Quantization]] = {
+_METHODS: dict[str, Callable[[dict[str, Any]], Quantization]] = {
     "fp8": _fp8,
     "fbgemm-fp8": _fp8,
     "awq": _integer("awq"),

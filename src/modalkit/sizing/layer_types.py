@@ -36,7 +36,7 @@ _COMPRESSION = {  # DeepseekV4Config
 }
 
 
-def derived_list(name: str, rule: Mapping[str, Any], given: Fields, fields: Fields) -> Kinds | None:
+def derived_list(name: str, rule: dict[str, Any], given: Fields, fields: Fields) -> Kinds | None:
     """Return the kind of every layer, or None where the config does not say.
 
     Args:

@@ -72,7 +72,7 @@ def architecture(model_type: str) -> dict[str, Any]:
     return loaded
 
 
-def parameters(layout: Mapping[str, Any], fields: Fields) -> Iterator[Parameter]:
+def parameters(layout: dict[str, Any], fields: Fields) -> Iterator[Parameter]:
     """Yield every parameter of a model.
 
     Args:
@@ -136,7 +136,7 @@ def _case(part: dict[str, Any], kind: str, stack: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _holds(row: Mapping[str, Any], fields: Fields) -> bool:
+def _holds(row: dict[str, Any], fields: Fields) -> bool:
     conditions: dict[str, object] = row.get("when", {})
     return all(bool(fields.get(name)) == wanted for name, wanted in conditions.items())
 

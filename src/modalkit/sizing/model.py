@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .._values import Value
 from ..errors import SizingError
 from .cache import CacheLayer, Keeps, cache_layers
+from .composed import layout_of
 from .configs import Config
 from .formats import DTYPE_BYTES, Quantization, dtype_of, is_tower, quantization_of
-from .layouts import Parameter, architecture, known_architectures, parameters
+from .layouts import Parameter, parameters
 
 __all__ = ["ModelFacts", "model_facts", "read_model"]
 
@@ -31,7 +32,6 @@ _EXPERTS_PER_TOKEN = (
     "moe_top_k",
     "moe_topk",
 )
-_ALIASES = {"deepseek_ref": "deepseek_v4", "kimi_k2": "deepseek_v3", "mimo": "qwen2"}
 
 
 class ModelFacts(Value):
@@ -173,7 +173,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def model_facts(
-    raw: Mapping[str, Any], *, name: str = "the model", described: Mapping[str, Any] | None = None
+    raw: dict[str, Any], *, name: str = "the model", described: dict[str, Any] | None = None
 ) -> ModelFacts:
     """Size a model from its parsed ``config.json``.
 
@@ -185,8 +185,7 @@ def model_facts(
     Raises:
         SizingError: An architecture, layer kind or quantisation this version does not know.
     """
-    model_type = _model_type(raw)
-    layout = architecture(model_type)
+    layout = layout_of(raw)
     config = Config.read(raw, layout)
     found = list(parameters(layout, config.fields))
     quantization = quantization_of(raw, described)
@@ -233,16 +232,7 @@ def _facts(
     )
 
 
-def _model_type(raw: Mapping[str, Any]) -> str:
-    declared = raw.get("model_type")
-    if not isinstance(declared, str) or not declared:
-        msg = "The config must name its 'model_type'; it is what says how the model is built."
-        raise SizingError(msg)
-    known = known_architectures()
-    return declared if declared in known else _ALIASES.get(declared, declared)
-
-
-def _text_stack(layout: Mapping[str, Any]) -> tuple[str, str]:
+def _text_stack(layout: dict[str, Any]) -> tuple[str, str]:
     """Return the path of the text model's layers and of its settings; nothing for an encoder."""
     if layout.get("encoder"):
         return "", ""

@@ -1,0 +1,112 @@
+"""Architecture files against transformers' own classes, at sizes of the test's own."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from modalkit.errors import SizingError
+from modalkit.sizing.layouts import known_architectures
+from modalkit.sizing.model import model_facts
+
+SMALL = {"hidden_size": 512, "num_hidden_layers": 7, "vocab_size": 1000, "intermediate_size": 1536}
+HEADS = {"num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64}
+ALONE: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {**SMALL, **HEADS}),
+    ("llama", {**SMALL, **HEADS, "tie_word_embeddings": True, "attention_bias": True}),
+    ("qwen2", {**SMALL, "num_attention_heads": 8, "num_key_value_heads": 2}),
+    ("qwen3_moe", {**SMALL, **HEADS, "num_experts": 16, "moe_intermediate_size": 128}),
+    ("qwen3_next", {**SMALL, **HEADS, "num_hidden_layers": 8, "num_experts": 16}),
+    ("gemma3_text", {**SMALL, **HEADS}),
+    ("gpt_oss", {**SMALL, **HEADS, "num_local_experts": 8}),
+    ("deepseek_v3", {**SMALL, "first_k_dense_replace": 2, "n_routed_experts": 16, "n_group": 4}),
+    (
+        "nemotron_h",
+        {"hidden_size": 512, "hybrid_override_pattern": "M-M*ME", "num_hidden_layers": 6},
+    ),
+    ("mamba2", {"hidden_size": 512, "num_hidden_layers": 5, "num_heads": 16}),
+    ("gpt2", {"n_embd": 512, "n_layer": 5, "n_head": 8}),
+    ("modernbert", {**SMALL, "num_attention_heads": 8, "vocab_size": 60_000}),
+    ("whisper", {"d_model": 384, "encoder_layers": 3, "decoder_layers": 5}),
+    ("t5", {"d_model": 256, "num_layers": 3, "num_decoder_layers": 4}),
+]
+COMPOSED = [
+    ("llava", "qwen2"),
+    ("mistral3", "ministral3"),
+    ("internvl", "gpt_oss"),
+    ("llava_next", "gemma"),
+    ("llava_onevision", "qwen3_moe"),
+    ("kimi_k25", "deepseek_v3"),
+]
+
+
+def _real_count(config) -> int:
+    """Build the real class on the meta device and count it."""
+    import torch
+    from transformers.models.auto import modeling_auto
+
+    for mapping in (
+        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
+        modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
+        modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        modeling_auto.MODEL_MAPPING,
+    ):
+        if type(config) in mapping:
+            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+                return sum(one.numel() for one in mapping[type(config)](config).parameters())
+    raise AssertionError(config.model_type)
+
+
+def _config(model_type: str, **settings: Any):
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[model_type](**settings)
+
+
+@pytest.mark.parametrize(("model_type", "settings"), ALONE, ids=lambda one: str(one)[:40])
+def test_every_parameter_is_counted(model_type: str, settings: dict[str, Any]):
+    """The count from the config alone is the real class's, to the last parameter."""
+    config = _config(model_type, **settings)
+    assert model_facts(config.to_dict()).total_parameters == _real_count(config)
+
+
+@pytest.mark.parametrize(("outer", "text"), COMPOSED)
+def test_any_text_model_inside_another(outer: str, text: str):
+    """A tower around a text model that it was not read with is counted to the last parameter too."""
+    config = _config(outer, text_config=_config(text).to_dict())
+    assert model_facts(config.to_dict()).total_parameters == _real_count(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"model_type": "made_up"}, "made_up"),
+        ({}, "model_type"),
+        ({"model_type": "llava", "vision_config": {"model_type": "made_up"}}, "made_up"),
+        ({"model_type": "llava", "text_config": {"model_type": "made_up"}}, "made_up"),
+        (
+            {"model_type": "qwen3_next", "num_hidden_layers": 2, "layer_types": ["odd", "odd"]},
+            "odd",
+        ),
+        ({"model_type": "llama", "hidden_size": "wide"}, "hidden_size"),
+        ({"model_type": "llama", "quantization_config": {"quant_method": "made-up"}}, "made-up"),
+    ],
+)
+def test_what_is_not_known_is_refused_by_name(config: dict[str, Any], named: str):
+    """Nothing is guessed: an unknown architecture, layer, tower or format is named."""
+    with pytest.raises(SizingError, match=named):
+        model_facts(config)
+
+
+def test_every_file_can_be_read():
+    """Every architecture sizes its own default config, but for those whose defaults are no model."""
+    refused = {}
+    for model_type in sorted(known_architectures()):
+        try:
+            assert model_facts({"model_type": model_type}).total_parameters > 0
+        except SizingError as error:
+            refused[model_type] = str(error)
+    assert len(refused) < len(known_architectures()) // 8, refused
