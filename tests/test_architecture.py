@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "runtime",
     },
     "sizing": BASE | {"gpu"},
+    "pricing": BASE | DECLARATIONS | {"plan"},
     "lock": BASE | {"sizing"},
     "hub": BASE | {"lock", "sizing"},
     "local": {"errors"},
