@@ -76,7 +76,13 @@ def test_disk_raises_the_memory():
 
 @pytest.mark.parametrize(
     ("regions", "factor"),
-    [([], 1), (["us"], 1.5), (["us-west"], 1.75), (["us-west", "eu-north"], 1.75), (["us-west", "eu"], 1.5)],
+    [
+        ([], 1),
+        (["us"], 1.5),
+        (["us-west"], 1.75),
+        (["us-west", "eu-north"], 1.75),
+        (["us-west", "eu"], 1.5),
+    ],
 )
 def test_a_region_raises_everything_of_a_container(regions, factor):
     """A narrow region costs more than a broad one; the lower factor applies to a mix."""
@@ -234,7 +240,7 @@ def arrivals(traffic: Traffic, days: int) -> Iterator[float]:
         (2000, 1, 24, 1, 5, 2, 100, None),
     ],
 )
-def test_a_day_agrees_with_the_events(
+def test_a_day_agrees_with_the_events(  # noqa: PLR0917 - pytest passes them by name
     requests, burstiness, hours, slots, request_s, window_s, cold_s, most
 ):
     """The day's container-seconds are within 8 % of simulated ones, the starts within 20 %."""

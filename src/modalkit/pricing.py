@@ -8,7 +8,6 @@ beforehand and is left out. Pure: rates, plans and traffic are values, and so is
 from __future__ import annotations
 
 from ._values import Value
-from .errors import DeclarationError
 from .gpu import GPUProfile, gpu_catalogue
 from .plan import ServicePlan
 from .pricing_month import DAYS_PER_MONTH, HOURS_PER_MONTH, Day, Throughput, Traffic, day
@@ -165,9 +164,7 @@ def quote(
     )
 
 
-def container_price(
-    gpu: GPUProfile | None, resources: Resources, rates: Rates
-) -> ContainerPrice:
+def container_price(gpu: GPUProfile | None, resources: Resources, rates: Rates) -> ContainerPrice:
     """Price one container by the hour.
 
     A chosen region raises everything; ``nonpreemptible`` raises CPU and memory of a CPU container, and

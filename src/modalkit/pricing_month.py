@@ -30,7 +30,8 @@ _DAY_S = 86_400.0
 _HOUR_S = 3600.0
 _NEVER = 1e-12  # a container that is needed less often than this is left out
 _MOST_CONTAINERS = 10_000
-_HALVINGS = 16  # on the way to the fixed point below
+_STEPS = 12  # tried for the shortest stay, then halved so often
+_HALVINGS = 8
 _MANY = 500  # requests in flight above which a normal curve stands for Poisson's
 
 
@@ -211,30 +212,40 @@ def _pack(
     A request that finds its container starting waits for it and keeps its slot meanwhile, so that starts
     need further containers; how long a request stays on average is the fixed point of that.
     """
-    waiters = 1 + min(slots - 1, cycle.rate * cold_start_s) / 2
-    shortest, longest = seconds, seconds + cold_start_s
-    for _ in range(_HALVINGS):
-        stay_s = (shortest + longest) / 2
-        levels = list(_levels(cycle.rate, stay_s, slots))
-        starts = sum(
-            level.crossings * level.unneeded * math.exp(-level.crossings * window_s)
-            for level in levels
-        )
-        if seconds + cold_start_s * min(1.0, starts * waiters / cycle.rate) > stay_s:
-            shortest = stay_s
-        else:
-            longest = stay_s
+    stay_s = _stay(cycle.rate, seconds, slots, cold_start_s, window_s)
+    levels = list(_levels(cycle.rate, stay_s, slots))
     if cycle.off_s <= window_s + 1e-6:  # something is still awake when the next burst comes
         return levels
     first_s = min(cycle.on_s, cold_start_s + seconds)
     first = list(_levels(cycle.rate, first_s, slots))
     none = _Level(1.0, 0.0, 0.0)
     return [
-        usual._replace(
-            at_first=1 - rush.unneeded, at_first_s=cold_start_s + seconds + window_s
-        )
+        usual._replace(at_first=1 - rush.unneeded, at_first_s=cold_start_s + seconds + window_s)
         for usual, rush in zip_longest(levels, first, fillvalue=none)
     ]
+
+
+def _stay(rate: float, seconds: float, slots: int, cold_start_s: float, window_s: float) -> float:
+    """Return the shortest stay of a request that agrees with the cold starts it leads to."""
+    waiters = 1 + min(slots - 1, rate * cold_start_s) / 2
+
+    def is_too_short(stay_s: float) -> bool:
+        starts = sum(
+            level.crossings * level.unneeded * math.exp(-level.crossings * window_s)
+            for level in _levels(rate, stay_s, slots)
+        )
+        return seconds + cold_start_s * min(1.0, starts * waiters / rate) > stay_s
+
+    tried = (seconds + cold_start_s * (step / _STEPS) ** 2 for step in range(1, _STEPS + 1))
+    low = seconds
+    for high in tried:
+        if not is_too_short(high):
+            break
+        low = high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_too_short(middle) else (low, middle)
+    return high
 
 
 def _levels(rate: float, seconds: float, slots: int) -> Iterator[_Level]:

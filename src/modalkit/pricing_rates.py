@@ -73,9 +73,7 @@ class Rates(Value):
         """Return the list prices that come with modalkit."""
         written = _catalogue()
         return cls(
-            gpu_hour={
-                gpu.name: gpu.usd_per_second * _HOUR_S for gpu in gpu_catalogue().values()
-            },
+            gpu_hour={gpu.name: gpu.usd_per_second * _HOUR_S for gpu in gpu_catalogue().values()},
             core_hour=written["cpu"]["usd_core_s"] * _HOUR_S,
             gib_hour=written["memory"]["usd_gib_s"] * _HOUR_S,
             volume_gib_month=written["volume"]["usd_gib_month"],
@@ -127,7 +125,7 @@ class Rates(Value):
         }
 
 
-def _other_keys() -> tuple[str, str, str]:
+def _other_keys() -> tuple[str, ...]:
     """The keys of CPU, memory and Volumes in Modal's billing rates."""
     written = _catalogue()
-    return tuple(written[part]["rate_key"] for part in ("cpu", "memory", "volume"))  # type: ignore[return-value]  # three parts
+    return tuple(str(written[part]["rate_key"]) for part in ("cpu", "memory", "volume"))
