@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import modal
@@ -85,6 +86,25 @@ def test_writes_outside_volumes_stay_in_the_container(function, namespaces):
     for path in ("/etc/modalkit-test", "/tmp/modalkit-test", "/new-top/modalkit-test"):
         assert function("world", "write").remote(path, "gone soon") == "written"
         assert not Path(path).exists()
+
+
+def test_nothing_of_the_machine_can_be_changed(function, namespaces):
+    """Not even below devices, kernel settings and other file systems that are mounted somewhere."""
+    name = f"mark-{uuid.uuid4().hex}"
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    top = [str(folder) for folder in Path("/").iterdir() if folder.is_dir()]
+    marked = function("world", "leave_marks").remote(name, [*top, *mounted])
+    assert "/usr" in marked
+    left = [folder for folder in [*top, *mounted] if Path(folder, name).exists()]
+    for folder in left:
+        Path(folder, name).rmdir()
+    assert left == []
+
+
+def test_devices_work(function, namespaces):
+    """What cannot be removed can still be written to and read."""
+    assert function("world", "write").remote("/dev/null", "gone") == "written"
+    assert function("world", "look").remote("/dev/null") == ""
 
 
 def test_containers_see_their_own_processes_only(function, namespaces):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from .spec import ContainerSpec
 
 __all__ = ["build_root"]
+
+SYSTEM = ("/dev", "/sys")  # devices and the kernel's own: an overlay of them would not work
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where it is; each container gets its own
 
 
 def mount_points() -> list[str]:
@@ -63,10 +67,7 @@ def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
 def _copy_on_write(
     points: list[str], spec: ContainerSpec, root: Path, changes: Path, kernel: Kernel
 ) -> None:
-    """Show the machine's top folders below the image's layers; writes stay in the container.
-
-    A folder with other file systems mounted below it cannot be shown that way and is bound as it is.
-    """
+    """Show the machine's top folders below the image's layers; writes stay in the container."""
     for entry in os.scandir("/"):
         target = root / entry.name
         if entry.is_symlink():
@@ -76,12 +77,56 @@ def _copy_on_write(
             _mount_proc(root, kernel)
         elif entry.is_dir():
             target.mkdir(exist_ok=True)
-            whole = not any(point.startswith(entry.path + "/") for point in points)
-            if whole and entry.path not in {"/dev", "/sys"}:
-                lowers = spec["lowers"] if entry.path not in spec["masks"] else []
+            below = sorted({point for point in points if point.startswith(entry.path + "/")})
+            if entry.path in SYSTEM:
+                _show_system(entry.path, below, root, kernel)
+                continue
+            lowers = spec["lowers"] if entry.path not in spec["masks"] else []
+            try:
                 _show(entry.path, lowers, root, changes, kernel)
+            except OSError:
+                if not below:
+                    raise
+                # A user without root may not take a folder apart from what is mounted below it.
+                _show_sealed(entry.path, below, root, kernel)
             else:
-                kernel.mount(entry.path, str(target), "", MS_BIND | MS_REC)
+                _show_mounts(below, root, changes, kernel)
+
+
+def _show_mounts(points: list[str], root: Path, changes: Path, kernel: Kernel) -> None:
+    """Show what is mounted below a folder: folders copy-on-write where possible, the rest sealed.
+
+    What the kernel lets nobody show again (a handle on a namespace, say) is left out.
+    """
+    for point in points:
+        target = f"{root}{point}"
+        try:
+            overlay(kernel, point, changes / point[1:].replace("/", "%"), target)
+        except OSError:
+            with contextlib.suppress(OSError):
+                kernel.mount(point, target, "", MS_BIND)
+                _seal(target, kernel)
+
+
+def _show_system(path: str, points: list[str], root: Path, kernel: Kernel) -> None:
+    """Show the machine's devices, or its kernel's settings; none can be removed or added."""
+    _show_sealed(path, [point for point in points if point != "/dev/pts"], root, kernel)
+    if SHARED_MEMORY in points:
+        kernel.mount("tmpfs", f"{root}{SHARED_MEMORY}", "tmpfs", 0, "mode=1777")
+
+
+def _show_sealed(path: str, points: list[str], root: Path, kernel: Kernel) -> None:
+    """Show a folder with all that is mounted below it, read-only."""
+    kernel.mount(path, f"{root}{path}", "", MS_BIND | MS_REC)
+    for point in [path, *points]:
+        with contextlib.suppress(OSError):  # what this user may not see, it may not change either
+            _seal(f"{root}{point}", kernel)
+
+
+def _seal(target: str, kernel: Kernel) -> None:
+    """Make a bound file system read-only; what else it forbids stays forbidden."""
+    forbidden = os.statvfs(target).f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
+    kernel.mount("none", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | forbidden)
 
 
 def _show(path: str, lowers: list[str], root: Path, changes: Path, kernel: Kernel) -> None:
@@ -188,7 +233,7 @@ def _bind(source: str, target: str, kernel: Kernel, *, read_only: bool = False) 
         Path(target).touch()
     kernel.mount(source, target, "", MS_BIND | MS_REC)
     if read_only:
-        kernel.mount("none", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+        _seal(target, kernel)
 
 
 def _stack(source: str, options: str, target: str, kernel: Kernel, *, read_only: bool) -> None:
