@@ -179,6 +179,16 @@ def test_the_call_graph(function):
     assert {child.status.name for child in root.children} == {"SUCCESS"}
 
 
+def test_the_call_graph_begins_at_the_first_call(function, client):
+    """A call that was made by another shows what it is part of, not only what it made."""
+    spawned = function("calling", "leave_to_child").remote(4)
+    call = modal.FunctionCall.from_id(spawned, client=client)
+    assert call.get() == 4
+    (root,) = call.get_call_graph()
+    assert root.function_name == "leave_to_child"
+    assert [child.function_call_id for child in root.children] == [spawned]
+
+
 def test_a_rush_uses_the_maximum_concurrency(function):
     """At the maximum of containers, one takes more inputs than its target."""
     assert sorted(function("calling", "rush").map(range(20))) == list(range(20))

@@ -38,10 +38,12 @@ class CallNode:
     inputs: list[InputNode] = field(default_factory=list)
     children: list[CallNode] = field(default_factory=list)
     budget: _Budget = field(default_factory=_Budget)
+    above: CallNode | None = None  # where the tree begins; None at its root
 
     def adopt(self, child: CallNode) -> None:
         """Hang the node of a call that one of these inputs made below this one."""
         child.budget = self.budget
+        child.above = self.above or self
         if self.budget.left > 0:
             self.children.append(child)
 
@@ -54,12 +56,13 @@ class CallNode:
         return self.inputs[-1]
 
     def describe(self) -> api.FunctionGetCallGraphResponse:
-        """Describe the tree below this call to the client."""
+        """Describe the whole tree that this call is part of to the client."""
         graph = fitting(api.FunctionGetCallGraphResponse, truncated=self.budget.left < 0)
-        for node in self._below():
+        root = self.above or self
+        for node in root._below():  # noqa: SLF001 - another node of the same tree
             graph.function_calls.add(
                 function_call_id=node.call_id,
-                parent_input_id=node.parent_input_id if node is not self else "",
+                parent_input_id=node.parent_input_id,
                 function_name=node.function,
                 module_name=node.module,
             )
