@@ -55,8 +55,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pricing": BASE | DECLARATIONS | {"plan"},
     "lock": BASE | {"sizing"},
     "hub": BASE | {"lock", "sizing"},
+    "locking": BASE
+    | DECLARATIONS
+    | {"discovery", "fitting", "hub", "lock", "lookup", "plan", "service", "sizing", "__init__"},
     "local": {"errors"},
-    "cli": {"errors", "hub", "local", "sizing", "__init__"},
+    "cli": {"errors", "hub", "local", "lock", "locking", "sizing", "__init__"},
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }

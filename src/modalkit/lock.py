@@ -110,7 +110,7 @@ class LockedImage(Value):
     base: str | None = None
     digest: str | None = None
     packages: tuple[str, ...] = ()
-    resolved_by: Literal["uv", "pip", "declared"] = "declared"
+    resolved_by: Literal["uv", "pip", "declared", ""] = ""
 
 
 class LockedService(Value):

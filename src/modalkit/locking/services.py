@@ -1,0 +1,195 @@
+"""One service, from what it declares to what is locked for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import LockError, SizingError
+from ..fitting import engine_name, fit_service
+from ..gpu import GPUFit, GPUProfile, gpu_catalogue
+from ..hub import find_model
+from ..image import ImageSpec
+from ..image_bases import Registry
+from ..image_installs import PyprojectFile, UvLock
+from ..lock import LockedImage, LockedModel, LockedService
+from ..lookup import declared, model_folder
+from ..plan import plan_service
+from ..service import ModelService
+from ..sizing.model import ModelFacts, read_model
+from .folders import Progress, folder_files
+from .packages import Resolver, installs_of, resolve_packages
+from .registry import digest_of
+
+__all__ = ["Asking", "declared_whole", "lock_model", "lock_service", "prices_of"]
+
+_ANY_GPU = LockedService(gpu=("T4",))  # an image does not depend on the GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How others are asked while a lock is made.
+
+    Attributes:
+        say: Told what is being asked, a sentence each.
+        warn: Told what could not be found out.
+        progress: Told how much of a model folder has been read.
+        resolver: Who resolves packages.
+    """
+
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+    progress: Progress | None = None
+    resolver: Resolver = "auto"
+
+
+def declared_whole(service: type[ModelService]) -> dict[str, str]:
+    """Return what `lookup.declared` does, and the image."""
+    image = plan_service(service, _ANY_GPU).image
+    told = {**declared(service), "image": _base_text(image), "packages": _packages_text(image)}
+    return {name: text for name, text in told.items() if text}
+
+
+def lock_service(
+    service: type[ModelService], kept: LockedService | None, asking: Asking
+) -> LockedService:
+    """Resolve a service; what is kept is asked again only where its declaration changed.
+
+    Raises:
+        HubError: The hub does not give its model.
+        LockError: Its model folder or a requirements file is missing.
+        SizingError: It asks for a fit, and its model cannot be sized or fits nothing.
+    """
+    now = declared_whole(service)
+    was = kept.declared if kept else {}
+    same = {name: bool(was) and was.get(name) == now.get(name) for name in {*now, *was}}
+    model = kept.model if kept and same.get("model", True) and same.get("revision", True) else None
+    unknown = model is not None and model.facts is None and engine_name(service.engine) is not None
+    if model is None or unknown or model_folder(service) is not None:
+        model = lock_model(service, asking, model.commit if model else None)
+    image_stays = kept and same.get("image", True) and same.get("packages", True)
+    image = kept.image if kept and image_stays else _image(service, asking)
+    gpu_stays = kept and all(
+        same.get(name, True) for name in ("model", "revision", "engine", "gpu")
+    )
+    gpu = kept.gpu if kept and gpu_stays else _gpu(service, model)
+    return LockedService(
+        declared=now, model=model, gpu=gpu, usd_per_hour=prices_of(gpu), image=image
+    )
+
+
+def lock_model(
+    service: type[ModelService], asking: Asking, commit: str | None = None
+) -> LockedModel | None:
+    """Find out what a service's model is.
+
+    Args:
+        service: The service.
+        asking: How others are asked.
+        commit: Stay at this one. Default: what the service's revision means now.
+
+    Raises:
+        HubError: The hub does not give it.
+        LockError: Its folder is missing.
+    """
+    if service.model is None:
+        return None
+    folder = model_folder(service)
+    if folder is not None:
+        asking.say(f"{service.__name__}: reading {service.model}")
+        files = folder_files(folder, asking.progress)
+        facts, why = _sized(service, lambda: read_model(folder))
+        return LockedModel(id=service.model, files=files, facts=facts, unsized=why)
+    if service.model.startswith("/"):
+        why = "a path in the container, which is not there before it starts"
+        return LockedModel(id=service.model, unsized=why)
+    asking.say(f"{service.__name__}: asking the hub for {service.model}")
+    found = find_model(service.model, commit or service.revision)
+    if not found.weights:
+        asking.warn(f"{service.model} has no weight files that are known; none are locked.")
+    facts, why = _sized(service, found.facts)
+    return LockedModel(
+        id=service.model, commit=found.commit, files=found.weights, facts=facts, unsized=why
+    )
+
+
+def prices_of(choices: tuple[str, ...]) -> dict[str, float]:
+    """Return the list price an hour of each choice that the catalogue knows."""
+    profiles = (GPUProfile(choice, unlisted=True) for choice in choices)
+    return {
+        str(profile): round(profile.facts.usd_per_second * 3600 * profile.count, 4)
+        for profile in profiles
+        if profile.gpu in gpu_catalogue() and profile.facts
+    }
+
+
+def _sized(
+    service: type[ModelService], size: Callable[[], ModelFacts]
+) -> tuple[ModelFacts | None, str]:
+    """Facts, or why there are none; only a fit cannot do without."""
+    if engine_name(service.engine) is None:
+        return None, "no engine whose memory is known serves it"
+    try:
+        return size(), ""
+    except SizingError as error:
+        if isinstance(service.gpu, GPUFit):
+            raise
+        return None, str(error)
+
+
+def _gpu(service: type[ModelService], model: LockedModel | None) -> tuple[str, ...]:
+    if service.gpu is None:
+        return ()
+    if isinstance(service.gpu, GPUProfile):
+        return tuple(map(str, service.gpu.choices))
+    if model is None or model.facts is None:
+        why = model.unsized if model else "the service names no model"
+        msg = f"{service.__name__}.gpu = GPUProfile.{service.gpu} cannot be worked out: {why}. Name a GPU."
+        raise LockError(msg)
+    return tuple(map(str, fit_service(service, model.facts).profile.choices))
+
+
+def _image(service: type[ModelService], asking: Asking) -> LockedImage:
+    image = plan_service(service, _ANY_GPU).image
+    asking.say(f"{service.__name__}: resolving packages")
+    packages = resolve_packages(image, asking.resolver)
+    if packages.note:
+        asking.warn(f"{service.__name__}: {packages.note}")
+    if not isinstance(image.base, Registry):
+        return LockedImage(packages=packages.lines, resolved_by=packages.resolved_by)
+    asking.say(f"{service.__name__}: asking the registry for {image.base.tag}")
+    digest, why = digest_of(image.base.tag)
+    if digest is None:
+        asking.warn(f"{service.__name__}: {image.base.tag} stays a tag, not a digest: {why}.")
+    return LockedImage(
+        base=image.base.tag,
+        digest=digest,
+        packages=packages.lines,
+        resolved_by=packages.resolved_by,
+    )
+
+
+def _base_text(image: ImageSpec) -> str:
+    base = image.base
+    if isinstance(base, Registry):
+        python = f" python {base.add_python}" if base.add_python else ""
+        return f"{base.tag}{python}"
+    said = base.model_dump(mode="json", exclude_defaults=True)
+    return " ".join([base.kind, *(f"{name}={value}" for name, value in sorted(said.items()))])
+
+
+def _packages_text(image: ImageSpec) -> str:
+    return " ".join([*installs_of(image), *_project_files(image)])
+
+
+def _project_files(image: ImageSpec) -> Iterator[str]:
+    """Files that name packages and are resolved while the image is built, by their contents."""
+    for layer in image.layers:
+        if isinstance(layer, UvLock | PyprojectFile):
+            folder = getattr(layer, "project_dir", None)
+            path = Path(folder) / "uv.lock" if folder else Path(getattr(layer, "path", ""))
+            if path.is_file():
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                yield f"{path.name}@sha256:{digest[:16]}"

@@ -1,0 +1,433 @@
+"""``modalkit lock`` as a user runs it: a file, a stand-in hub, a stand-in registry, real resolvers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from modalkit.image import ImageSpec
+from modalkit.lock import read_lock
+from modalkit.locking.folders import folder_files
+from modalkit.locking.packages import resolve_packages
+from modalkit.locking.registry import digest_of
+
+QWEN = {
+    "model_type": "qwen3",
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "vocab_size": 1000,
+    "max_position_embeddings": 4096,
+    "torch_dtype": "bfloat16",
+}
+HUB_APP = """
+import modal
+from modalkit import VLLM, GPUProfile, ImageSpec, ModelService, serve
+app = modal.App("x")
+
+@serve(app)
+class Chat(ModelService):
+    model = "org/model"
+    engine = VLLM()
+    image = ImageSpec(python="3.12")
+    gpu = GPUProfile.fit(context=4096)
+"""
+FOLDER_APP = """
+import modal
+from modalkit import GPUProfile, ImageSpec, ModelService, Transformers, serve
+app = modal.App("x")
+
+@serve(app)
+class Local(ModelService):
+    model = "./model"
+    engine = Transformers()
+    gpu = GPUProfile.fit(context=512)
+"""
+
+
+def lock(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``modalkit lock`` in a folder; packages are not resolved unless a test says so."""
+    extra = (
+        () if "--packages" in arguments or "--check" in arguments else ("--packages", "declared")
+    )
+    return subprocess.run(
+        [sys.executable, "-c", "from modalkit.cli import main; main()", "lock", *arguments, *extra],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def model_folder(folder: Path, weights: bytes = b"w" * 1000) -> None:
+    """A model folder beside the app."""
+    (folder / "model").mkdir(exist_ok=True)
+    (folder / "model" / "config.json").write_text(json.dumps(QWEN))
+    (folder / "model" / "model.safetensors").write_bytes(weights)
+
+
+@pytest.fixture
+def hub_app(hub, tmp_path) -> Path:
+    """A folder with an app whose model the stand-in hub has."""
+    hub.add(
+        "org/model",
+        {
+            "config.json": QWEN,
+            "model.safetensors.index.json": {"weight_map": {"a": "model-1.safetensors"}},
+            "model-1.safetensors": b"weights",
+        },
+        commit="a" * 40,
+    )
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "chat.py").write_text(HUB_APP)
+    return folder
+
+
+@pytest.fixture
+def folder_app(tmp_path) -> Path:
+    """A folder with an app and its model folder."""
+    (tmp_path / "local_app.py").write_text(FOLDER_APP)
+    model_folder(tmp_path)
+    return tmp_path
+
+
+def test_a_hub_model_is_locked(hub_app):
+    """Commit, weight files with hashes, facts, GPUs with prices and their date are in the lock."""
+    done = lock(hub_app, "chat.py")
+    assert done.returncode == 0, done.stderr
+    found = read_lock(hub_app / "modalkit.lock")
+    service = found.service("chat.py", "Chat")
+    assert service.model.commit == "a" * 40
+    assert [file.sha256 for file in service.model.files] == [hashlib.sha256(b"weights").hexdigest()]
+    assert service.model.facts.layers == 4
+    assert service.gpu[0] == "L4"
+    assert service.usd_per_hour["L4"] == pytest.approx(0.8, abs=0.01)
+    assert found.prices_read_on
+    assert service.image.resolved_by == "declared"
+    assert any(line.startswith("aiohttp==") for line in service.image.packages)
+
+
+def test_what_is_locked_stays_until_it_is_upgraded(hub_app, hub):
+    """A branch that moved changes nothing; ``--upgrade`` moves, and says from where to where."""
+    lock(hub_app, "chat.py")
+    text = (hub_app / "modalkit.lock").read_text()
+    hub.repositories["org/model"].commit = "b" * 40
+    assert "is current" in lock(hub_app, "chat.py").stdout
+    assert (hub_app / "modalkit.lock").read_text() == text
+    assert lock(hub_app, "chat.py", "--check").returncode == 0
+    unknown = lock(hub_app, "chat.py", "--upgrade", "Chatt")
+    assert "--upgrade 'Chatt' is not a service of chat.py. It has Chat." in unknown.stderr
+    for arguments in (["chat.py", "--upgrade", "Chat"], ["--upgrade", "chat.py"]):
+        done = lock(hub_app, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert (
+            read_lock(hub_app / "modalkit.lock").service("chat.py", "Chat").model.commit == "b" * 40
+        )
+    hub.repositories["org/model"].commit = "c" * 40
+    done = lock(hub_app, "--upgrade", "chat.py")
+    assert f"chat.py:Chat commit: {'b' * 40} -> {'c' * 40}" in done.stdout
+
+
+def test_the_check_asks_nobody(hub_app, hub):
+    """``--check`` works with the hub down, and fails without a lock."""
+    missing = lock(hub_app, "chat.py", "--check")
+    assert missing.returncode == 1
+    assert "There is no lock" in missing.stderr
+    lock(hub_app, "chat.py")
+    hub.refuse = (500, {})
+    before = len(hub.requests)
+    assert lock(hub_app, "chat.py", "--check").returncode == 0
+    assert len(hub.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("VLLM()", "VLLM(version='0.33.1', unchecked_flags=True)", "engine was 'vLLM 0.33.0', is"),
+        ("context=4096", "context=2048", "gpu was 'fit(context=4096)', is 'fit(context=2048)'"),
+        ('"org/model"', '"org/other"', "model was 'org/model', is 'org/other'"),
+        ('"3.12"', '"3.13"', "image was 'debian_slim python=3.12', is"),
+        ("class Chat", "class Talk", "chat.py:Talk is not locked"),
+        ('python="3.12")', 'python="3.12").pip("numpy==2.4.6")', "packages was"),
+    ],
+)
+def test_the_check_says_what_changed(hub_app, old, new, message):
+    """Every declaration that the lock depends on makes it stale, by name."""
+    lock(hub_app, "chat.py")
+    (hub_app / "chat.py").write_text(HUB_APP.replace(old, new))
+    done = lock(hub_app, "chat.py", "--check")
+    assert done.returncode == 1, done.stderr
+    assert message in done.stdout
+    assert "is stale. Run: modalkit lock chat.py" in done.stdout
+
+
+def test_a_model_folder_is_locked_by_its_bytes(folder_app):
+    """Every file of a folder has its hash; another byte of the same size is noticed."""
+    assert lock(folder_app, "local_app.py").returncode == 0
+    model = read_lock(folder_app / "modalkit.lock").service("local_app.py", "Local").model
+    assert [file.name for file in model.files] == ["config.json", "model.safetensors"]
+    assert lock(folder_app, "local_app.py", "--check").returncode == 0
+    model_folder(folder_app, b"v" * 1000)
+    done = lock(folder_app, "local_app.py", "--check")
+    assert done.returncode == 1
+    assert "local_app.py:Local file model.safetensors changed (1,000 -> 1,000 bytes)" in done.stdout
+    assert "changed" in lock(folder_app, "local_app.py").stdout
+    assert lock(folder_app, "local_app.py", "--check").returncode == 0
+
+
+def test_files_of_one_folder_share_a_lock(folder_app):
+    """Locking a second file leaves the first one's services alone."""
+    (folder_app / "other_app.py").write_text(FOLDER_APP.replace("Local", "Other"))
+    lock(folder_app, "local_app.py")
+    lock(folder_app, "other_app.py")
+    assert sorted(read_lock(folder_app / "modalkit.lock").services) == [
+        "local_app.py:Local",
+        "other_app.py:Other",
+    ]
+    assert lock(folder_app, "local_app.py", "--check").returncode == 0
+
+
+def test_a_damaged_lock_is_refused_and_can_be_made_anew(folder_app):
+    """An edited lock stops lock, check and serve with its line; ``--upgrade`` writes a new one."""
+    lock(folder_app, "local_app.py")
+    path = folder_app / "modalkit.lock"
+    path.write_text(path.read_text().replace('"T4"', '"H100"', 1))
+    for arguments in (["local_app.py"], ["local_app.py", "--check"]):
+        done = lock(folder_app, *arguments)
+        assert done.returncode == 1
+        assert "is not what modalkit lock wrote" in done.stderr
+    served = subprocess.run(
+        [sys.executable, "local_app.py"],
+        cwd=folder_app,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "is not what modalkit lock wrote" in served.stderr
+    assert lock(folder_app, "local_app.py", "--upgrade").returncode == 0
+    assert read_lock(path)
+
+
+def test_errors_name_their_remedy(hub_app, hub, tmp_path):
+    """No file, no service, a missing model folder and an unknown model each say what to do."""
+    assert "Name the file" in lock(tmp_path).stderr
+    assert "no Python file 'nothing.py'" in lock(tmp_path, "nothing.py").stderr
+    (tmp_path / "empty.py").write_text("")
+    assert "declares no service" in lock(tmp_path, "empty.py").stderr
+    hub.repositories.clear()
+    done = lock(hub_app, "chat.py")
+    assert "no public model 'org/model'" in done.stderr
+    assert not (hub_app / "modalkit.lock").exists()
+
+
+def test_ctrl_c_leaves_the_old_lock(hub_app, hub):
+    """Interrupted while it waits for the hub, the command ends and the old lock is whole."""
+    lock(hub_app, "chat.py")
+    text = (hub_app / "modalkit.lock").read_text()
+    (hub_app / "chat.py").write_text(HUB_APP.replace("org/model", "org/slow"))
+    with _silent_server() as url:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from modalkit.cli import main; main()", "lock", "chat.py"],
+            cwd=hub_app,
+            env={**os.environ, "HF_ENDPOINT": url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for line in process.stderr:
+            if "asking the hub" in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in told
+    assert (hub_app / "modalkit.lock").read_text() == text
+    assert not list(hub_app.glob(".modalkit*"))
+
+
+class _silent_server:  # noqa: N801 - used as a function
+    """A server that accepts and never answers."""
+
+    def __enter__(self) -> str:
+        import socket
+
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.close()
+
+
+# ── packages ────────────────────────────────────────────────────────────────────────────────────
+
+
+def wheel(folder: Path, name: str, version: str, requires: str = "") -> str:
+    """Make a wheel and return its hash."""
+    info = f"{name}-{version}.dist-info"
+    requirement = f"Requires-Dist: {requires}\n" if requires else ""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.py", "")
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requirement}"
+        file.writestr(f"{info}/METADATA", about)
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(
+            f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch) -> dict[str, str]:
+    """A folder of wheels that pip and uv may ask, and nothing else; hashes by name."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    hashes = {
+        "outer": wheel(folder, "outer", "1.2", "inner>=1"),
+        "inner": wheel(folder, "inner", "3.4"),
+    }
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+    return hashes
+
+
+def test_pip_resolves_the_whole_tree(wheels):
+    """What a requirement needs is locked too, each with the hash of its wheel."""
+    found = resolve_packages(ImageSpec(python="3.12").pip("outer>=1"), "pip")
+    assert found.resolved_by == "pip"
+    assert found.lines == (
+        f"inner==3.4 --hash=sha256:{wheels['inner']}",
+        f"outer==1.2 --hash=sha256:{wheels['outer']}",
+    )
+
+
+def test_uv_resolves_the_same(wheels):
+    """Where uv is installed it is asked first."""
+    import shutil
+
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not installed here")
+    found = resolve_packages(ImageSpec(python="3.12").pip("outer>=1"))
+    assert found.resolved_by == "uv"
+    assert [line.split()[0] for line in found.lines] == ["inner==3.4", "outer==1.2"]
+    assert wheels["inner"] in found.lines[0]
+
+
+def test_without_an_index_the_pins_are_locked_and_it_is_said(wheels):
+    """What cannot be resolved leaves the image's own pins, with the reason."""
+    found = resolve_packages(ImageSpec().pip("outer>=1", "missing==9"))
+    assert found.resolved_by == "declared"
+    assert found.lines == ("missing==9",)
+    assert "could not resolve" in found.note
+    assert "without hashes" in found.note
+
+
+# ── folders and registries ──────────────────────────────────────────────────────────────────────
+
+
+def test_hashing_counts_every_byte_once(tmp_path):
+    """Nested files are hashed, hidden ones are not, and progress ends at the total."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.bin").write_bytes(b"x" * 3_000_000)
+    (tmp_path / "b.bin").write_bytes(b"y")
+    (tmp_path / ".hidden").write_bytes(b"z")
+    seen: list[tuple[int, int]] = []
+    files = folder_files(tmp_path, lambda done, total: seen.append((done, total)))
+    assert [(file.name, file.size) for file in files] == [("b.bin", 1), ("deep/a.bin", 3_000_000)]
+    assert files[0].sha256 == hashlib.sha256(b"y").hexdigest()
+    assert max(seen) == (3_000_001, 3_000_001)
+
+
+class _StandInRegistry(BaseHTTPRequestHandler):
+    """A stand-in for a container registry that wants a token first."""
+
+    def do_HEAD(self) -> None:
+        port = self.server.server_address[1]
+        if self.path != "/v2/org/image/manifests/1.0":
+            self.send_response(404)
+        elif self.headers.get("Authorization") != "Bearer anonymous":
+            self.send_response(401)
+            realm = f'Bearer realm="http://127.0.0.1:{port}/token",service="r",scope="pull"'
+            self.send_header("WWW-Authenticate", realm)
+        else:
+            self.send_response(200)
+            self.send_header("Docker-Content-Digest", "sha256:" + "e" * 64)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        body = json.dumps({"token": "anonymous"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _StandInRegistry)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_tag_is_followed_to_its_digest(registry):
+    """A public image's digest is found through the registry's token service."""
+    assert digest_of(f"{registry}/org/image:1.0") == ("sha256:" + "e" * 64, "")
+    assert digest_of("a/b@sha256:" + "f" * 64) == ("sha256:" + "f" * 64, "")
+
+
+def test_a_registry_that_does_not_say_is_no_error(registry):
+    """A missing tag and a registry that is down leave the tag, with the reason."""
+    assert digest_of(f"{registry}/org/image:2.0") == (None, "the registry answered 404")
+    digest, why = digest_of("127.0.0.1:9/org/image:1.0")
+    assert digest is None
+    assert "cannot be reached" in why
+
+
+def test_a_locked_digest_is_what_is_deployed(registry, folder_app):
+    """`serve` builds on the digest that was locked, not on what the tag means today."""
+    base = f"ImageSpec.registry('{registry}/org/image:1.0', add_python='3.12')"
+    app = FOLDER_APP.replace("Transformers()", f"Transformers()\n    image = {base}")
+    (folder_app / "local_app.py").write_text(app)
+    assert lock(folder_app, "local_app.py").returncode == 0
+    show = (
+        "import local_app; from modalkit.lookup import locked_service; from modalkit.discovery import *;"
+        "from modalkit.plan import plan_service; one, = services_of('local_app.py');"
+        "print(plan_service(one, locked_service(one)).image.base.tag)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", show], cwd=folder_app, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == f"{registry}/org/image:1.0@sha256:{'e' * 64}", done.stderr
