@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,10 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def model_facts(
-    raw: dict[str, Any], *, name: str = "the model", described: dict[str, Any] | None = None
+    raw: Mapping[str, object],
+    *,
+    name: str = "the model",
+    described: Mapping[str, object] | None = None,
 ) -> ModelFacts:
     """Size a model from its parsed ``config.json``.
 
@@ -185,16 +188,18 @@ def model_facts(
     Raises:
         SizingError: An architecture, layer kind or quantisation this version does not know.
     """
-    layout = layout_of(raw)
-    config = Config.read(raw, layout)
+    parsed = dict(raw)
+    layout = layout_of(parsed)
+    config = Config.read(parsed, layout)
     found = list(parameters(layout, config.fields))
-    quantization = quantization_of(raw, described)
+    quantization = quantization_of(parsed, dict(described) if described else None)
     stack, prefix = _text_stack(layout)
     cache = tuple(cache_layers(config, found, stack, prefix)) if stack else ()
-    tally = _Tally(config, prefix, quantization, DTYPE_BYTES.get(dtype_of(raw), 2))
+    dtype = dtype_of(parsed)
+    tally = _Tally(config, prefix, quantization, DTYPE_BYTES.get(dtype, 2))
     for one in found:
         tally.add(one)
-    return _facts(name, dtype_of(raw), config, tally, cache)
+    return _facts(name, dtype, config, tally, cache)
 
 
 def _facts(

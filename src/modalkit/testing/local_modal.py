@@ -12,6 +12,7 @@ import modal
 from modal.exception import NotFoundError
 
 from ..errors import LocalModalError
+from ..local.client import use_by_default
 
 __all__ = ["LocalModalFixture"]
 
@@ -37,7 +38,7 @@ class LocalModalFixture:
             environment["MODAL_TOKEN_ID"], environment["MODAL_TOKEN_SECRET"]
         )
         # A client that was made before the test, from the user's account, must not be used in it.
-        _use_by_default(self.client)
+        use_by_default(self.client)
         self._deployed: list[str] = []
 
     @contextmanager
@@ -117,7 +118,7 @@ class LocalModalFixture:
         """Stop what was deployed and let go of the client."""
         for name in self._deployed:
             self.command("modal", "app", "stop", name, "--yes", check=False)
-        _use_by_default(None)
+        use_by_default(None)
         self.client.close()
 
     def _url(self, app: str, name: str) -> str | None:
@@ -128,11 +129,3 @@ class LocalModalFixture:
             return self.function(app, name).get_web_url()
         except NotFoundError:
             return modal.Server.from_name(app, name, client=self.client).get_url()
-
-
-def _use_by_default(client: modal.Client | None) -> None:
-    """Make this the client that Modal's objects use when none is named."""
-    # There is no public way to replace a client that exists; before 1.6 it had no underscore.
-    older = "set_env_client"
-    replace = getattr(modal.Client, older, None) or modal.Client._set_env_client  # noqa: SLF001 - see above
-    replace(client)
