@@ -307,7 +307,7 @@ def test_progress_at_a_terminal(state, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     output = at_a_terminal(state, "modal", "run", str(tmp_path / "slow.py"))
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
-    assert "Created Function f" in plain
+    assert "created function f" in plain.lower()
     assert "6/6" in plain
     assert "containers active" in plain
 

@@ -66,7 +66,7 @@ def test_serve_reloads_when_the_file_changes(start_local, wait_until, tmp_path: 
         "@modal.fastapi_endpoint()\ndef say():\n    return 'before'\n"
     )
     process = start_local("modal", "serve", str(source))
-    url = read_until(process, r"(http://127.0.0.1:\d+) \(unauth")[1]
+    url = read_until(process, r"(http://127.0.0.1:\d+)")[1]
     assert httpx.get(url, timeout=60).json() == "before"
     source.write_text(source.read_text().replace("before", "after"))
     wait_until(lambda: httpx.get(url, timeout=60).json() == "after", "the new code answers")

@@ -12,6 +12,15 @@ from modal_proto import api_grpc, api_pb2
 
 from modalkit.local.protocol import every_rpc
 
+NEW_IN_1_6 = {
+    "AppGetInfo",
+    "FunctionGetById",
+    "FunctionGetSchedulingParams",
+    "ImageNameDelete",
+    "ObjectSuggest",
+    "SecretGetInfo",
+}
+
 
 def call(plane, name: str, request, token: str | None):
     """Send one message as a bare client would."""
@@ -61,7 +70,7 @@ def test_a_client_cannot_pass_for_a_container(plane):
 
 
 def test_every_served_name_is_an_rpc_of_the_installed_protocol():
-    """A decorator that names no RPC would serve nothing; there is none."""
+    """A decorator that names no RPC would serve nothing; an older client lacks but a few."""
     import importlib
     import pkgutil
 
@@ -81,4 +90,5 @@ def test_every_served_name_is_an_rpc_of_the_installed_protocol():
             if isinstance(kind, type) and kind.__module__ == module.__name__:
                 served |= set(served_by([object.__new__(kind)]))
     assert len(served) > 80
-    assert served <= names
+    assert served - names <= NEW_IN_1_6
+    assert served <= names or not (NEW_IN_1_6 & names)

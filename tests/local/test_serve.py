@@ -63,7 +63,7 @@ def served(start_local, tmp_path: Path):
 
 def test_edits_reload_and_a_broken_one_leaves_the_old_version(served, wait_until, tmp_path: Path):
     """A changed module reloads; a syntax error is printed and the last good version answers on."""
-    url = served.until(r"(http://127.0.0.1:\d+) \(unauth")[1]
+    url = served.until(r"(http://127.0.0.1:\d+)")[1]
 
     def answer() -> str:
         return httpx.get(url, timeout=60).json()
