@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lookup": BASE | DECLARATIONS | {"conflicts", "fitting", "lock", "service", "sizing"},
     "discovery": BASE | {"service"},
     "plan": BASE | DECLARATIONS | {"engines", "service", "conflicts", "lock"},
-    "runtime": BASE | DECLARATIONS | {"engines", "service", "plan", "lock"},
+    "runtime": BASE | DECLARATIONS | {"engines", "hashing", "service", "plan", "lock"},
     "members": BASE | DECLARATIONS | {"engines", "service", "conflicts", "plan", "runtime"},
     "compile": BASE
     | DECLARATIONS
@@ -54,10 +54,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sizing": BASE | {"gpu"},
     "pricing": BASE | DECLARATIONS | {"plan"},
     "lock": BASE | {"sizing"},
+    "hashing": {"lock"},
     "hub": BASE | {"lock", "sizing"},
     "locking": BASE
     | DECLARATIONS
-    | {"discovery", "fitting", "hub", "lock", "lookup", "plan", "service", "sizing", "__init__"},
+    | {
+        "discovery",
+        "fitting",
+        "hashing",
+        "hub",
+        "lock",
+        "lookup",
+        "plan",
+        "service",
+        "sizing",
+        "__init__",
+    },
     "local": {"errors"},
     "cli": {"errors", "hub", "local", "lock", "locking", "sizing", "__init__"},
     "testing": {"errors", "local"},

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import HubError, MissingExtraError
 from .lock import LockedFile
@@ -45,8 +45,8 @@ class HubModel:
 
     id: str
     commit: str
-    config: Mapping[str, object]
-    described: Mapping[str, object] | None
+    config: dict[str, Any]
+    described: dict[str, Any] | None
     weights: tuple[LockedFile, ...]
 
     def facts(self) -> ModelFacts:
@@ -129,7 +129,7 @@ class _Online:
     def file(self, name: str) -> LockedFile | None:
         return self._files.get(name)
 
-    def read(self, name: str) -> Mapping[str, object] | None:
+    def read(self, name: str) -> dict[str, Any] | None:
         if name not in self._files:
             return None
         # By the name that was asked for, so that the cache knows it offline too.
@@ -164,12 +164,12 @@ class _Cached:
         digest = blob.name if len(blob.name) == 64 else None  # noqa: PLR2004
         return LockedFile(name=name, size=blob.stat().st_size, sha256=digest)
 
-    def read(self, name: str) -> Mapping[str, object] | None:
+    def read(self, name: str) -> dict[str, Any] | None:
         found = self._look(self._model, name, revision=self.commit)
         return _parsed(found) if isinstance(found, str) else None
 
 
-def _parsed(path: str) -> Mapping[str, object]:
+def _parsed(path: str) -> dict[str, Any]:
     try:
         loaded = json.loads(Path(path).read_text("utf-8"))
     except ValueError as error:

@@ -20,6 +20,7 @@ from .plan import ServicePlan, engine_of
 from .routes import Route
 from .runtime import engine_methods
 from .runtime.custom_host import CustomHost
+from .runtime.verify import weights_of
 from .service import ModelService
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[s
     def start(self: Any) -> None:
         from .runtime.engine_host import EngineHost  # noqa: PLC0415 - needs what the image holds
 
-        host = EngineHost(engine, launch, timeout_s)
+        host = EngineHost(engine, launch, timeout_s, weights_of(plan))
         host.start()
         self._modalkit_engine = host
 
@@ -98,7 +99,12 @@ def _custom_members(service: type[ModelService], plan: ServicePlan) -> dict[str,
 def _custom_lifecycle(
     plan: ServicePlan, routes: Mapping[str, Route[..., object]]
 ) -> dict[str, object]:
+    def verify() -> None:
+        if weights := weights_of(plan):
+            weights.verify()
+
     async def start(self: Any) -> None:
+        verify()
         self._modalkit_custom = CustomHost(self, routes)
         await self._modalkit_custom.start()
 
@@ -108,6 +114,7 @@ def _custom_lifecycle(
     def start_server(self: Any) -> None:
         from .runtime.custom_server import CustomServer  # noqa: PLC0415 - needs what the image holds
 
+        verify()
         self._modalkit_server = CustomServer(CustomHost(self, routes), plan.endpoint)  # type: ignore[arg-type]  # a server plan has an endpoint
         self._modalkit_server.start()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from .. import __version__
 from ..discovery import services_of
 from ..errors import LockError
 from ..fitting import fit_service
@@ -48,7 +48,7 @@ def lock_file(
         anew = upgrade is not None and (not upgrade or service.__name__ in upgrade)
         locked[key] = lock_service(service, None if anew else was.get(key), asking)
     return Lock(
-        modalkit=__version__, prices_read_on=catalogue_date(), services={**others, **locked}
+        modalkit=version("modalkit"), prices_read_on=catalogue_date(), services={**others, **locked}
     )
 
 

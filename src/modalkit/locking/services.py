@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import LockError, SizingError
 from ..fitting import engine_name, fit_service
 from ..gpu import GPUFit, GPUProfile, gpu_catalogue
+from ..hashing import Progress
 from ..hub import find_model
 from ..image import ImageSpec
 from ..image_bases import Registry
@@ -19,7 +20,7 @@ from ..lookup import declared, model_folder
 from ..plan import plan_service
 from ..service import ModelService
 from ..sizing.model import ModelFacts, read_model
-from .folders import Progress, folder_files
+from .folders import folder_files
 from .packages import Resolver, installs_of, resolve_packages
 from .registry import digest_of
 

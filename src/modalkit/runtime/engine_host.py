@@ -6,11 +6,15 @@ import os
 import socket
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from ..engines.base import Engine, Launch
 from ..errors import EngineError
 from .engine_client import EngineClient
 from .process import EngineProcess
+
+if TYPE_CHECKING:
+    from .verify import LockedWeights
 
 __all__ = ["EngineHost"]
 
@@ -26,22 +30,32 @@ class EngineHost:
         launch: What it is started with. The GPU count is replaced by this container's; an engine
             on loopback gets a free port, since containers of a local Modal share one network.
         timeout_s: How long it may take to be ready, in seconds.
+        weights: What must be as it is locked before the engine reads it. Default: nothing is locked.
     """
 
-    def __init__(self, engine: Engine, launch: Launch, timeout_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        launch: Launch,
+        timeout_s: float,
+        weights: LockedWeights | None = None,
+    ) -> None:
         self._engine = engine
         self._launch = launch.model_copy(update=_of_this_container(launch))
         self._timeout_s = timeout_s
+        self._weights = weights
         self._process: EngineProcess | None = None
         self._client: EngineClient | None = None
 
     def start(self) -> None:
-        """Start the process and wait until it is ready.
+        """Verify the weights, start the process and wait until it is ready.
 
         Raises:
+            WeightsError: The weights are not the locked ones.
             EngineExitedError: It ended while starting.
             EngineTimeoutError: It was not ready in time.
         """
+        awaited = self._weights.verify() if self._weights else ()
         engine, launch = self._engine, self._launch
         keys = _keys(launch)
         environment = engine.environment(launch)
@@ -51,6 +65,8 @@ class EngineHost:
         self._process = EngineProcess(engine.title, argv, environment, secrets=keys)
         try:
             self._process.wait_ready("127.0.0.1", launch.port, engine.ready_path, self._timeout_s)
+            if self._weights and awaited:  # what the engine has downloaded meanwhile
+                self._weights.verify(awaited)
         except BaseException:
             self._process.stop(grace_s=0)
             raise
