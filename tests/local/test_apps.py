@@ -242,16 +242,16 @@ def test_stopping_ends_running_calls_runs_exit_hooks_and_frees_the_name(plane):
 
 def test_lookups_know_environments(plane):
     """The same name in two environments is two apps, for functions, classes and `App.lookup`."""
-    if plane.modal("environment", "create", "dev").returncode:
+    if plane.modal("environment", "create", "apps-dev").returncode:
         pytest.fail("modal environment create is not served")
     plane.deploy("life")
-    assert plane.modal("deploy", "-e", "dev", "--name", "only-dev", "life.py").returncode == 0
+    assert plane.modal("deploy", "-e", "apps-dev", "--name", "only-dev", "life.py").returncode == 0
     script = (
-        "import modal\nf = modal.Function.from_name('only-dev', 'add', environment_name='dev')\n"
+        "import modal\nf = modal.Function.from_name('only-dev', 'add', environment_name='apps-dev')\n"
         "print(f.remote(1))\n"
-        "g = modal.Cls.from_name('only-dev', 'Greeter', environment_name='dev')\n"
-        "print(g(greeting='yo').greet.remote('dev'))\n"
-        "print(modal.App.lookup('only-dev', environment_name='dev').app_id[:3])\n"
+        "g = modal.Cls.from_name('only-dev', 'Greeter', environment_name='apps-dev')\n"
+        "print(g(greeting='yo').greet.remote('apps-dev'))\n"
+        "print(modal.App.lookup('only-dev', environment_name='apps-dev').app_id[:3])\n"
         "try:\n  modal.Function.from_name('only-dev', 'add').remote(1)\n"
         "except modal.exception.NotFoundError as e:\n  print('not in main')\n"
         "made = modal.App.lookup('made', create_if_missing=True)\n"

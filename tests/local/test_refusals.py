@@ -41,12 +41,12 @@ def test_an_rpc_that_is_not_served_is_named(plane):
     with pytest.raises(GRPCError) as caught:
         call(
             plane,
-            "SandboxSnapshot",
-            api_pb2.SandboxSnapshotRequest(),
+            "DomainCreate",
+            api_pb2.DomainCreateRequest(),
             plane.exports["MODAL_TOKEN_SECRET"],
         )
     assert caught.value.status is Status.UNIMPLEMENTED
-    assert "SandboxSnapshot" in caught.value.message
+    assert "DomainCreate" in caught.value.message
 
 
 @pytest.mark.parametrize("token", [None, "as-wrong"])

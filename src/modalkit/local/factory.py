@@ -139,6 +139,7 @@ class ContainerFactory:
             self.admission.give_back(container.lease)
             lines, memory = tuple(last_lines), fence.exceeded_mib
             container.pool.ended(container, Ended(container.function.name, code, lines, memory))
+            self._socket(container).unlink(missing_ok=True)
             await asyncio.to_thread(fence.remove)
             await asyncio.to_thread(remove_tree, container.folder)
 

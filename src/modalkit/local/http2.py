@@ -65,6 +65,11 @@ class _Stream:
         self.task: asyncio.Task[None] | None = None
         self.headers_sent = False
 
+    def leave(self) -> None:
+        """Nobody wants the answer any more: whoever makes it hears so, once it has begun to."""
+        if self.task is not None:
+            self.task.get_loop().call_soon(self.task.cancel)
+
 
 class Connection(asyncio.Protocol):
     """The server's end of one connection.
@@ -117,8 +122,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._others.discard(self)
         for stream in self._streams.values():
-            if stream.task is not None:
-                stream.task.cancel()
+            stream.leave()
         self._streams.clear()
 
     @override
@@ -237,8 +241,8 @@ class Connection(asyncio.Protocol):
 
     def _take_reset(self, stream_id: int) -> None:
         stream = self._streams.pop(stream_id, None)
-        if stream is not None and stream.task is not None:
-            stream.task.cancel()
+        if stream is not None:
+            stream.leave()
 
     # Answering
 

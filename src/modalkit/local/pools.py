@@ -56,13 +56,19 @@ class Scaling:
         )
         if definition.is_server:
             concurrency = settings.target_concurrency_float or math.inf
+        chosen = api.AutoscalerSettings(
+            min_containers=definition.warm_pool_size,
+            max_containers=definition.concurrency_limit,
+            buffer_containers=definition._experimental_buffer_containers,  # noqa: SLF001 - a protobuf field of that name
+            scaledown_window=definition.task_idle_timeout_secs,
+        )
+        chosen.MergeFrom(definition.autoscaler_settings)
+        chosen.MergeFrom(settings)  # a zero that was asked for counts
         return cls(
-            minimum=settings.min_containers or definition.warm_pool_size,
-            maximum=settings.max_containers or definition.concurrency_limit,
-            buffer=settings.buffer_containers or definition._experimental_buffer_containers,  # noqa: SLF001 - a protobuf field of that name
-            scaledown_window_s=settings.scaledown_window
-            or definition.task_idle_timeout_secs
-            or _DEFAULT_SCALEDOWN_WINDOW_S,
+            minimum=chosen.min_containers,
+            maximum=chosen.max_containers,
+            buffer=chosen.buffer_containers,
+            scaledown_window_s=chosen.scaledown_window or _DEFAULT_SCALEDOWN_WINDOW_S,
             per_container=concurrency * max(1, definition.batch_max_size),
         )
 
@@ -105,19 +111,24 @@ class ContainerPool:
         """Start containers until there are enough; called whenever something changed."""
         if self.stopped:
             return
-        scaling = self.scaling
-        limit = (scaling.maximum or DEFAULT_LIMIT) + self._waiting_for_others()
-        wanted = scaling.minimum
-        if self.demand:
-            needed = max(1, math.ceil(self.demand / scaling.per_container))
-            wanted = max(wanted, needed + scaling.buffer)
-        missing = min(wanted, limit) - len(self.live)
+        limit = (self.scaling.maximum or DEFAULT_LIMIT) + self._waiting_for_others()
+        missing = min(self._wanted, limit) - len(self.live)
         starting = sum(not container.ready for container in self.live)
         if self._pauses:
             return
         for _ in range(min(missing, max(_CPUS, 2) - starting)):
             if not self._start():
                 break
+
+    def rescale(self, settings: api.AutoscalerSettings) -> None:
+        """Override some of the settings; containers above a new maximum finish what they do."""
+        self.settings.MergeFrom(settings)
+        for container in list(self._idle_timers):
+            self._watch_idle(container)
+        if maximum := self.scaling.maximum:
+            for container in sorted(self.live, key=lambda one: one.load)[:-maximum]:
+                self.retire(container)
+        self.adjust()
 
     def retire_all(self) -> None:
         """Let every container finish what it does and end; new ones follow the new definition."""
@@ -158,6 +169,15 @@ class ContainerPool:
             self._failed_to_start(container, how)
         self._lost(container, how)
         self.adjust()
+
+    @property
+    def _wanted(self) -> int:
+        """How many containers there should be now, whatever the maximum says."""
+        scaling = self.scaling
+        if not self.demand:
+            return scaling.minimum
+        needed = max(1, math.ceil(self.demand / scaling.per_container))
+        return max(scaling.minimum, needed + scaling.buffer)
 
     @property
     def _pauses(self) -> bool:
@@ -226,9 +246,7 @@ class ContainerPool:
             self._idle_timers[container] = timer
 
     def _idle_too_long(self, container: Container) -> None:
-        scaling = self.scaling
-        kept = scaling.minimum + (scaling.buffer if self.demand else 0)
-        if self._is_idle(container) and len(self.live) > kept:
+        if self._is_idle(container) and len(self.live) > self._wanted:
             self.retire(container)
         else:
             self._watch_idle(container)

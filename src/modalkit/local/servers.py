@@ -112,9 +112,8 @@ class ServerPool(ContainerPool):
     def retire_all(self) -> None:
         """Replace the replicas; those that answer go on until the first new one does."""
         self._let_outgoing_go()
-        succeeded = not self._shares_ports and bool(self.demand or self.scaling.minimum)
         for container in self.live:
-            if succeeded and container.ready:
+            if container.ready and not self._shares_ports:
                 container.retiring = True
                 self._cancel(self._idle_timers, container)
                 self._outgoing.append(container)
@@ -124,7 +123,7 @@ class ServerPool(ContainerPool):
         if self._outgoing:
             loop = asyncio.get_running_loop()
             loop.call_later(self.function.startup_timeout_s, self._let_outgoing_go)
-            self.adjust()
+            self.turned_away()  # an idle one too was there to answer at once: so shall the new one
 
     @override
     def dismiss(self, container: Container) -> None:

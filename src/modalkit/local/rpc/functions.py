@@ -181,8 +181,7 @@ class FunctionRpcs:
     ) -> api.FunctionUpdateSchedulingParamsResponse:
         """Override a function's autoscaler settings until it is deployed again."""
         function = self._functions.find(request.function_id)
-        function.any_pool.settings.MergeFrom(request.settings)
-        function.any_pool.adjust()
+        function.any_pool.rescale(request.settings)
         return api.FunctionUpdateSchedulingParamsResponse(current_settings=self._settings(function))
 
     @staticmethod

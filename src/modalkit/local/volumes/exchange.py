@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +29,7 @@ def detached(
     """Stop a container and unmount ``target`` in it.
 
     Yields a function that mounts an overlay with the options it is given, made in ``folder``. The
-    container goes on at the end.
+    container goes on at the end; it ends if its helper is killed, which leaves it stopped.
 
     Raises:
         FilesOpenError: Something below ``target`` is in use; nothing was done.
@@ -41,9 +44,6 @@ def detached(
         stderr=subprocess.PIPE,
         text=True,
     ) as helper:
-        said = _answer(helper)
-        if said.startswith(_BUSY):
-            raise FilesOpenError(said.removeprefix(_BUSY))
 
         def attach(options: str) -> None:
             if helper.stdin is not None:
@@ -51,7 +51,13 @@ def detached(
                 helper.stdin.flush()
             _answer(helper)
 
-        yield attach
+        try:
+            said = _answer(helper)
+            if said.startswith(_BUSY):
+                raise FilesOpenError(said.removeprefix(_BUSY))
+            yield attach
+        finally:
+            _end_if_killed(helper, namespace_pid)
 
 
 def _answer(helper: subprocess.Popen[str]) -> str:
@@ -62,3 +68,12 @@ def _answer(helper: subprocess.Popen[str]) -> str:
         msg = f"A container's volume could not be mounted anew: {' '.join(trouble[-1:])}"
         raise LocalModalError(msg)
     return said
+
+
+def _end_if_killed(helper: subprocess.Popen[str], namespace_pid: int) -> None:
+    """End a container whose helper was killed: it is stopped, and may lack its volume."""
+    if helper.stdin is not None:
+        helper.stdin.close()
+    if helper.wait() < 0:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(namespace_pid, signal.SIGKILL)
