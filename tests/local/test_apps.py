@@ -250,7 +250,7 @@ def test_lookups_know_environments(plane):
         "import modal\nf = modal.Function.from_name('only-dev', 'add', environment_name='apps-dev')\n"
         "print(f.remote(1))\n"
         "g = modal.Cls.from_name('only-dev', 'Greeter', environment_name='apps-dev')\n"
-        "print(g(greeting='yo').greet.remote('apps-dev'))\n"
+        "print(g(greeting='yo').greet.remote('dev'))\n"
         "print(modal.App.lookup('only-dev', environment_name='apps-dev').app_id[:3])\n"
         "try:\n  modal.Function.from_name('only-dev', 'add').remote(1)\n"
         "except modal.exception.NotFoundError as e:\n  print('not in main')\n"
