@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from inspect import signature
 from urllib.parse import urlsplit
 
 import httpx
@@ -42,6 +43,8 @@ def keys(plane) -> dict[str, str]:
 
 def test_beyond_its_maximum_a_server_answers_429(url):
     """`max_concurrency` counts requests that are being answered, not connections."""
+    if "max_concurrency" not in signature(modal.App.server).parameters:
+        pytest.skip("this modal's servers have no max_concurrency (1.6's have)")
     at = url("Narrow")
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: httpx.get(f"{at}/?s=1", timeout=SLOW), range(8)))

@@ -43,6 +43,13 @@ def test_image_variables_and_folder(function):
     assert function("world", "variable").remote("GREETING") == "hello from the image"
 
 
+def test_python_is_on_path(function):
+    """A program that runs `python` gets its container's own, however the plane was started."""
+    found, own = function("world", "python_on_path").remote()
+    assert found is not None
+    assert Path(found).parent == Path(own).parent
+
+
 def test_working_folder(function, namespaces):
     """The working folder is the image's."""
     assert function("world", "folder").remote() == "/work/here"

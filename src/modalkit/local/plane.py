@@ -46,6 +46,7 @@ from .rpc.queues import Queues
 from .rpc.sandboxes import SandboxRpcs
 from .rpc.secrets import Secrets
 from .rpc.tasks import TaskRpcs
+from .rpc.tunnels import TunnelRpcs
 from .rpc.volumes import VolumeRpcs
 from .rpc.workspace import WorkspaceRpcs
 from .sandbox_host import SandboxHost
@@ -217,6 +218,7 @@ class LocalModal:
             ),
             CallRpcs(self._calls, self._functions),
             ContainerRpcs(),
+            TunnelRpcs(),
             self._mounts,
             ImageRpcs(self.images, self._state.records),
             self._secrets,

@@ -124,8 +124,8 @@ class Worlds:
         recipe = self.images.recipe(definition.image_id)
         path = os.environ.get("PATH", os.defpath)
         variables = {name: value.replace("$PATH", path) for name, value in recipe.env.items()}
+        variables["PATH"] = container_path(built, variables.get("PATH", path))
         if built.environments:
-            variables["PATH"] = container_path(built, variables.get("PATH", path))
             variables["VIRTUAL_ENV"] = built.environments[0]
         for secret_id in definition.secret_ids:
             variables.update(self.secrets.values(secret_id))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import urllib.parse
+from inspect import signature
 
 import modal
 
@@ -244,7 +245,11 @@ def start(port: int, version: str = "one") -> None:
     subprocess.Popen([sys.executable, "-c", program])
 
 
-@app.server(port=8000, unauthenticated=True, min_containers=1, max_concurrency=2, max_containers=1)
+# Before 1.6 a server had no maximum of its own.
+at_most = {"max_concurrency": 2} if "max_concurrency" in signature(app.server).parameters else {}
+
+
+@app.server(port=8000, unauthenticated=True, min_containers=1, max_containers=1, **at_most)
 class Narrow:
     @modal.enter()
     def start(self) -> None:

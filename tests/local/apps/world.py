@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,11 @@ def look(path: str) -> str | list[str]:
 @app.function(secrets=secrets)
 def variable(name: str) -> str | None:
     return os.environ.get(name)
+
+
+@app.function()
+def python_on_path() -> tuple[str | None, str]:
+    return shutil.which("python"), sys.executable
 
 
 @app.function()

@@ -22,8 +22,9 @@ _LONGEST_LINE = 1024 * 1024
 
 
 def container_path(built: Built, inherited: str) -> str:
-    """Return PATH with an image's environments first."""
-    return ":".join([*(f"{path}/bin" for path in built.environments), inherited])
+    """Return PATH with an image's environments first, then its Python: ``python`` is always there."""
+    own = [*(f"{path}/bin" for path in built.environments), str(Path(built.interpreter).parent)]
+    return ":".join([*dict.fromkeys(own), inherited])
 
 
 class Runner:
