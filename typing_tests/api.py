@@ -19,6 +19,7 @@ from modalkit import (
     Endpoint,
     GPUProfile,
     ImageSpec,
+    ModelFacts,
     ModelService,
     Reply,
     Resources,
@@ -27,7 +28,9 @@ from modalkit import (
     SGLang,
     WeightCache,
     endpoint,
+    read_model,
     serve,
+    size,
 )
 
 app = modal.App("types")
@@ -138,3 +141,15 @@ class WrongTypes(ModelService):
 
 @serve(app)
 class NotAService: ...  # type: ignore[type-var]
+
+
+class Fitted(ModelService):
+    gpu = GPUProfile.fit(context=8192, allowed=["L4", "H100"])
+
+
+facts = read_model("folder")
+assert_type(facts, ModelFacts)
+assert_type(facts.kv_bytes_per_token(), int)
+assert_type(size(facts).picks[0].usd_per_hour, float)
+size(facts, engine="vlm")  # type: ignore[arg-type]
+GPUProfile.fit(contxt=8192)  # type: ignore[call-arg]

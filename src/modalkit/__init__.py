@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .schedule import Cron, Period
     from .secrets import Secret
     from .service import ModelService
+    from .sizing.model import ModelFacts, read_model
+    from .sizing.report import size
     from .weights import WeightCache
 
 __version__ = "0.1.0"
@@ -42,6 +44,7 @@ __all__ = [
     "Launch",
     "Message",
     "ModalkitError",
+    "ModelFacts",
     "ModelService",
     "Period",
     "ProxyAuth",
@@ -55,7 +58,9 @@ __all__ = [
     "WeightCache",
     "endpoint",
     "plan_service",
+    "read_model",
     "serve",
+    "size",
 ]
 
 _HOMES = {
@@ -71,6 +76,7 @@ _HOMES = {
     "Launch": "engines",
     "Message": "messages",
     "ModalkitError": "errors",
+    "ModelFacts": "sizing.model",
     "ModelService": "service",
     "Period": "schedule",
     "ProxyAuth": "endpoints",
@@ -85,7 +91,9 @@ _HOMES = {
     "WeightCache": "weights",
     "endpoint": "routes",
     "plan_service": "plan",
+    "read_model": "sizing.model",
     "serve": "compile",
+    "size": "sizing.report",
 }
 
 

@@ -14,7 +14,7 @@ from .errors import LockError
 
 __all__ = ["sealed", "unsealed"]
 
-_WIDTH = 120
+_WIDTH = 100
 _CODES_PER_LINE = 16
 _SEAL = '  "seal": {'
 
@@ -84,10 +84,10 @@ def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _written(value: object, indent: str) -> str:
-    """JSON with sorted keys, in which what fits on a line and holds nothing nested stays on one."""
+def _written(value: object, indent: str, *, is_item: bool = False) -> str:
+    """JSON with sorted keys; what holds nothing nested stays on a line, an item of a list always."""
     line = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if not isinstance(value, dict | list) or (_is_flat(value) and len(line) < _WIDTH):
+    if not isinstance(value, dict | list) or (_is_flat(value) and (is_item or len(line) < _WIDTH)):
         return line
     return _opened(value, indent)
 
@@ -97,7 +97,7 @@ def _opened(value: Mapping[str, object] | list[object], indent: str) -> str:
     if isinstance(value, Mapping):
         parts = [f"{json.dumps(key)}: {_written(value[key], inner)}" for key in sorted(value)]
     else:
-        parts = [_written(item, inner) for item in value]
+        parts = [_written(item, inner, is_item=True) for item in value]
     opening, closing = "{}" if isinstance(value, Mapping) else "[]"
     return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{closing}"
 

@@ -38,7 +38,7 @@ _ALL = "*"
     help="Who resolves Python packages.",
 )
 def command(file: str | None, check: bool, upgrade: str | None, resolver: Resolver) -> None:
-    r"""Lock every service of FILE in modalkit.lock beside it.
+    """Lock every service of FILE in modalkit.lock beside it.
 
     \b
       modalkit lock chat.py                   # what is locked stays, what is new is added
@@ -48,7 +48,7 @@ def command(file: str | None, check: bool, upgrade: str | None, resolver: Resolv
 
     The commit and every weight file of the model with its hash, what sizing knows of it, the GPUs,
     the packages of the image, and prices with their date. The lock is meant to be committed.
-    """
+    """  # noqa: D301 - click reads the character
     if file is None and upgrade is not None and upgrade.endswith(".py"):
         file, upgrade = upgrade, _ALL  # `--upgrade chat.py`: the name belongs to the file
     if file is None:

@@ -56,7 +56,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     max_price: float | None,
     as_json: bool,
 ) -> None:
-    r"""Show what MODEL needs: a folder with a config.json, or a model of the hub.
+    """Show what MODEL needs: a folder with a config.json, or a model of the hub.
 
     \b
       modalkit size ./my-model
@@ -66,7 +66,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
     Weights and KV cache are worked out layer by layer from the config alone. With --gpu the exit code
     is 1 if the model does not fit it.
-    """
+    """  # noqa: D301 - click reads the character
     try:
         found = None if is_local(model) else find_model(*_split(model))
         facts = found.facts() if found else read_model(model)
@@ -126,6 +126,15 @@ def show(report: SizeReport) -> None:
         console.print(_memory(report.best, report))
         console.print(_speed_line(report), highlight=False)
     console.print(_choices(report))
+    for line in _passed_over(report):
+        console.print(line, highlight=False, style="dim")
+
+
+def _passed_over(report: SizeReport) -> list[str]:
+    """Why not each cheaper one: a line for each type that costs less than the cheapest that fits."""
+    limit = report.picks[0].usd_per_hour if report.picks else float("inf")
+    cheaper = [one for one in report.rejected if one.usd_per_hour < limit]
+    return [f"not {one.selection} at ${one.usd_per_hour:.2f}: {one.problem}" for one in cheaper]
 
 
 def _summary(report: SizeReport) -> str:
