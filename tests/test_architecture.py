@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fitting": BASE | DECLARATIONS | {"engines", "service", "sizing"},
     "lookup": BASE | DECLARATIONS | {"conflicts", "fitting", "lock", "service", "sizing"},
     "discovery": BASE | {"service"},
-    "plan": BASE | DECLARATIONS | {"engines", "service", "conflicts", "lock"},
+    "pinned_image": DECLARATIONS | {"lock"},
+    "plan": BASE | DECLARATIONS | {"engines", "service", "conflicts", "lock", "pinned_image"},
     "runtime": BASE | DECLARATIONS | {"engines", "hashing", "service", "plan", "lock"},
     "members": BASE | DECLARATIONS | {"engines", "service", "conflicts", "plan", "runtime"},
     "compile": BASE

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from modalkit.image import ImageSpec
-from modalkit.lock import read_lock
+from modalkit.lock import LockedImage, LockedService, read_lock
 from modalkit.locking.folders import folder_files
 from modalkit.locking.packages import resolve_packages
 from modalkit.locking.registry import digest_of
+from modalkit.pinned_image import pinned_image
 
 QWEN = {
     "model_type": "qwen3",
@@ -346,6 +347,24 @@ def test_without_an_index_the_pins_are_locked_and_it_is_said(wheels):
     assert found.lines == ("missing==9",)
     assert "could not resolve" in found.note
     assert "without hashes" in found.note
+
+
+def test_locked_versions_are_what_is_installed(wheels):
+    """On an empty Python the whole locked tree comes first; an image with its own packages keeps them."""
+    image = ImageSpec(python="3.12").apt("git").pip("outer>=1")
+    found = resolve_packages(image, "pip")
+    locked = LockedService(
+        declared={"packages": "outer>=1"},
+        image=LockedImage(packages=found.lines, resolved_by=found.resolved_by),
+    )
+    pinned = pinned_image(image, locked)
+    assert pinned.layers[1].requirements == ("inner==3.4", "outer==1.2")
+    assert (pinned.layers[0], pinned.layers[2]) == image.layers
+    changed = image.pip("another==1")
+    assert pinned_image(changed, locked) == changed
+    with_packages = ImageSpec.registry("org/engine:1").pip("outer>=1")
+    assert pinned_image(with_packages, locked) == with_packages
+    assert pinned_image(image, None) == image
 
 
 # ── folders and registries ──────────────────────────────────────────────────────────────────────

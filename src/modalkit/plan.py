@@ -15,8 +15,8 @@ from .engines.base import Engine, Launch
 from .errors import PlanError
 from .gpu import GPUFit, GPUProfile
 from .image import ImageSpec
-from .image_bases import Registry
-from .lock import LockedImage, LockedService
+from .lock import LockedService
+from .pinned_image import pinned_image
 from .resources import Resources
 from .routes import Batch
 from .scaling import Scaling
@@ -139,7 +139,7 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         revision=revision,
         engine=_engine_plan(service, model, revision, gpu),
         gpu=gpu,
-        image=_pinned(_image(service), locked.image if locked else None),
+        image=pinned_image(_image(service), locked),
         weights=service.weights,
         environment=_environment(service),
         secrets=_secrets(service),
@@ -182,20 +182,6 @@ def _gpu(service: type[ModelService], locked: LockedService | None) -> GPUProfil
 def _revision(service: type[ModelService], locked: LockedService | None) -> str | None:
     commit = locked.model.commit if locked and locked.model else None
     return service.revision or commit
-
-
-def _pinned(image: ImageSpec, locked: LockedImage | None) -> ImageSpec:
-    """The image with what its tag meant when it was locked."""
-    base = image.base
-    if (
-        locked is None
-        or not isinstance(base, Registry)
-        or locked.base != base.tag
-        or not locked.digest
-    ):
-        return image
-    pinned = base.model_copy(update={"tag": f"{base.tag}@{locked.digest}"})
-    return ImageSpec(base=pinned, layers=image.layers)
 
 
 def _engine_methods(service: type[ModelService]) -> tuple[str, ...]:
