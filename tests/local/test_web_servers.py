@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from inspect import signature
 from urllib.parse import urlsplit
 
@@ -153,6 +154,8 @@ def test_what_is_not_http_is_refused(url, sent, status):
 
 def test_requests_in_flight_finish_when_a_new_version_comes(planes, tmp_path):
     """A redeploy cuts nobody off, and until the new version answers the old one does."""
+    if find_spec("modal.experimental.flash_server") is None:
+        pytest.skip("this modal's containers leave it to Modal's machines to drain (1.6's drain)")
     plane = planes(tmp_path / "state")
     source = tmp_path / "versions.py"
     source.write_text(VERSIONS)
