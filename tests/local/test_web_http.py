@@ -119,6 +119,20 @@ def test_a_client_may_ask_before_it_sends(url):
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["body"] == "body"
 
 
+def test_a_body_may_come_in_pieces(url):
+    """A body that is read whole arrives however much of it comes at a time."""
+    place = urlsplit(url)
+    body = b"x" * 900_000
+    with socket.create_connection((place.hostname, place.port), timeout=100) as connection:
+        head = f"POST /seen HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body[:600_000])
+        time.sleep(0.2)
+        connection.sendall(body[600_000:])
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["body"]) == len(body)
+
+
 def test_an_old_client_gets_its_answer_until_the_end_of_the_connection(talk):
     """HTTP/1.0 knows no chunks: a stream ends with its connection."""
     answer = talk(b"GET /large?mib=1 HTTP/1.0\r\n\r\n")

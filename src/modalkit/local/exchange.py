@@ -11,9 +11,11 @@ from typing import Protocol
 
 from .http1 import Body, HttpError, RequestHead
 
-__all__ = ["Exchange", "Wire"]
+__all__ = ["UNREAD_LIMIT", "Exchange", "Wire"]
 
-_UNREAD_LIMIT = 256 * 1024
+UNREAD_LIMIT = 1024 * 1024
+"""So much of a body may be unread before its client has to wait."""
+
 _OWN_HEADERS = {b"transfer-encoding", b"connection", b"keep-alive"}
 _NO_BODY = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -82,7 +84,7 @@ class Exchange:
     def take(self) -> bytes:
         """Return what has come of the body since the last time."""
         data, self._received = b"".join(self._received), []
-        if self._unread > _UNREAD_LIMIT:
+        if self._unread > UNREAD_LIMIT:
             self._wire.transport.resume_reading()
         self._unread = 0
         return data
@@ -170,7 +172,7 @@ class Exchange:
         if data:
             self._received.append(data)
             self._unread += len(data)
-            if self._unread > _UNREAD_LIMIT:
+            if self._unread > UNREAD_LIMIT:
                 self._wire.transport.pause_reading()
         self._wake()
 

@@ -1,4 +1,4 @@
-"""What a program has printed, kept on disk so that it can be read from any place, while it grows."""
+"""What a program has printed, kept so that it can be read from any place, while it grows."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from pathlib import Path
 __all__ = ["Transcript"]
 
 _PIECE = 256 * 1024
+# Most commands say little. A file for each stream of each would be a descriptor that stays open.
+_IN_MEMORY = 32 * 1024
 
 
 class Transcript:
     """One output stream of one program.
 
     Args:
-        folder: Where its file is; the file has no name and ends with this object.
+        folder: Where its file is, if it grows so long that it needs one; the file has no name and
+            ends with this object.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as this
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - it lives as long as this
         self._size = 0
         self._ended = False
         self._grew = asyncio.Event()
 
     def write(self, data: bytes) -> None:
         """Add what the program printed."""
+        self._file.seek(0, os.SEEK_END)
         self._file.write(data)
-        self._file.flush()
         self._size += len(data)
         self._wake()
 
@@ -43,7 +46,8 @@ class Transcript:
         while True:
             grew, ended = self._grew, self._ended
             while offset < self._size:
-                piece = os.pread(self._file.fileno(), _PIECE, offset)
+                self._file.seek(offset)
+                piece = self._file.read(_PIECE)
                 offset += len(piece)
                 yield piece
             if ended:

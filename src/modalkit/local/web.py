@@ -19,7 +19,7 @@ from aiohttp import web
 
 from .auth import ProxyAuth
 from .calls import Calls, FunctionCall, Input
-from .exchange import Exchange
+from .exchange import UNREAD_LIMIT, Exchange
 from .functions import FunctionEntry
 from .http1 import RequestHead
 from .http_server import HttpServer
@@ -30,7 +30,6 @@ from .web_calls import RESULT_PARAMETER, WebCall, cancel_later
 
 __all__ = ["WebEndpoint"]
 
-_READ_WHOLE_UP_TO = 1024 * 1024
 _SOCKET_GRACE_S = 30.0
 _HEADER_LIMIT = 64 * 1024
 
@@ -176,7 +175,7 @@ class WebEndpoint:
 def _comes_whole(head: RequestHead) -> bool:
     """Whether a request is handed over only with its whole body: one small enough to keep."""
     length = head.get(b"content-length")
-    return length.isdigit() and int(length) <= _READ_WHOLE_UP_TO
+    return length.isdigit() and int(length) <= UNREAD_LIMIT
 
 
 def _lower(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
