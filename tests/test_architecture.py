@@ -72,14 +72,27 @@ MAY_IMPORT: dict[str, set[str]] = {
         "__init__",
     },
     "local": {"errors"},
-    "cli": {"errors", "hub", "local", "lock", "locking", "sizing", "__init__"},
+    "billing": BASE,
+    "blueprint": BASE
+    | DECLARATIONS
+    | {"compile", "discovery", "fitting", "lock", "lookup", "plan", "pricing", "service", "sizing"},
+    "cli": BASE
+    | DECLARATIONS
+    | {"billing", "blueprint", "hub", "local", "lock", "locking", "pricing", "sizing", "__init__"},
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }
 
 # The only places that may load these packages when they are imported themselves.
 HEAVY_AT_IMPORT = {
-    "modal": ("compile.py", "members.py", "local/", "testing/local_modal.py"),
+    "modal": (
+        "blueprint/functions.py",
+        "blueprint/reading.py",
+        "compile.py",
+        "members.py",
+        "local/",
+        "testing/local_modal.py",
+    ),
     "modal_proto": ("local/",),
     "grpclib": ("local/",),
     "torch": ("runtime/transformers/",),

@@ -12,7 +12,8 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import modal
 from typing_extensions import dataclass_transform
@@ -29,9 +30,25 @@ from .runtime.typed_routes import typed_route
 from .secrets import secrets_to_modal
 from .service import ModelService
 
-__all__ = ["cls_keywords", "serve", "server_keywords"]
+__all__ = ["Served", "cls_keywords", "serve", "served_on", "server_keywords"]
 
 S = TypeVar("S", bound=ModelService)
+
+
+class Served(NamedTuple):
+    """A service as `serve` registered it."""
+
+    service: type[ModelService]
+    plan: ServicePlan
+
+
+# What `served_on` tells of an app; apps that end take their entry with them.
+_SERVED: WeakKeyDictionary[modal.App, list[Served]] = WeakKeyDictionary()
+
+
+def served_on(app: modal.App) -> tuple[Served, ...]:
+    """Return the services of an app, in the order they were registered."""
+    return tuple(_SERVED.get(app, ()))
 
 
 @dataclass_transform(field_specifiers=(modal.parameter,), kw_only_default=True)
@@ -61,6 +78,7 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
         plan = plan_service(service, _locked(service))
         if plan.endpoint is not None:
             _check_routes(service)
+        _SERVED.setdefault(app, []).append(Served(service, plan))
         subclass = _subclass(service, member_functions(service, plan))
         if plan.is_server:
             return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle takes the class's name

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from types import ModuleType
 
 from .errors import DeclarationError, ModalkitError
 from .service import ModelService
 
-__all__ = ["collecting", "is_collecting", "note_service", "services_of"]
+__all__ = ["collecting", "is_collecting", "note_service", "run_file", "services_of"]
 
 _found: ContextVar[list[type[ModelService]] | None] = ContextVar("services", default=None)
 
@@ -49,17 +50,22 @@ def services_of(file: str | Path) -> tuple[type[ModelService], ...]:
         DeclarationError: There is no such file, or it fails; the message names the line.
         PlanError: A service of it cannot be.
     """
-    path = Path(file)
-    if not path.is_file() or path.suffix != ".py":
-        msg = f"There is no Python file {str(file)!r}. Name the file that declares the services."
-        raise DeclarationError(msg)
     with collecting() as found:
-        _run(path.resolve())
+        run_file(file)
     return tuple(found)
 
 
-def _run(path: Path) -> None:
-    """Import a file under its own name, with its folder first on the path."""
+def run_file(file: str | Path) -> ModuleType:
+    """Import a file under its own name, with its folder first on the path, as Modal's CLI does.
+
+    Raises:
+        DeclarationError: There is no such file, or it fails; the message names the line.
+        PlanError: A service of it cannot be.
+    """
+    path = Path(file).resolve()
+    if not path.is_file() or path.suffix != ".py":
+        msg = f"There is no Python file {str(file)!r}. Name the file that declares the services."
+        raise DeclarationError(msg)
     folder = str(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None  # noqa: S101 - a .py file has one
@@ -76,6 +82,7 @@ def _run(path: Path) -> None:
         raise DeclarationError(msg) from error
     finally:
         sys.path.remove(folder)
+    return module
 
 
 def _place(path: Path, error: Exception) -> str:

@@ -12,6 +12,7 @@
     ├── HubError                           the model hub did not give what was asked
     ├── LockError                          a lock that is damaged, stale or cannot be made
     ├── WeightsError                       weights in a container are not the locked ones
+    ├── AccountError                       what only a Modal account can tell
     ├── BatchError                         a batched method broke its promise
     └── LocalModalError                    the local Modal could not do what was asked
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "AccountError",
     "BatchError",
     "DeclarationError",
     "EngineError",
@@ -148,6 +150,10 @@ class LockError(ModalkitError):
 
 class WeightsError(ModalkitError):
     """The weights in a container are not those that the lock names."""
+
+
+class AccountError(ModalkitError):
+    """Modal was asked for what only an account can tell, and did not."""
 
 
 class BatchError(ModalkitError):

@@ -12,6 +12,7 @@ __all__ = ["main"]
 class _Commands(LazyGroup):
     package = __name__
     summaries = {  # noqa: RUF012 - the same for every instance, as in the base
+        "plan": "Show everything a file will create, whether it fits and what it costs.",
         "size": "Show what a model needs: memory, the GPUs it fits, their price.",
         "lock": "Pin models, GPUs and packages in modalkit.lock; --check in CI.",
         "local": "Run a command against a local Modal, on this machine and without an account.",

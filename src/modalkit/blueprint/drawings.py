@@ -1,0 +1,234 @@
+"""Charts as SVG text: stacked bars and curves on logarithmic axes.
+
+Colours are CSS variables of the page (``--c1`` to ``--c6``, ``--ink``, ``--dim``, ``--line``), so that one
+drawing serves light, dark and paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import NamedTuple
+
+from .studies import Curve
+
+__all__ = ["Axis", "Bar", "Mark", "bars", "curves"]
+
+_WIDTH, _HEIGHT = 500, 280
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 82, 14, 44
+_WIDE = 980  # bars take both columns of the page
+_COLOURS = 6
+_ROW = 32
+_NAME = 110
+
+
+class Bar(NamedTuple):
+    """One stacked bar: its name, its parts by name, the room it has, and a word behind it."""
+
+    name: str
+    parts: tuple[tuple[str, float], ...]
+    room: float
+    verdict: str
+    works: bool
+
+
+class Axis(NamedTuple):
+    """A logarithmic axis: its title, and how its numbers are written."""
+
+    title: str
+    write: Callable[[float], str]
+
+
+class Mark(NamedTuple):
+    """A point worth naming."""
+
+    x: float
+    y: float
+    name: str
+
+
+def bars(rows: Sequence[Bar], unit: str) -> str:
+    """Draw stacked bars over one scale, each in the outline of its room, with a legend."""
+    kinds = list(dict.fromkeys(name for row in rows for name, _ in row.parts))
+    most = max(max(row.room, sum(size for _, size in row.parts)) for row in rows)
+    width = _WIDE - _NAME - 110
+    height = _ROW * len(rows) + 28
+    scale = width / most
+    base = 6 + len(rows) * _ROW
+    drawn = [
+        f'<line class="grid" x1="{_NAME + tick * scale:.1f}" x2="{_NAME + tick * scale:.1f}" y1="2" y2="{base - 4}"/>'
+        f'<text class="tick" x="{_NAME + tick * scale:.1f}" y="{base + 12}" text-anchor="middle">{tick:g}</text>'
+        for tick in _steps(most)
+    ]
+    drawn += [_bar(row, kinds, 6 + number * _ROW, scale, unit) for number, row in enumerate(rows)]
+    legend = "".join(
+        f'<span><i style="background:var(--c{index % _COLOURS + 1})"></i>{escape(kind)}</span>'
+        for index, kind in enumerate(kinds)
+    )
+    return f'{_svg(_WIDE, height, drawn, f"Memory in {unit}")}<p class="legend">{legend}</p>'
+
+
+def _bar(row: Bar, kinds: Sequence[str], top: float, scale: float, unit: str) -> str:
+    at, drawn = float(_NAME), []
+    for name, size in row.parts:
+        colour = kinds.index(name) % _COLOURS + 1
+        drawn.append(
+            f'<rect x="{at:.1f}" y="{top}" width="{max(0.5, size * scale - 1):.1f}" height="20" '
+            f'fill="var(--c{colour})"><title>{escape(name)}: {size:.1f} {unit}</title></rect>'
+        )
+        at += size * scale
+    end = max(at, _NAME + row.room * scale)
+    word = "good" if row.works else "bad"
+    return (
+        f'<text class="label" x="{_NAME - 8}" y="{top + 15}" text-anchor="end">{escape(row.name)}</text>'
+        f"{''.join(drawn)}"
+        f'<rect class="room" x="{_NAME}" y="{top}" width="{row.room * scale:.1f}" height="20"/>'
+        f'<text class="{word}" x="{end + 8:.1f}" y="{top + 15}">{escape(row.verdict)}</text>'
+    )
+
+
+def curves(
+    lines: Sequence[Curve],
+    x: Axis,
+    y: Axis,
+    marks: Sequence[Mark] = (),
+    levels: Sequence[Mark] = (),
+) -> str:
+    """Draw curves and bands over logarithmic axes.
+
+    Args:
+        lines: The curves; the name of each stands at its end.
+        x: The lower axis.
+        y: The left axis.
+        marks: Points drawn as dots.
+        levels: Heights drawn as dashed lines; only their ``y`` and ``name`` count.
+    """
+    every = [point for line in lines for point in (*line.points, *line.upper)]
+    xs = [point[0] for point in every] + [mark.x for mark in marks]
+    ys = [point[1] for point in every] + [mark.y for mark in (*marks, *levels)]
+    plot = _Plot(_decades(xs), _decades(ys))
+    drawn = [_frame(plot, x, y)]
+    drawn += [_level(plot, level) for level in levels]
+    drawn += [_line(plot, line, number) for number, line in enumerate(lines)]
+    drawn += _names(plot, lines)
+    drawn += [_mark(plot, mark) for mark in marks]
+    return _svg(_WIDTH, _HEIGHT, drawn, f"{y.title} by {x.title}")
+
+
+class _Plot(NamedTuple):
+    """Where values are on the paper; the ranges are powers of ten."""
+
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    def x(self, value: float) -> float:
+        return _LEFT + _share(value, self.x_range) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(self, value: float) -> float:
+        return _HEIGHT - _BOTTOM - _share(value, self.y_range) * (_HEIGHT - _TOP - _BOTTOM)
+
+
+def _share(value: float, within: tuple[float, float]) -> float:
+    low, high = within
+    return (math.log10(max(value, 1e-9)) - low) / (high - low)
+
+
+def _decades(values: Sequence[float]) -> tuple[float, float]:
+    """The range of values as exponents, in halves of a power of ten."""
+    low = math.floor(2 * math.log10(max(min(values), 1e-9))) / 2
+    high = math.ceil(2 * math.log10(max(*values, 1e-9))) / 2
+    return low, max(high, low + 0.5)
+
+
+def _ticks(within: tuple[float, float]) -> list[float]:
+    low, high = within
+    factors = (1, 3) if high - low <= 3 else (1,)  # noqa: PLR2004 - a third of a power where there is room
+    found = [
+        factor * 10.0**power
+        for power in range(math.floor(low), math.ceil(high) + 1)
+        for factor in factors
+    ]
+    return [one for one in found if low - 1e-9 <= math.log10(one) <= high + 1e-9]
+
+
+def _steps(most: float) -> list[float]:
+    rough = most / 6
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [number * step for number in range(int(most / step) + 1)]
+
+
+def _frame(plot: _Plot, x: Axis, y: Axis) -> str:
+    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    parts = [
+        f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{plot.y(tick):.1f}" y2="{plot.y(tick):.1f}"/>'
+        f'<text class="tick" x="{_LEFT - 8}" y="{plot.y(tick) + 4:.1f}" text-anchor="end">{escape(y.write(tick))}</text>'
+        for tick in _ticks(plot.y_range)
+    ]
+    parts += [
+        f'<line class="grid" x1="{plot.x(tick):.1f}" x2="{plot.x(tick):.1f}" y1="{_TOP}" y2="{bottom}"/>'
+        f'<text class="tick" x="{plot.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(x.write(tick))}</text>'
+        for tick in _ticks(plot.x_range)
+    ]
+    middle = (_LEFT + right) / 2
+    parts.append(
+        f'<text class="axis" x="{middle:.0f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(x.title)}</text>'
+    )
+    return "".join(parts)
+
+
+def _line(plot: _Plot, line: Curve, number: int) -> str:
+    colour = number % _COLOURS + 1
+    upper = line.upper or line.points
+    edge = [*line.points, *reversed(upper)]
+    band = f'<polygon points="{_path(plot, edge)}" fill="var(--c{colour})" opacity=".22"/>'
+    drawn = [band] if line.upper else []
+    drawn.append(
+        f'<polyline points="{_path(plot, upper)}" fill="none" stroke="var(--c{colour})" stroke-width="2.2" stroke-linejoin="round"/>'
+    )
+    return "".join(drawn)
+
+
+def _names(plot: _Plot, lines: Sequence[Curve]) -> list[str]:
+    """The name of each line at its end, moved apart where they would overlap."""
+    ends = sorted(
+        (plot.y((line.upper or line.points)[-1][1]), number, line)
+        for number, line in enumerate(lines)
+    )
+    drawn, free = [], 0.0
+    for height, number, line in ends:
+        placed = max(height + 4, free)
+        free = placed + 15
+        x = plot.x((line.upper or line.points)[-1][0]) + 8
+        drawn.append(
+            f'<text class="name" x="{x:.1f}" y="{placed:.1f}" fill="var(--c{number % _COLOURS + 1})">{escape(line.name)}</text>'
+        )
+    return drawn
+
+
+def _path(plot: _Plot, points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{plot.x(x):.1f},{plot.y(y):.1f}" for x, y in points)
+
+
+def _level(plot: _Plot, level: Mark) -> str:
+    height = plot.y(level.y)
+    return (
+        f'<line class="level" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>'
+        f'<text class="tick" x="{_LEFT + 6}" y="{height - 5:.1f}">{escape(level.name)}</text>'
+    )
+
+
+def _mark(plot: _Plot, mark: Mark) -> str:
+    x, y = plot.x(mark.x), plot.y(mark.y)
+    return (
+        f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+        f'<text class="label" x="{x + 9:.1f}" y="{y - 8:.1f}">{escape(mark.name)}</text>'
+    )
+
+
+def _svg(width: int, height: float, parts: Sequence[str], title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(parts)}</svg>"
+    )

@@ -1,0 +1,481 @@
+"""``modalkit plan`` as a user runs it: the real command on real files, offline."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import shutil
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modalkit.blueprint.changes import compare
+from modalkit.blueprint.measured import read_measured
+from modalkit.blueprint.reading import read_file
+from modalkit.blueprint.report import PlanReport
+from modalkit.blueprint.values import Blueprint
+from modalkit.cli import main
+from modalkit.errors import DeclarationError, PlanError
+from modalkit.pricing_month import Throughput
+from modalkit.pricing_total import Budget, Total, usd
+
+ROOT = Path(__file__).parents[2]
+SHOP = Path(__file__).parent / "apps" / "shop.py"
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def plan(*arguments: object) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(main, ["plan", *map(str, arguments)])
+
+
+def as_json(*arguments: object) -> PlanReport:
+    """What ``--json`` prints."""
+    done = plan(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return PlanReport.model_validate_json(done.stdout)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A copy of the shop that a test may change."""
+    shutil.copytree(SHOP.parent, tmp_path / "apps")
+    return tmp_path / "apps" / "shop.py"
+
+
+def changed(file: Path, old: str, new: str) -> Path:
+    """The file with one line written otherwise."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    return file
+
+
+# ── what is shown ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_everything_of_a_file_is_shown():
+    """App, services, GPUs, memory, argv, image, volumes, secrets, endpoint, scaling, functions."""
+    shown = plan(SHOP).output
+    for expected in (
+        "app shop",
+        "Chat SGLang serving /models/qwen3-8b",
+        "L40S, else A100-80GB, else H100",
+        "31.2 of 44.4 GiB, fits, 13.2 free",
+        "--context-length 8192",
+        "lmsysorg/sglang:v0.5.23",
+        "+ pip numpy==2.4.6",
+        "qwen3 at /cache, shared at /shared",
+        "huggingface (HF_TOKEN), modalkit-api-key (MODALKIT_API_KEY)",
+        "server, /; Bearer key, from MODALKIT_API_KEY",
+        "0 to 4 containers, 64 inputs each, idle for 300 s",
+        "at 9216db5781bf",
+        "nightly a plain Modal function",
+        "Cron('0 6 * * *', UTC)",
+        "reports at /data",
+        "HTTP, open to anyone",
+        "entrypoints on this machine: main",
+    ):
+        assert expected in shown
+
+
+def test_the_last_line_is_the_price():
+    """The price of everything, with the source of the prices and their date."""
+    last = plan(SHOP, "--requests-per-day", 2000).output.rstrip().splitlines()[-1]
+    assert re.match(r"Price: \$13\.18 to \$47\.85 an hour; \$[\d,]+ a month under 2,000", last)
+    assert "Modal's list prices, 20" in last
+
+
+def test_what_the_client_keeps_to_itself_is_said():
+    """A plain function's image and scaling are not shown, and the plan says so."""
+    report = as_json(f"{SHOP}::nightly")
+    nightly = report.plan.apps[0].functions[0]
+    assert nightly.gpus == ("T4",)
+    assert nightly.resources.memory_mib == 2048
+    assert nightly.timeout == 900
+    assert any("min_containers" in one for one in nightly.not_shown)
+
+
+def test_one_class_alone():
+    """``FILE::NAME`` shows one, and an unknown name is answered with those there are."""
+    assert [one.name for one in as_json(f"{SHOP}::Chat").plan.services] == ["Chat"]
+    done = plan(f"{SHOP}::Chit")
+    assert done.exit_code == 1
+    assert "has no 'Chit'; it has Chat, Large" in done.output
+
+
+def test_unknown_facts_are_not_guessed():
+    """A model that nothing is known of has no memory and no month, and the plan says what to run."""
+    remote = as_json(f"{SHOP}::Remote", "--requests-per-day", 10).plan.services[0]
+    assert remote.memory == ()
+    assert remote.price.month is None
+    assert "modalkit lock" in remote.unsized
+
+
+def test_a_model_that_does_not_fit_is_said():
+    """The bar and a note say by how much."""
+    shown = plan(f"{SHOP}::Embedder").output
+    assert "does not work on A10: short of 40.4 GiB per GPU" in shown
+
+
+def test_plain_modal_apps_are_shown(tmp_path):
+    """A file without any service is planned too."""
+    report = as_json(ROOT / "examples" / "plain_modal.py")
+    assert report.plan.services == ()
+    assert report.plan.apps[0].functions
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("import nothing_of_that_name\n", "line 1 fails: ModuleNotFoundError"),
+        ("x = 1\n", "has no Modal app"),
+        ("def broken(:\n", "line 1"),
+    ],
+)
+def test_files_that_cannot_be_planned(tmp_path, text, problem):
+    """A file that fails, or has no app, is refused with its line, and without a traceback."""
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    done = plan(file)
+    assert done.exit_code == 1
+    assert problem in done.output
+    assert "Traceback" not in done.output
+
+
+def test_impossible_services_are_all_named(tmp_path):
+    """A service that cannot be is refused with every problem."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import modal\nfrom modalkit import ModelService, VLLM, serve\n"
+        "app = modal.App('x')\n@serve(app)\nclass Chat(ModelService):\n    engine = VLLM()\n"
+    )
+    with pytest.raises(PlanError):
+        read_file(file)
+    assert plan(file).exit_code == 1
+
+
+# ── JSON ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_schema_is_what_the_docs_publish():
+    """``docs/plan.schema.json`` is what ``scripts/write_plan_schema.py`` writes now."""
+    script = runpy.run_path(str(ROOT / "scripts" / "write_plan_schema.py"))
+    assert (ROOT / "docs" / "plan.schema.json").read_text() == script["schema_text"]()
+
+
+def test_json_reads_back_and_prints_the_same():
+    """What ``--json`` prints validates as a report, and prints to the same text again."""
+    done = plan(SHOP, "--requests-per-day", 100, "--json")
+    report = PlanReport.model_validate_json(done.stdout)
+    assert json.loads(report.model_dump_json()) == json.loads(done.stdout)
+    assert [one.name for one in report.plan.services] == [
+        "Chat", "Large", "Embedder", "Remote", "Tickets",
+    ]  # fmt: skip
+
+
+def test_the_schema_names_every_field_that_is_printed():
+    """The published schema is closed: it has every key of a real plan and allows no other."""
+    schema = json.loads((ROOT / "docs" / "plan.schema.json").read_text())
+    assert schema["additionalProperties"] is False
+    printed = json.loads(plan(SHOP, "--json").stdout)
+    assert set(printed) == set(schema["properties"])
+    service = schema["$defs"]["ServiceBlueprint"]
+    assert set(printed["plan"]["apps"][0]["services"][0]) == set(service["properties"])
+
+
+# ── price and budget ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--budget", "16/hour"], 0),
+        (["--budget", "15/hour"], 1),
+        (["--budget", "12000/month"], 0),
+        (["--budget", "11000/month"], 1),
+        (["--requests-per-day", "2000", "--budget", "700/month"], 0),
+        (["--requests-per-day", "2000", "--budget", "500/month"], 1),
+    ],
+)
+def test_a_budget_fails_the_command(arguments, code):
+    """Above the budget the exit code is 1 and the sentence says by what."""
+    done = plan(f"{SHOP}::Chat", *arguments)
+    assert done.exit_code == code
+    assert ("is over the budget of" in done.output) == bool(code)
+
+
+def test_a_budget_that_nothing_bounds_fails(shop):
+    """Without ``max_containers`` an hour has no most, so that no budget can hold it."""
+    file = changed(
+        shop, "scaling = Scaling(min_containers=0, max_containers=4)", "scaling = Scaling()"
+    )
+    done = plan(f"{file}::Chat", "--budget", "1000/hour")
+    assert done.exit_code == 1
+    assert "max_containers" in done.output
+
+
+@pytest.mark.parametrize("text", ["500", "500/week", "-3/hour", "much/month"])
+def test_budgets_that_are_none(text):
+    """Another form is refused with the two that work."""
+    with pytest.raises(DeclarationError, match=r"500/month or 3/hour"):
+        Budget.parse(text)
+
+
+def test_a_budget_needs_every_month():
+    """A service whose month is not known leaves a budget under traffic unheld."""
+    together = Total(
+        least_hour=0, most_hour=1, month=(1, 2), most_month=3, unbounded=(), unpriced=("Remote",)
+    )
+    assert "Remote" in Budget.parse("500/month").problem(together, has_traffic=True)
+
+
+def test_a_measurement_replaces_the_estimate(tmp_path):
+    """``--bench`` takes one container's measured speed, and the plan says where it is from."""
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps({"slots": 16, "tokens_per_s": 900, "cold_start_s": 70}))
+    chat = as_json(f"{SHOP}::Chat", "--requests-per-day", 100, "--bench", file).plan.services[0]
+    assert chat.price.month is not None
+    assert chat.price.month.throughput == "measured, bench.json"
+    assert chat.price.month == chat.price.month_fast
+    assert read_measured(file) == Throughput(
+        slots=16, tokens_per_s=900, cold_start_s=70, source="measured, bench.json"
+    )
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "nothing", '{"tokens_per_s": "fast"}'])
+def test_measurements_that_are_none(tmp_path, text):
+    """A file that says no speed is refused by name."""
+    file = tmp_path / "bench.json"
+    file.write_text(text)
+    with pytest.raises(DeclarationError, match=r"bench\.json"):
+        read_measured(file)
+
+
+def test_a_custom_model_is_priced_by_its_seconds():
+    """``--request-seconds`` gives a custom model its month."""
+    tickets = f"{SHOP}::Tickets"
+    assert as_json(tickets, "--requests-per-day", 100).plan.services[0].price.month is None
+    said = as_json(tickets, "--requests-per-day", 100, "--request-seconds", 2).plan.services[0]
+    assert said.price.month is not None
+
+
+def test_amounts_have_the_digits_that_matter():
+    """No amount is printed as nothing, and none with digits nobody reads."""
+    assert [usd(one) for one in (0, 0.00689, 0.5, 12.345, 123.4, 12345.6)] == [
+        "$0", "$0.0069", "$0.50", "$12.35", "$123", "$12,346",
+    ]  # fmt: skip
+
+
+def test_live_prices_need_an_account(tmp_path):
+    """Without a token ``--live`` fails with what to do, and asks nothing of the list."""
+    environment = {key: value for key, value in os.environ.items() if "MODAL_" not in key}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from modalkit.cli import main; main()",
+            "plan",
+            str(SHOP),
+            "--live",
+        ],
+        env={**environment, "MODAL_CONFIG_PATH": str(tmp_path / "none.toml")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "modal token new" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ── what changes ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nothing_changes_against_itself(tmp_path):
+    """A plan compared with its own JSON has no difference."""
+    earlier = tmp_path / "plan.json"
+    earlier.write_text(plan(SHOP, "--json").stdout)
+    shown = plan(SHOP, "--against", earlier).output
+    assert "Changes since plan.json\n  nothing\n" in shown
+
+
+def test_what_changes_restarts_and_costs(shop, tmp_path):
+    """Another GPU replaces containers and changes the price; another scaling does not replace any."""
+    earlier = tmp_path / "plan.json"
+    earlier.write_text(plan(shop, "--json").stdout)
+    changed(shop, 'GPUProfile("L40S", fallbacks', 'GPUProfile("H200", fallbacks')
+    changed(
+        shop,
+        "scaling = Scaling(min_containers=1, max_containers=2)",
+        "scaling = Scaling(min_containers=1, max_containers=3)",
+    )
+    changed(shop, "def nightly()", "def weekly()")
+    found = as_json(shop, "--against", earlier).comparison
+    assert found is not None
+    assert found.added == ("shop.weekly",)
+    assert found.removed == ("shop.nightly",)
+    assert found.restarts == ("shop.Chat",)
+    fields = {(one.of, one.field, one.before, one.after) for one in found.changes}
+    assert ("shop.Chat", "gpus", "L40S", "H200") in fields
+    assert ("shop.Large", "scaling.max_containers", "2", "3") in fields
+    prices = {(one.of, one.what): one.difference for one in found.prices}
+    assert prices["shop.Chat", "a container, by the hour"] == pytest.approx(2.588, abs=0.01)
+    assert prices["shop.Large", "most, by the hour"] == pytest.approx(13.18, abs=0.01)
+
+
+def test_the_image_and_the_engine_are_compared(shop, tmp_path):
+    """A new package, a flag and a variable are named, each once."""
+    earlier = tmp_path / "plan.json"
+    earlier.write_text(plan(shop, "--json").stdout)
+    changed(shop, "numpy==2.4.6", "numpy==2.4.7")
+    changed(shop, "VLLM(context_length=32_768)", "VLLM(context_length=16_384)")
+    changed(shop, '"GREETING"', '"WELCOME"')
+    found = as_json(shop, "--against", earlier).comparison
+    assert found is not None
+    fields = {(one.of, one.field, one.before, one.after) for one in found.changes}
+    assert ("shop.Tickets", "image.layers", "pip numpy==2.4.6", "pip numpy==2.4.7") in fields
+    assert ("shop.Tickets", "variables", "GREETING", "WELCOME") in fields
+    assert ("shop.Large", "engine.argv", "32768", "16384") in fields
+
+
+def test_a_file_to_compare_with_that_is_none(tmp_path):
+    """Something that is neither a plan nor a lock is refused."""
+    file = tmp_path / "other.json"
+    file.write_text('{"plan": {"apps": 3}}')
+    done = plan(SHOP, "--against", file)
+    assert done.exit_code == 1
+    assert "holds no plan" in done.output
+
+
+# ── secrets ─────────────────────────────────────────────────────────────────────────────────────
+
+SECRETIVE = """
+import modal
+from modalkit import ApiKey, Endpoint, ModelService, ImageSpec, Secret, VLLM, GPUProfile, serve
+value = {value!r}
+app = modal.App("kept", secrets=[modal.Secret.from_dict({{"A": value}})])
+
+@serve(app)
+class Chat(ModelService):
+    model = "Qwen/Qwen3-8B"
+    engine = VLLM(env={{"PLAIN": value}})
+    gpu = GPUProfile("H100")
+    secrets = [Secret("named", keys=["TOKEN"])]
+    env = {{"GREETING": value}}
+    api = Endpoint(auth=ApiKey(Secret("team")))
+    image = ImageSpec.engine().env(NOTE=value)
+
+@app.function(secrets=[modal.Secret.from_dict({{"B": value}})], env={{"C": value}})
+def plain(): ...
+"""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(string.ascii_letters + string.digits, min_size=24, max_size=40))
+def test_no_value_of_a_secret_is_in_a_plan(tmp_path_factory, value):
+    """Values of Secrets, variables and the image's environment are in no text, JSON or page."""
+    folder = tmp_path_factory.mktemp("secretive")
+    file = folder / "kept.py"
+    canary = f"word {value}"  # a word before it, so that no declaration refuses it as a key
+    file.write_text(SECRETIVE.format(value=canary))
+    page = folder / "plan.html"
+    shown = plan(file, "--html", page)
+    assert shown.exit_code == 0, shown.output
+    printed = shown.output + plan(file, "--json").output + page.read_text()
+    assert value not in printed
+    assert "TOKEN" in printed
+
+
+def test_changes_name_no_value(shop, tmp_path):
+    """A variable whose value changed is not compared by value."""
+    earlier = tmp_path / "plan.json"
+    earlier.write_text(plan(shop, "--json").stdout)
+    changed(shop, '"hello"', '"canary-of-a-change"')
+    done = plan(shop, "--against", earlier)
+    assert "canary" not in done.output
+
+
+# ── the report ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """The report of the shop."""
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    done = plan(SHOP, "--requests-per-day", 2000, "--html", file)
+    assert done.exit_code == 0, done.output
+    return file
+
+
+def test_the_report_needs_nothing_else(page):
+    """Styles and drawings are in the file: no script, no address, no other file."""
+    text = page.read_text()
+    assert not re.search(r"https?://(?!shop\.example\.com)", text)
+    assert "<script" not in text
+    assert not re.search(r'(src|href)="(?!#)', text)
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_the_report_has_its_pictures(page):
+    """Memory bars, price curves and context curves, for each service that has them."""
+    text = page.read_text()
+    assert text.count("<b>Memory of each GPU</b>") == 3
+    assert text.count("<b>Price against traffic</b>") == 3
+    assert text.count("<b>Context against concurrency</b>") == 3
+    assert "nan" not in text.lower().replace("tenant", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH")
+def test_a_browser_shows_the_report(page):
+    """Chromium reads the file whole: every section is there and no drawing leaves its box."""
+    assert BROWSER is not None
+    done = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.count('class="service"') == 7
+    assert done.stdout.count("<svg") == 9
+
+
+LOADED = """
+import sys
+from modalkit.blueprint.reading import read_file
+read_file({shop!r})
+print(sorted({{"torch", "transformers", "modalkit.local", "vllm"}} & set(sys.modules)))
+"""
+
+
+def test_importing_a_service_file_needs_no_torch():
+    """Planning five services loads neither torch nor an engine nor the local Modal."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOADED.format(shop=str(SHOP))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_comparing_is_about_declarations_only():
+    """Two readings of one file are equal, whatever the prices say of a month."""
+    first, _ = read_file(SHOP)
+    again, _ = read_file(SHOP)
+    assert isinstance(first, Blueprint)
+    found = compare(first, again, "itself")
+    differences = (found.added, found.removed, found.changes, found.prices)
+    assert not any(differences)
