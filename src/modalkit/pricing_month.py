@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import count, zip_longest
+from itertools import count, islice, zip_longest
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
@@ -256,24 +256,32 @@ def _levels(rate: float, seconds: float, slots: int) -> Iterator[_Level]:
             f"{_MOST_CONTAINERS:,}. Check its requests and tokens, or set Scaling(max_containers=...)."
         )
         raise DeclarationError(msg)
-    for filled in count(0, slots):
-        exactly, at_most = _poisson(flying, filled)
+    if flying <= _MANY:
+        chances: Iterator[tuple[float, float]] = islice(_counted(flying), 0, None, slots)
+    else:
+        chances = (_curved(flying, filled) for filled in count(0, slots))
+    for filled, (exactly, at_most) in zip(count(0, slots), chances, strict=False):
         if 1 - at_most < _NEVER and filled > flying:
             return
         share = exactly / at_most if at_most > 0 else 1.0
         yield _Level(at_most, rate * share, seconds * max(0.0, 1 - filled / flying))
 
 
-def _poisson(mean: float, number: int) -> tuple[float, float]:
-    """Return the chance of exactly and of at most ``number``; a normal curve where they are many."""
-    if mean > _MANY:
-        spread = math.sqrt(mean)
-        distance = (number + 0.5 - mean) / spread
-        exactly = math.exp(-((number - mean) ** 2) / (2 * mean)) / (spread * math.sqrt(2 * math.pi))
-        return exactly, 0.5 * math.erfc(-distance / math.sqrt(2))
-    logs = (-mean + one * math.log(mean) - math.lgamma(one + 1) for one in range(number + 1))
-    chances = [math.exp(one) for one in logs]
-    return chances[-1], min(1.0, sum(chances))
+def _counted(mean: float) -> Iterator[tuple[float, float]]:
+    """Yield Poisson's chances of exactly and of at most 0, 1, 2 and so on."""
+    exactly = at_most = math.exp(-mean)
+    for number in count(1):
+        yield exactly, min(1.0, at_most)
+        exactly *= mean / number
+        at_most += exactly
+
+
+def _curved(mean: float, number: int) -> tuple[float, float]:
+    """Return the same by a normal curve, which stands for Poisson's where many are in flight."""
+    spread = math.sqrt(mean)
+    distance = (number - mean) / spread
+    exactly = math.exp(-(distance**2) / 2) / (spread * math.sqrt(2 * math.pi))
+    return exactly, 0.5 * math.erfc(-(distance + 0.5 / spread) / math.sqrt(2))
 
 
 def _billed(level: _Level, cycle: _Cycle, window_s: float) -> tuple[float, float]:
