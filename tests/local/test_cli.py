@@ -101,6 +101,13 @@ def test_up_detached_is_ready_when_it_returns(up, typed):
     assert told["url"].startswith("http://127.0.0.1:")
 
 
+def test_the_local_dashboard_is_named_beside_modals_own_address(up, typed):
+    """`modal app dashboard` knows modal.com only; the way to the local dashboard stands above it."""
+    typed("modal", "deploy", "hello.py")
+    done = typed("modal", "app", "dashboard", "hello", BROWSER="true")
+    assert "its dashboard: http://localhost:" in done.stderr
+
+
 def test_a_command_joins_the_plane_that_is_up(up, typed):
     """A command uses the running plane and says so; what it deploys is still there after it."""
     done = typed("modal", "deploy", "hello.py")

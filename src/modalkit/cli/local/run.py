@@ -46,6 +46,8 @@ async def _joined(words: list[str], options: Options, plane: Running) -> int:
         text = f"local modal | using the one that is up for {str(options.state)!r}"
         if options.settings != Settings():
             text += ", with the options it was started with"
+        if words[0] == "modal" and "dashboard" in words:  # what the client says leads to modal.com
+            text += f"; its dashboard: {plane.link}"
         click.echo(click.style(text, dim=True), err=True)
     stopped = stop_requests()
     return await wait_for(await start_program(words, plane.exports), stopped)
