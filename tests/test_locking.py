@@ -355,10 +355,13 @@ def test_locked_versions_are_what_is_installed(wheels):
     found = resolve_packages(image, "pip")
     locked = LockedService(
         declared={"packages": "outer>=1"},
-        image=LockedImage(packages=found.lines, resolved_by=found.resolved_by),
+        image=LockedImage(packages=found.lines, resolved_by=found.resolved_by, python="3.12"),
     )
     pinned = pinned_image(image, locked)
-    assert pinned.layers[1].requirements == ("inner==3.4", "outer==1.2")
+    assert pinned.layers[1].requirements == (
+        "inner==3.4 ; python_version == '3.12'",
+        "outer==1.2 ; python_version == '3.12'",
+    )
     assert (pinned.layers[0], pinned.layers[2]) == image.layers
     changed = image.pip("another==1")
     assert pinned_image(changed, locked) == changed

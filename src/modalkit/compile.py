@@ -8,6 +8,7 @@ members to a subclass of theirs, with the same module and name, and decorates th
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from .conflicts import routes_of
 from .discovery import is_collecting, note_service
 from .errors import DeclarationError, PlanError
 from .gpu import GPUFit
-from .lock import LockedService
+from .lock import LockedImage, LockedService
 from .lookup import CONTAINER_LOCK, lock_path, locked_service
 from .members import member_functions
 from .plan import ServicePlan, plan_service
@@ -102,7 +103,10 @@ def _check_is_service(service: object) -> None:
 
 def _locked(service: type[ModelService]) -> LockedService | None:
     if not is_collecting():
-        return locked_service(service)
+        locked = locked_service(service)
+        # A local Modal makes images of what this machine has; versions for Modal's are not asked of it.
+        here = "MODALKIT_LOCAL_STATE" in os.environ
+        return locked.model_copy(update={"image": LockedImage()}) if locked and here else locked
     # Looking for services must not need the lock that is to be written from them.
     return LockedService(gpu=("T4",)) if isinstance(service.gpu, GPUFit) else None
 

@@ -111,6 +111,7 @@ class LockedImage(Value):
     digest: str | None = None
     packages: tuple[str, ...] = ()
     resolved_by: Literal["uv", "pip", "declared", ""] = ""
+    python: str = ""
 
 
 class LockedService(Value):

@@ -52,10 +52,16 @@ def _installs(image: ImageSpec) -> Iterator[PackageInstall]:
 def _install(image: ImageSpec, locked: LockedImage) -> UvInstall:
     installs = list(_installs(image))
     return UvInstall(
-        requirements=tuple(line.partition(" --hash=")[0] for line in locked.packages),
+        requirements=tuple(_requirement(line, locked.python) for line in locked.packages),
         index_url=next((one.index_url for one in installs if one.index_url), None),
         extra_index_url=next(
             (one.extra_index_url for one in installs if one.extra_index_url), None
         ),
         pre=any(one.pre for one in installs),
     )
+
+
+def _requirement(line: str, python: str) -> str:
+    """A locked version, for the Python it was resolved for: a local Modal may have another."""
+    pin = line.partition(" --hash=")[0]
+    return pin if ";" in pin else f"{pin} ; python_version == '{python}'"

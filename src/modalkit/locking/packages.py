@@ -18,7 +18,7 @@ from ..image_bases import DebianSlim, Registry
 from ..image_installs import PackageInstall, RequirementsFile
 from ..image_pins import is_pinned
 
-__all__ = ["Packages", "Resolver", "installs_of", "resolve_packages"]
+__all__ = ["Packages", "Resolver", "installs_of", "python_of", "python_series", "resolve_packages"]
 
 Resolver = Literal["auto", "uv", "pip", "declared"]
 
@@ -69,7 +69,7 @@ def resolve_packages(image: ImageSpec, resolver: Resolver = "auto") -> Packages:
     Raises:
         LockError: The resolver that was insisted on failed; the message ends with what it said.
     """
-    wanted = _Wanted(installs_of(image), tuple(_index_options(image)), _python_of(image))
+    wanted = _Wanted(installs_of(image), tuple(_index_options(image)), python_of(image))
     if not wanted.requirements:
         return Packages((), "")
     if resolver == "declared":
@@ -112,8 +112,13 @@ def _by_uv(wanted: _Wanted) -> tuple[str, ...]:
     return tuple(sorted(" ".join(line.split()) for line in joined.splitlines() if line.strip()))
 
 
+def python_series(python: str) -> str:
+    """Return ``"3.12"`` for ``"3.12.4"``."""
+    return ".".join(python.split(".")[:2])
+
+
 def _by_pip(wanted: _Wanted) -> tuple[str, ...]:
-    series = ".".join(wanted.python.split(".")[:2])
+    series = python_series(wanted.python)
     with tempfile.TemporaryDirectory() as folder:
         argv = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-input"]
         argv += [
@@ -182,7 +187,8 @@ def _index_options(image: ImageSpec) -> Iterator[str]:
                 yield from ("--extra-index-url", layer.extra_index_url)
 
 
-def _python_of(image: ImageSpec) -> str:
+def python_of(image: ImageSpec) -> str:
+    """Return the Python of an image, ``"3.12"`` where its base does not say."""
     base = image.base
     if isinstance(base, DebianSlim):
         return base.python

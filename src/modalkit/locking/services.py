@@ -21,7 +21,7 @@ from ..plan import plan_service
 from ..service import ModelService
 from ..sizing.model import ModelFacts, read_model
 from .folders import folder_files
-from .packages import Resolver, installs_of, resolve_packages
+from .packages import Resolver, installs_of, python_of, python_series, resolve_packages
 from .registry import digest_of
 
 __all__ = ["Asking", "declared_whole", "lock_model", "lock_service", "prices_of"]
@@ -158,18 +158,15 @@ def _image(service: type[ModelService], asking: Asking) -> LockedImage:
     packages = resolve_packages(image, asking.resolver)
     if packages.note:
         asking.warn(f"{service.__name__}: {packages.note}")
+    python = python_series(python_of(image))
+    found = LockedImage(packages=packages.lines, resolved_by=packages.resolved_by, python=python)
     if not isinstance(image.base, Registry):
-        return LockedImage(packages=packages.lines, resolved_by=packages.resolved_by)
+        return found
     asking.say(f"{service.__name__}: asking the registry for {image.base.tag}")
     digest, why = digest_of(image.base.tag)
     if digest is None:
         asking.warn(f"{service.__name__}: {image.base.tag} stays a tag, not a digest: {why}.")
-    return LockedImage(
-        base=image.base.tag,
-        digest=digest,
-        packages=packages.lines,
-        resolved_by=packages.resolved_by,
-    )
+    return found.model_copy(update={"base": image.base.tag, "digest": digest})
 
 
 def _base_text(image: ImageSpec) -> str:
