@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import modal
 import pytest
+from grpclib.client import Channel
+from modal_proto import api_grpc, api_pb2
 
 SERIAL = itertools.count()
 
@@ -56,6 +59,23 @@ def test_a_folder_is_uploaded_with_what_is_below(volume, tmp_path: Path):
     assert paths(volume) == ["up", "up/b", "up/deep", "up/deep/er", "up/deep/er/a"]
     assert [(entry.path, entry.size) for entry in volume.listdir("up/b")] == [("up/b", 2)]
     assert {entry.path for entry in volume.iterdir("/up", recursive=False)} == {"up/b", "up/deep"}
+
+
+def test_a_client_may_ask_for_some_entries_only(volume, plane):
+    """`max_entries` bounds a listing, however many files there are."""
+    put(volume, a="1", b="2", c="3", d__e="4")
+
+    async def count(limit: int | None) -> int:
+        port = int(plane.exports["MODAL_SERVER_URL"].rpartition(":")[2])
+        request = api_pb2.VolumeListFilesRequest(
+            volume_id=volume.object_id, path="/", recursive=True, max_entries=limit
+        )
+        async with Channel("127.0.0.1", port) as channel:
+            metadata = {"x-modal-token-secret": plane.exports["MODAL_TOKEN_SECRET"]}
+            listing = api_grpc.ModalClientStub(channel).VolumeListFiles
+            return sum(len(one.entries) for one in await listing(request, metadata=metadata))
+
+    assert [asyncio.run(count(limit)) for limit in (2, None)] == [2, 5]
 
 
 def test_overwriting_needs_force(volume):

@@ -129,6 +129,14 @@ def test_a_registry_image_with_a_python_of_its_own():
     ]
 
 
+def test_a_volume_of_a_command_is_named():
+    """`run_commands(volumes=)` says that the command runs without the volume."""
+    mounts = [api.VolumeMount(volume_id="vo-1", mount_path="/weights")]
+    lines = ["FROM base", "RUN ls /weights"]
+    recipe = lay_over(None, api.Image(dockerfile_commands=lines, volume_mounts=mounts), str)
+    assert "the volume at '/weights' in run_commands" in map(str, recipe.steps)
+
+
 @pytest.mark.parametrize(
     ("command", "requirements", "options"),
     [

@@ -63,7 +63,7 @@ def volume_page(sources: Sources, volume_id: str, path: str) -> Markup:
     """Show one folder of a volume, as it is committed."""
     name = sources.volumes.metadata(volume_id).name or volume_id
     entries = sorted(
-        sources.volumes.entries(volume_id, path, recursive=False),
+        sources.volumes.entries(volume_id, path),
         key=lambda entry: (entry.type != _FOLDER, entry.path),
     )
     rows = [

@@ -125,7 +125,7 @@ class VolumeRpcs:
         self, request: api.VolumeListFilesRequest, _caller: Caller
     ) -> AsyncIterator[api.VolumeListFilesResponse]:
         """List a folder of a volume."""
-        for batch in self._batches(request.volume_id, request.path, recursive=request.recursive):
+        for batch in await self._batches(request):
             yield api.VolumeListFilesResponse(entries=batch)
 
     @stream_rpc("VolumeListFiles2")
@@ -133,7 +133,7 @@ class VolumeRpcs:
         self, request: api.VolumeListFiles2Request, _caller: Caller
     ) -> AsyncIterator[api.VolumeListFiles2Response]:
         """List a folder of a volume."""
-        for batch in self._batches(request.volume_id, request.path, recursive=request.recursive):
+        for batch in await self._batches(request):
             yield api.VolumeListFiles2Response(entries=batch)
 
     @rpc("VolumeGetFile2")
@@ -243,8 +243,15 @@ class VolumeRpcs:
             metadata=self._volumes.metadata(record.id),
         )
 
-    def _batches(self, volume_id: str, path: str, *, recursive: bool) -> list[list[api.FileEntry]]:
-        entries = [*self._volumes.entries(volume_id, path, recursive=recursive)]
+    async def _batches(
+        self, request: api.VolumeListFilesRequest | api.VolumeListFiles2Request
+    ) -> list[list[api.FileEntry]]:
+        entries = await self._volumes.entries_below(
+            request.volume_id,
+            request.path,
+            recursive=request.recursive,
+            limit=request.max_entries if request.HasField("max_entries") else None,
+        )
         starts = range(0, len(entries), _LISTED_AT_ONCE)
         return [entries[start : start + _LISTED_AT_ONCE] for start in starts]
 

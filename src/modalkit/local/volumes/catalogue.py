@@ -6,6 +6,7 @@ import asyncio
 import stat
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,17 +158,16 @@ class Volumes:
         """Commit what ``work`` changes, or nothing if it fails."""
         await asyncio.to_thread(self._change, self._open(volume_id), work)
 
-    def entries(self, volume_id: str, path: str, *, recursive: bool) -> list[api.FileEntry]:
+    def entries(self, volume_id: str, path: str) -> list[api.FileEntry]:
         """List a folder of a volume, or the one file at that path."""
-        name = relative(path)
+        return self._open(volume_id).read(_listing(path, recursive=False, limit=None))
 
-        def look(stack: Stack) -> list[api.FileEntry]:
-            found = _there(stack, path)
-            if not found or (found[0].is_dir() and not found[0].is_symlink()):
-                return [_entry(*one) for one in walk(found, name, recursive=recursive)]
-            return [_entry(name, found[0])]
-
-        return self._open(volume_id).read(look)
+    async def entries_below(
+        self, volume_id: str, path: str, *, recursive: bool, limit: int | None
+    ) -> list[api.FileEntry]:
+        """List as `entries` does, and at most ``limit`` of them, while others go on."""
+        look = _listing(path, recursive=recursive, limit=limit)
+        return await asyncio.to_thread(self._open(volume_id).read, look)
 
     def existing(self, volume_id: str, path: str) -> Path:
         """Return where a path of a volume is on this machine now, or refuse when nothing is there."""
@@ -234,6 +234,22 @@ def _there(stack: Stack, path: str) -> Stack:
     if not found and relative(path):
         refuse(Status.NOT_FOUND, f"No such file or directory: {path!r}")
     return found
+
+
+def _listing(
+    path: str, *, recursive: bool, limit: int | None
+) -> Callable[[Stack], list[api.FileEntry]]:
+    """Return what lists a folder of a volume, or the one file at that path."""
+    name = relative(path)
+
+    def look(stack: Stack) -> list[api.FileEntry]:
+        found = _there(stack, path)
+        if not found or (found[0].is_dir() and not found[0].is_symlink()):
+            below = walk(found, name, recursive=recursive)
+            return [_entry(*one) for one in islice(below, limit)]
+        return [_entry(name, found[0])]
+
+    return look
 
 
 def _plain_folder(volume: Generations, path: str) -> Path:
