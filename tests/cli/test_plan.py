@@ -326,7 +326,7 @@ def test_what_changes_restarts_and_costs(shop, tmp_path):
     assert found.removed == ("shop.nightly",)
     assert found.restarts == ("shop.Chat",)
     fields = {(one.of, one.field, one.before, one.after) for one in found.changes}
-    assert ("shop.Chat", "gpus", "L40S", "H200") in fields
+    assert ("shop.Chat", "gpus", "L40S, A100-80GB, H100", "H200, A100-80GB, H100") in fields
     assert ("shop.Large", "scaling.max_containers", "2", "3") in fields
     prices = {(one.of, one.what): one.difference for one in found.prices}
     assert prices["shop.Chat", "a container, by the hour"] == pytest.approx(2.588, abs=0.01)
@@ -346,6 +346,38 @@ def test_the_image_and_the_engine_are_compared(shop, tmp_path):
     assert ("shop.Tickets", "image.layers", "pip numpy==2.4.6", "pip numpy==2.4.7") in fields
     assert ("shop.Tickets", "variables", "GREETING", "WELCOME") in fields
     assert ("shop.Large", "engine.argv", "32768", "16384") in fields
+
+
+LOCKED = """
+import modal
+from modalkit import GPUProfile, ModelService, VLLM, serve
+app = modal.App("one")
+@serve(app)
+class Chat(ModelService):
+    model = "./models/qwen3-8b"
+    engine = VLLM()
+    gpu = {gpu}
+"""
+
+
+def test_a_lock_is_compared_with(shop):
+    """Another GPU than the locked one is a change with its price; the locked one is none."""
+    file = shop.with_name("one.py")
+    file.write_text(LOCKED.format(gpu="GPUProfile.fit(context=8192, allowed=['L40S'])"))
+    locked = CliRunner().invoke(main, ["lock", str(file), "--packages", "declared"])
+    assert locked.exit_code == 0, locked.output
+    lock = shop.with_name("modalkit.lock")
+    assert "nothing" in plan(file, "--against", lock).output
+    earlier = lock.rename(shop.with_name("earlier.lock"))
+    file.write_text(LOCKED.format(gpu="GPUProfile('H100')"))
+    found = as_json(file, "--against", earlier).comparison
+    assert found is not None
+    assert [(one.field, one.before, one.after) for one in found.changes] == [
+        ("gpus", "L40S", "H100")
+    ]
+    assert found.restarts == ("Chat",)
+    (price,) = found.prices
+    assert price.difference == pytest.approx(3.95 - 1.95, abs=0.01)
 
 
 def test_a_file_to_compare_with_that_is_none(tmp_path):

@@ -17,6 +17,7 @@ from .values import Blueprint, FunctionBlueprint, ServiceBlueprint
 __all__ = ["Change", "Comparison", "PriceChange", "compare", "compare_file", "compare_lock"]
 
 _ROUNDING = 0.005  # list prices are written rounded in one place, by the second in another
+_SHORT = 6  # entries of two lists that are still shown whole
 _Part = ServiceBlueprint | FunctionBlueprint
 
 # What follows from the rest, or is a price.
@@ -187,7 +188,7 @@ def _fields(value: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _change(name: str, field: str, was: object, will: object) -> Change:
-    if isinstance(was, tuple) and isinstance(will, tuple) and was and will:
+    if isinstance(was, tuple) and isinstance(will, tuple) and len(was) + len(will) > _SHORT:
         gone = tuple(item for item in was if item not in will)
         came = tuple(item for item in will if item not in was)
         was, will = (gone, came) if gone or came else (was, will)
