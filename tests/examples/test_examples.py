@@ -66,6 +66,13 @@ def test_chat_answers_the_openai_client(local_modal, models):
         assert caught.value.param == "response_format"
 
 
+def test_a_service_finds_its_gpu(local_modal, models):
+    """A fit is worked out from the folder's config, on this machine and again in the container."""
+    said = local_modal.run("modal", "run", "examples/fitted.py")
+    assert "asks for gpu=T4" in said
+    assert "blue" in said
+
+
 def test_embeddings_equal_sentence_transformers(local_modal, models):
     """The real MiniLM's vectors over HTTP equal sentence-transformers' own to 1e-5."""
     from sentence_transformers import SentenceTransformer
