@@ -182,6 +182,11 @@ def test_requests_in_flight_finish_when_a_new_version_comes(planes, tmp_path):
     asking.join()
     assert slow[0].status_code == 200
     assert slow[0].text.endswith("one")
+    assert plane.modal(*deploy, VERSION="three").returncode == 0
+    while "three" not in (answer := httpx.get(url, timeout=SLOW)).text:
+        assert answer.status_code == 200  # it was idle when the third version came
+        assert time.monotonic() < deadline + 200
+        time.sleep(0.3)
 
 
 VERSIONS = '''
