@@ -67,7 +67,7 @@ def _cards(report: PlanReport) -> str:
         cards.append(("expected", usd_range(*together.month), asked))
     count = len(report.plan.services)
     plain = sum(len(app.functions) for app in report.plan.apps)
-    cards.append(("deployed", str(count + plain), f"{count} services, {plain} plain functions"))
+    cards.append(("deployed", str(count + plain), f"services {count}, plain functions {plain}"))
     drawn = "".join(
         f"<div><p>{name}</p><strong>{escape(value)}</strong><p>{escape(unit)}</p></div>"
         for name, value, unit in cards
