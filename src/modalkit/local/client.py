@@ -1,10 +1,10 @@
-"""The one thing programs of ours ask of the modal client that it offers under a private name."""
+"""What our own programs ask of the modal client that it offers under other names by version."""
 
 from __future__ import annotations
 
 import modal
 
-__all__ = ["use_by_default"]
+__all__ = ["let_go", "use_by_default"]
 
 
 def use_by_default(client: modal.Client | None) -> None:
@@ -13,3 +13,8 @@ def use_by_default(client: modal.Client | None) -> None:
     older = "set_env_client"
     replace = getattr(modal.Client, older, None) or modal.Client._set_env_client  # noqa: SLF001 - see above
     replace(client)
+
+
+def let_go(client: modal.Client) -> None:
+    """Close a client; `Client.close` came with modal 1.6."""
+    client.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # modal gives it no types

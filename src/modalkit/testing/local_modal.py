@@ -12,7 +12,7 @@ import modal
 from modal.exception import NotFoundError
 
 from ..errors import LocalModalError
-from ..local.client import use_by_default
+from ..local.client import let_go, use_by_default
 
 __all__ = ["LocalModalFixture"]
 
@@ -119,7 +119,7 @@ class LocalModalFixture:
         for name in self._deployed:
             self.command("modal", "app", "stop", name, "--yes", check=False)
         use_by_default(None)
-        self.client.close()
+        let_go(self.client)
 
     def _url(self, app: str, name: str) -> str | None:
         owner, _, method = name.partition(".")
