@@ -7,13 +7,13 @@ stream of messages, which the plane's own server does not take.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -38,7 +38,10 @@ class CommandRouter:
 
     port: int = 0
     _tokens: WeakValueDictionary[str, Sandbox] = field(default_factory=WeakValueDictionary)
-    _servers: list[Server] = field(default_factory=list)
+    _server: Server = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._server = Server([self])
 
     @property
     def url(self) -> str:
@@ -51,19 +54,22 @@ class CommandRouter:
         # Connections inherit it; asyncio sets it only on sockets made with a protocol number.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
-        await self.serve(listener)
+        await self._server.start(sock=listener)
 
-    async def serve(self, listener: socket.socket) -> None:
+    @asynccontextmanager
+    async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
         """Answer on a listening socket as well: in a container's own network."""
         server = Server([self])
         await server.start(sock=listener)
-        self._servers.append(server)
+        try:
+            yield
+        finally:
+            server.close()
 
     async def stop(self) -> None:
         """Stop answering."""
-        for server in self._servers:
-            server.close()
-        await asyncio.gather(*(server.wait_closed() for server in self._servers))
+        self._server.close()
+        await self._server.wait_closed()
 
     def admit(self, sandbox: Sandbox) -> str:
         """Return a token with which a client may run commands in a sandbox."""

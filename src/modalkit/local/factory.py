@@ -11,6 +11,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ class ContainerFactory:
 
     Attributes:
         open_socket: Opens the Unix socket on which one container talks to the plane.
-        adopt_socket: Serves one of the plane's ports inside a container's own network.
+        serving_inside: Serves one of the plane's ports inside a container's own network.
         starting: Told of the function before one of its containers starts.
         launcher: Starts their processes.
         admission: Hands out GPUs.
@@ -62,7 +63,7 @@ class ContainerFactory:
     admission: Admission
     worlds: Worlds
     open_socket: Callable[[Container, Path], Awaitable[RpcServer]]
-    adopt_socket: Callable[[socket.socket, int], Awaitable[None]]
+    serving_inside: Callable[[socket.socket, int], AbstractAsyncContextManager[None]]
     starting: Callable[[FunctionEntry], None]
     listen_ports: list[int] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -212,17 +213,28 @@ class ContainerFactory:
         container.reached("process")
         if spec["own_network"]:
             container.doorway = Doorway(process)
-            self._keep(self._adopt_listeners(container.doorway, spec["listen_ports"]))
+            self._keep(self._serve_inside(container, container.doorway, spec["listen_ports"]))
         if container.stopping or container.startup_result is not None:
             container.signal(signal.SIGKILL)
         self._say(container, api.TASK_STATE_CREATING_CONTAINER)
 
-    async def _adopt_listeners(self, doorway: Doorway, ports: list[int]) -> None:
-        """Serve the plane's own ports inside a container's network."""
+    async def _serve_inside(self, container: Container, doorway: Doorway, ports: list[int]) -> None:
+        """Serve the plane's own ports inside a container's network, as long as it lives."""
         with contextlib.suppress(OSError):
-            listeners = await doorway.listeners(len(ports))
-            for listener, port in zip(listeners, ports, strict=True):
-                await self.adopt_socket(listener, port)
+            async with contextlib.AsyncExitStack() as stack:
+                await self.open_inside(doorway, ports, stack)
+                await container.gone.wait()
+
+    async def open_inside(
+        self, doorway: Doorway, ports: list[int], stack: contextlib.AsyncExitStack
+    ) -> None:
+        """Serve the plane's own ports inside a network until the stack ends it.
+
+        Raises:
+            OSError: The container has ended.
+        """
+        for listener, port in zip(await doorway.listeners(len(ports)), ports, strict=True):
+            await stack.enter_async_context(self.serving_inside(listener, port))
 
     @staticmethod
     def _say(container: Container, state: api.TaskState.ValueType) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
@@ -161,7 +162,6 @@ class LocalModal:
         await self._sandboxes.close()
         await asyncio.gather(*(self.apps.stop(app, _STOP_GRACE_S) for app in self.apps.all()))
         await self._factory.finish()
-        self._proxy.close()
         await self._servers.stop()
         await self._commands.stop()
         await self._pages.cleanup()
@@ -265,7 +265,7 @@ class LocalModal:
                 building=self._building.changes,
             ),
             open_socket=self._servers.open_container_socket,
-            adopt_socket=self._adopt_socket,
+            serving_inside=self._serve_inside,
             environment=host_environment(),
             starting=self._introduce,
         )
@@ -348,14 +348,19 @@ class LocalModal:
     async def _open_endpoints(self, function: FunctionEntry, definition: api.Function) -> None:
         await self._gateways.open(function, definition)
 
-    async def _adopt_socket(self, sock: socket.socket, port: int) -> None:
-        """Serve blobs, and the way out, inside a container's own network too."""
-        if port == PROXY_PORT:
-            await self._proxy.serve(sock)
-        elif port == self._commands.port:
-            await self._commands.serve(sock)
-        else:
-            await web.SockSite(self._pages, sock).start()
+    @asynccontextmanager
+    async def _serve_inside(self, sock: socket.socket, port: int) -> AsyncIterator[None]:
+        """Serve blobs, commands and the way out inside a container's own network too."""
+        async with AsyncExitStack() as stack:
+            if port == PROXY_PORT:
+                await stack.enter_async_context(self._proxy.serving(sock))
+            elif port == self._commands.port:
+                await stack.enter_async_context(self._commands.serving(sock))
+            else:
+                site = web.SockSite(self._pages, sock)
+                stack.push_async_callback(site.stop)
+                await site.start()
+            yield
 
 
 def _lacks_eth0() -> bool:

@@ -11,6 +11,8 @@ import base64
 import contextlib
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from .streams import both_ways
@@ -34,17 +36,13 @@ def proxy_variables() -> dict[str, str]:
 class OutgoingProxy:
     """Serves CONNECT and plain HTTP requests on sockets inside containers' networks."""
 
-    def __init__(self) -> None:
-        self._servers: list[asyncio.Server] = []
-
-    async def serve(self, sock: socket.socket) -> None:
-        """Serve one container's listening socket; it ends with the container."""
+    @asynccontextmanager
+    async def serving(self, sock: socket.socket) -> AsyncIterator[None]:
+        """Serve one container's listening socket."""
         server = await asyncio.start_server(self._handle, sock=sock, limit=_HEAD_LIMIT)
-        self._servers.append(server)
-
-    def close(self) -> None:
-        """Stop serving."""
-        for server in self._servers:
+        try:
+            yield
+        finally:
             server.close()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

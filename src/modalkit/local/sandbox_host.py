@@ -167,7 +167,7 @@ class SandboxHost:
             refuse(Status.FAILED_PRECONDITION, "The sandbox could not be started.")
         if spec["own_network"]:
             container.doorway = Doorway(process)
-            await self._open_network(container.doorway, spec["listen_ports"])
+            await self.factory.open_inside(container.doorway, spec["listen_ports"], stack)
         for port in sandbox.definition.open_ports.ports:
             sandbox.ports[port.port] = await stack.enter_async_context(tunnel(container, port.port))
         await self._start_main(sandbox, readers)
@@ -189,11 +189,6 @@ class SandboxHost:
         for mount in sandbox.definition.volume_mounts:
             if not mount.read_only:
                 await self.factory.worlds.volumes.commit(sandbox.container, mount.volume_id)
-
-    async def _open_network(self, doorway: Doorway, ports: list[int]) -> None:
-        """Serve the plane's ports inside a sandbox's own network."""
-        for listener, port in zip(await doorway.listeners(len(ports)), ports, strict=True):
-            await self.factory.adopt_socket(listener, port)
 
     async def _start_main(self, sandbox: Sandbox, readers: asyncio.TaskGroup) -> None:
         """Start a sandbox's own command, if it has one, and log what it prints."""
