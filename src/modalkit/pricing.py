@@ -7,19 +7,44 @@ beforehand and is left out. Pure: rates, plans and traffic are values, and so is
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from ._values import Value
 from .gpu import GPUProfile, gpu_catalogue
 from .plan import ServicePlan
 from .pricing_month import DAYS_PER_MONTH, HOURS_PER_MONTH, Day, Throughput, Traffic, day
 from .pricing_rates import Rates
-from .resources import Resources
 
-__all__ = ["ContainerPrice", "Month", "Quote", "container_price", "quote"]
+__all__ = ["Asked", "ContainerPrice", "Month", "Quote", "container_price", "quote"]
 
 _HOUR_S = 3600.0
 _LEAST_CORES = 0.125  # Modal's reservation of a container that asks for nothing
 _LEAST_MEMORY_MIB = 128
 _DISK_PER_MEMORY = 20  # Modal raises the memory request to a twentieth of the disk
+
+
+class Asked(Protocol):
+    """What a container asks for; `Resources` is one."""
+
+    @property
+    def cpu(self) -> float | tuple[float, float] | None:
+        """Cores, or request and limit."""
+
+    @property
+    def memory_mib(self) -> int | tuple[int, int] | None:
+        """Memory in MiB, or request and limit."""
+
+    @property
+    def disk_mib(self) -> int | None:
+        """Local disk in MiB."""
+
+    @property
+    def region(self) -> tuple[str, ...]:
+        """Regions to choose from."""
+
+    @property
+    def nonpreemptible(self) -> bool:
+        """Whether it is never moved."""
 
 
 class ContainerPrice(Value):
@@ -164,7 +189,7 @@ def quote(
     )
 
 
-def container_price(gpu: GPUProfile | None, resources: Resources, rates: Rates) -> ContainerPrice:
+def container_price(gpu: GPUProfile | None, resources: Asked, rates: Rates) -> ContainerPrice:
     """Price one container by the hour.
 
     A chosen region raises everything; ``nonpreemptible`` raises CPU and memory of a CPU container, and
@@ -193,7 +218,7 @@ def _gpu_hour(choice: GPUProfile, rates: Rates) -> float:
     return rates.gpu_hour.get(known.name, 0.0) * choice.count if known else 0.0
 
 
-def _memory_gib(resources: Resources) -> float:
+def _memory_gib(resources: Asked) -> float:
     asked = _asked(resources.memory_mib, _LEAST_MEMORY_MIB)
     return max(asked, (resources.disk_mib or 0) / _DISK_PER_MEMORY) / 1024
 
@@ -204,7 +229,7 @@ def _asked(amount: float | tuple[float, float] | None, least: float) -> float:
     return amount[0] if isinstance(amount, tuple) else amount
 
 
-def _region(resources: Resources, rates: Rates) -> float:
+def _region(resources: Asked, rates: Rates) -> float:
     """The factor of the regions chosen; the lower applies where broad and narrow ones are."""
     if not resources.region:
         return 1.0

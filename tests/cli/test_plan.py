@@ -133,6 +133,19 @@ def test_plain_modal_apps_are_shown(tmp_path):
     assert report.plan.apps[0].functions
 
 
+def test_what_only_modal_judges_is_shown_as_written(tmp_path):
+    """A plain function that modalkit would not declare so is planned all the same."""
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "import modal\napp = modal.App()\n"
+        "@app.function(cpu=0.01, memory=64, gpu=['H100:16', 'any'], cloud='elsewhere')\n"
+        "def odd(): ...\n"
+    )
+    odd = as_json(file).plan.apps[0].functions[0]
+    assert (odd.resources.cpu, odd.resources.memory_mib) == (0.01, 64)
+    assert odd.container.unpriced == odd.gpus
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

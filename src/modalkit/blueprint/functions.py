@@ -14,11 +14,11 @@ from typing import Any, Literal
 import modal
 from modal.types import FunctionInfo
 
+from ..errors import DeclarationError
 from ..gpu import GPUProfile
 from ..pricing import container_price
 from ..pricing_rates import Rates
-from ..resources import Resources
-from .values import FunctionBlueprint, SecretUse, VolumeUse
+from .values import FunctionBlueprint, ResourceUse, SecretUse, VolumeUse
 
 __all__ = [
     "MADE_HERE",
@@ -60,20 +60,21 @@ def describe_function(tag: str, info: FunctionInfo, rates: Rates) -> FunctionBlu
         info: What the client knows of it.
         rates: Prices of its container.
     """
-    gpu = _gpu(info)
-    resources = Resources(
+    gpu, gpus = _gpu(info), tuple(f"{name}:{n}" if n > 1 else name for name, n in info.gpus)
+    resources = ResourceUse(
         cpu=info.cpu,
         memory_mib=info.memory_mib,
         disk_mib=info.ephemeral_disk_mib,
-        region=info.regions,
+        region=tuple(info.regions or ()),
         cloud=info.cloud,
         nonpreemptible=info.nonpreemptible,
     )
+    price = container_price(gpu, resources, rates)
     return FunctionBlueprint(
         name=tag.removesuffix(".*"),
         kind=_kind(tag, info),
         methods=tuple(info.method_names or ()),
-        gpus=tuple(str(choice) for choice in gpu.choices) if gpu else (),
+        gpus=gpus,
         resources=resources,
         timeout=info.timeout,
         startup_timeout=info.startup_timeout,
@@ -83,7 +84,7 @@ def describe_function(tag: str, info: FunctionInfo, rates: Rates) -> FunctionBlu
         volumes=mounted(info),
         secrets=seen_secrets(info),
         web=_web(info),
-        container=container_price(gpu, resources, rates),
+        container=price if gpu else price.model_copy(update={"unpriced": gpus}),
         not_shown=_NOT_SHOWN,
     )
 
@@ -118,10 +119,11 @@ def _secret(text: str) -> SecretUse:
 def _gpu(info: FunctionInfo) -> GPUProfile | None:
     if not info.gpus:
         return None
-    first, *others = (
-        GPUProfile(name, count=count or 1, unlisted=True) for name, count in info.gpus
-    )
-    return GPUProfile(first.gpu, count=first.count, fallbacks=others, unlisted=True)
+    try:
+        first, *others = (GPUProfile(name, count=n, unlisted=True) for name, n in info.gpus)
+        return GPUProfile(first.gpu, count=first.count, fallbacks=others, unlisted=True)
+    except DeclarationError:
+        return None  # Modal is the one to refuse it; it has no price here
 
 
 def _kind(tag: str, info: FunctionInfo) -> Literal["function", "class", "server"]:

@@ -23,6 +23,7 @@ __all__ = [
     "ImageUse",
     "Memory",
     "MemoryLine",
+    "ResourceUse",
     "SecretUse",
     "ServiceBlueprint",
     "VolumeUse",
@@ -56,6 +57,26 @@ class SecretUse(Value):
 
     name: str
     keys: tuple[str, ...] = ()
+
+
+class ResourceUse(Value):
+    """What a plain function asks for, as it is written: Modal alone judges it.
+
+    Attributes:
+        cpu: Cores, or request and limit.
+        memory_mib: Memory in MiB, or request and limit.
+        disk_mib: Local disk in MiB.
+        region: Regions to choose from.
+        cloud: The cloud, where one is chosen.
+        nonpreemptible: Whether it is never moved.
+    """
+
+    cpu: float | tuple[float, float] | None = None
+    memory_mib: int | tuple[int, int] | None = None
+    disk_mib: int | None = None
+    region: tuple[str, ...] = ()
+    cloud: str | None = None
+    nonpreemptible: bool = False
 
 
 class EngineUse(Value):
@@ -209,7 +230,7 @@ class FunctionBlueprint(Value):
     kind: Literal["function", "class", "server"]
     methods: tuple[str, ...]
     gpus: tuple[str, ...]
-    resources: Resources
+    resources: ResourceUse
     timeout: int
     startup_timeout: int | None
     concurrency: int

@@ -17,6 +17,7 @@ from ..blueprint.values import (
     FunctionBlueprint,
     ImageUse,
     Memory,
+    ResourceUse,
     SecretUse,
     ServiceBlueprint,
     VolumeUse,
@@ -198,7 +199,7 @@ def _scaling(scaling: Scaling, concurrency: int) -> str:
     return ", ".join(parts)
 
 
-def _resources(resources: Resources) -> str:
+def _resources(resources: Resources | ResourceUse) -> str:
     parts = []
     if resources.cpu is not None:
         parts.append(f"{_amount(resources.cpu)} cores")
@@ -275,6 +276,11 @@ def _prices(report: PlanReport, console: Console) -> None:
     for service in report.plan.services:
         for note in _notes(service):
             console.print(f"[yellow]Note:[/] {escape(note)}")
+    for app in report.plan.apps:
+        for function in app.functions:
+            if function.container.unpriced:
+                gpus = ", ".join(function.container.unpriced)
+                console.print(f"[yellow]Note:[/] no price is known of {escape(gpus)}")
 
 
 def _notes(service: ServiceBlueprint) -> Iterator[str]:
@@ -309,12 +315,16 @@ def _month(price: Quote) -> tuple[str, str]:
 
 def _last_line(report: PlanReport) -> str:
     together = report.total
+    functions = [one for app in report.plan.apps for one in app.functions]
     least = usd(together.least_hour)
-    parts = [
-        f"{least} to {usd(together.most_hour)} an hour"
-        if together.most_hour is not None
-        else f"{least} an hour at rest, no limit at work"
-    ]
+    if not report.plan.services:
+        dearest = max((one.container.total for one in functions), default=0.0)
+        known = f"{usd(dearest)} an hour for the dearest container, how many is not known"
+        return f"{known}. {report.plan.prices}; use beyond the request is billed too."
+    if together.most_hour is None:
+        parts = [f"{least} an hour at rest, no limit at work"]
+    else:
+        parts = [f"{least} to {usd(together.most_hour)} an hour"]
     if report.traffic is not None:
         asked = f"{report.traffic.requests_per_day:,.0f} requests a day"
         without = f" without {', '.join(together.unpriced)}" if together.unpriced else ""
@@ -322,6 +332,6 @@ def _last_line(report: PlanReport) -> str:
             parts.append("no month is known")
         else:
             parts.append(f"{usd_range(*together.month)} a month under {asked}{without}")
-    if any(app.functions for app in report.plan.apps):
+    if functions:
         parts.append("plain functions besides")
     return f"{'; '.join(parts)}. {report.plan.prices}; use beyond the request is billed too."
