@@ -105,6 +105,12 @@ class Quantization:
             return None
         return self.format
 
+    def alike(self, layers: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Group layers of which the same is said, so that one of each group tells of all."""
+        if not self.by_layer:
+            return (layers,) if layers else ()
+        return _alike((*self.exempt, *self.only, *(name for name, _ in self.special)), layers)
+
     @property
     def by_layer(self) -> bool:
         """Whether it names single layers, so that equal layers may differ."""
@@ -112,6 +118,28 @@ class Quantization:
             re.search(r"\d", one)
             for one in (*self.exempt, *self.only, *(name for name, _ in self.special))
         )
+
+
+_NUMBERED = re.compile(r"(?:layers|blocks|h)\.(\d+)(\*?)")
+
+
+@functools.lru_cache(maxsize=256)
+def _alike(patterns: tuple[str, ...], layers: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    said: dict[int, set[str]] = {layer: set() for layer in layers}
+    for pattern in patterns:
+        number = _NUMBERED.search(pattern)
+        if number is None and re.search(r"\d", pattern):
+            return tuple((layer,) for layer in layers)  # a number with another meaning
+        if number is not None:
+            rest = f"{pattern[: number.start()]}#{pattern[number.end() :]}"
+            for layer in layers:
+                begins = number[2] and str(layer).startswith(number[1])
+                if begins or str(layer) == number[1]:
+                    said[layer].add(rest)
+    groups: dict[frozenset[str], list[int]] = {}
+    for layer, templates in said.items():
+        groups.setdefault(frozenset(templates), []).append(layer)
+    return tuple(tuple(group) for group in groups.values())
 
 
 @functools.lru_cache(maxsize=4096)

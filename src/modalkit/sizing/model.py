@@ -291,10 +291,10 @@ class _Tally:
             self.stored += stored
             self.loaded += loaded
             self._sort(one, loaded)
-        for layer in one.layers:
-            self._by_layer[layer] = self._by_layer.get(layer, 0.0) + elements * self._one_size(
-                one, layer
-            )
+        if one.layers:
+            last = one.layers[-1]
+            size = elements * self._one_size(one, last)
+            self._by_layer[last] = self._by_layer.get(last, 0.0) + size
 
     def last_layer(self) -> float:
         """Bytes of the last layer."""
@@ -309,11 +309,10 @@ class _Tally:
         """Yield how many layers store it, and in how many bytes (0 for the checkpoint's type)."""
         if self.quantization is None:
             return [(max(1, len(one.layers)), 0.0)]
-        if not one.layers or not self.quantization.by_layer:
-            return [
-                (max(1, len(one.layers)), self._packed(one, one.layers[0] if one.layers else None))
-            ]
-        return [(1, self._packed(one, layer)) for layer in one.layers]
+        if not one.layers:
+            return [(1, self._packed(one, None))]
+        groups = self.quantization.alike(one.layers)
+        return [(len(group), self._packed(one, group[0])) for group in groups]
 
     def _packed(self, one: Parameter, layer: int | None) -> float:
         kind = self.quantization.format_of(one, layer) if self.quantization else None
