@@ -273,14 +273,17 @@ def _prices(report: PlanReport, console: Console) -> None:
             row = [escape(function.name), usd(function.container.total), "?", "?"]
             table.add_row(*row, *(("?", "?") if report.traffic else ()))
     console.print(table, soft_wrap=False)
+    for note in _all_notes(report):
+        console.print(f"[yellow]Note:[/] {escape(note)}")
+
+
+def _all_notes(report: PlanReport) -> Iterator[str]:
     for service in report.plan.services:
-        for note in _notes(service):
-            console.print(f"[yellow]Note:[/] {escape(note)}")
+        yield from _notes(service)
     for app in report.plan.apps:
         for function in app.functions:
             if function.container.unpriced:
-                gpus = ", ".join(function.container.unpriced)
-                console.print(f"[yellow]Note:[/] no price is known of {escape(gpus)}")
+                yield f"no price is known of {', '.join(function.container.unpriced)}"
 
 
 def _notes(service: ServiceBlueprint) -> Iterator[str]:
