@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 
-__all__ = ["digest_of"]
+__all__ = ["DEFAULT_HOST", "digest_of"]
 
 _TIMEOUT_S = 15.0
-_HUB = "registry-1.docker.io"  # where a reference without a host leads
+DEFAULT_HOST = "MODALKIT_CONTAINER_REGISTRY"
+"""The variable that names the API host of references without one; a container engine has its own."""
 _KINDS = (
     "application/vnd.oci.image.index.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -28,11 +30,14 @@ def digest_of(reference: str) -> tuple[str | None, str]:
     Public images only: no credential is sent.
 
     Args:
-        reference: ``"nvidia/cuda:13.0.2-devel-ubuntu24.04"``, with or without a host.
+        reference: ``"nvidia/cuda:13.0.2-devel-ubuntu24.04"``. One without a host is asked for at the
+            registry that `DEFAULT_HOST` names.
     """
     if "@sha256:" in reference:
         return reference.partition("@")[2], ""
     host, repository, tag = _parts(reference)
+    if not host:
+        return None, f"set {DEFAULT_HOST} to the registry's API host to have it looked up"
     local = host.partition(":")[0] in {"localhost", "127.0.0.1"}
     url = f"{'http' if local else 'https'}://{host}/v2/{repository}/manifests/{tag}"
     try:
@@ -54,11 +59,10 @@ def digest_of(reference: str) -> tuple[str | None, str]:
 def _parts(reference: str) -> tuple[str, str, str]:
     first, slash, rest = reference.partition("/")
     has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    host, path = (first, rest) if has_host else (_HUB, reference)
+    host, path = (first, rest) if has_host else (os.environ.get(DEFAULT_HOST, ""), reference)
     repository, _, tag = path.partition(":")
-    if host in {_HUB, "docker.io"}:
-        host = _HUB
-        repository = repository if "/" in repository else f"library/{repository}"
+    if not has_host and "/" not in repository:
+        repository = f"library/{repository}"
     return host, repository, tag or "latest"
 
 
