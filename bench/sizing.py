@@ -34,10 +34,10 @@ from typing import Any
 
 from modalkit.errors import SizingError
 from modalkit.sizing.configs import Config
-from modalkit.sizing.formats import is_tower
 from modalkit.sizing.layouts import architecture, parameters
 from modalkit.sizing.memory import Load, Split, cache_per_gpu
 from modalkit.sizing.model import ModelFacts, model_facts
+from modalkit.sizing.module_names import is_tower
 from modalkit.sizing.report import size
 
 ROOT = Path(__file__).parent.parent

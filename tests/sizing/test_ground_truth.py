@@ -57,8 +57,8 @@ def test_parameter_counts(model: dict[str, Any]):
 def _text_only(counted: ModelFacts, model: dict[str, Any]) -> int:
     """Take off the tower that stands in where the listing leaves a model's own out."""
     from modalkit.sizing.configs import Config
-    from modalkit.sizing.formats import is_tower
     from modalkit.sizing.layouts import architecture, parameters
+    from modalkit.sizing.module_names import is_tower
 
     layout = architecture(model["model_type"])
     raw = {"text_config": model["config"]} if model["nested"] else model["config"]

@@ -4,7 +4,7 @@
     layouts     every parameter of an architecture, from ``data/architectures``
     composed    an architecture around another text model
     configs     a ``config.json`` with defaults filled in
-    formats     bytes of a weight, by quantisation
+    formats     bytes of a weight, by quantisation; module_names reads its patterns
     cache       what each layer keeps of the tokens it has seen
     model       the facts of one model; `ModelFacts` may also be stated by hand
     memory      what one GPU holds, line by line

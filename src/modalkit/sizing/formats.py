@@ -17,17 +17,16 @@ and bitsandbytes by their papers' block sizes, not compared with a file.
 
 from __future__ import annotations
 
-import fnmatch
-import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SizingError
 from .layouts import Parameter
+from .module_names import alike, canonical, is_whole, matcher
 
-__all__ = ["DTYPE_BYTES", "Format", "Quantization", "dtype_of", "is_tower", "quantization_of"]
+__all__ = ["DTYPE_BYTES", "Format", "Quantization", "dtype_of", "quantization_of"]
 
 DTYPE_BYTES = {
     "float64": 8,
@@ -40,15 +39,6 @@ DTYPE_BYTES = {
     "fp8": 1,
     "int8": 1,
 }
-# Never quantised by any of the formats: lookups, routers, one-dimensional weights, towers.
-_WHOLE = re.compile(
-    r"embed|wte|wpe|lm_head|norm|router|(^|\.)gate\.|shared_expert_gate|conv|(^|\.)head\.|score\.|"
-    r"classifier|correction_bias"
-)
-_TOWERS = re.compile(
-    r"(^|\.)(vision|visual|audio|image|sound|mm|multi_modal|multimodal)\w*(\.|$)|projector|connector|"
-    r"patch_merger|aligner"
-)
 _EXPERT = re.compile(r"expert")
 
 
@@ -89,19 +79,19 @@ class Quantization:
 
     def format_of(self, parameter: Parameter, layer: int | None) -> Format | None:
         """Return how one layer's parameter is stored, or None if in the checkpoint's own type."""
-        if len(parameter.shape) < 2 or _is_whole(parameter.name):  # noqa: PLR2004 - a vector
+        if len(parameter.shape) < 2 or is_whole(parameter.name):  # noqa: PLR2004 - a vector
             return None
-        name = _canonical(
+        name = canonical(
             parameter.name if layer is None else parameter.name.format(layer, *[0] * 4)
         )
         if self.experts_only and not _EXPERT.search(name):
             return None
-        if _matcher(self.exempt).hits(name):
+        if matcher(self.exempt).hits(name):
             return None
         for pattern, special in self.special:
-            if _matcher((pattern,)).hits(name):
+            if matcher((pattern,)).hits(name):
                 return special
-        if self.only and not _matcher(self.only).hits(name):
+        if self.only and not matcher(self.only).hits(name):
             return None
         return self.format
 
@@ -109,7 +99,7 @@ class Quantization:
         """Group layers of which the same is said, so that one of each group tells of all."""
         if not self.by_layer:
             return (layers,) if layers else ()
-        return _alike((*self.exempt, *self.only, *(name for name, _ in self.special)), layers)
+        return alike((*self.exempt, *self.only, *(name for name, _ in self.special)), layers)
 
     @property
     def by_layer(self) -> bool:
@@ -118,93 +108,6 @@ class Quantization:
             re.search(r"\d", one)
             for one in (*self.exempt, *self.only, *(name for name, _ in self.special))
         )
-
-
-_NUMBERED = re.compile(r"(?:layers|blocks|h)\.(\d+)(\*?)")
-
-
-@functools.lru_cache(maxsize=256)
-def _alike(patterns: tuple[str, ...], layers: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    said: dict[int, set[str]] = {layer: set() for layer in layers}
-    for pattern in patterns:
-        number = _NUMBERED.search(pattern)
-        if number is None and re.search(r"\d", pattern):
-            return tuple((layer,) for layer in layers)  # a number with another meaning
-        if number is not None:
-            rest = f"{pattern[: number.start()]}#{pattern[number.end() :]}"
-            for layer in layers:
-                begins = number[2] and str(layer).startswith(number[1])
-                if begins or str(layer) == number[1]:
-                    said[layer].add(rest)
-    groups: dict[frozenset[str], list[int]] = {}
-    for layer, templates in said.items():
-        groups.setdefault(frozenset(templates), []).append(layer)
-    return tuple(tuple(group) for group in groups.values())
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_whole(name: str) -> bool:
-    return bool(_WHOLE.search(name)) or is_tower(name) or "A_log" in name
-
-
-@functools.lru_cache(maxsize=4096)
-def is_tower(name: str) -> bool:
-    """Whether a parameter belongs to a vision or audio tower, or to what joins it to the text."""
-    return _TOWERS.search(name) is not None
-
-
-def _canonical(name: str) -> str:
-    """Drop what differs between a checkpoint's names and a class's: wrappers at the front, the end."""
-    parts = [
-        part
-        for part in name.split(".")
-        if part not in {"model", "language_model", "text_model", "transformer", "backbone"}
-    ]
-    if parts and parts[-1] in {"weight", "bias"}:
-        parts.pop()
-    return ".".join(parts)
-
-
-class _Matcher:
-    """Tells whether a module's name is among patterns, as the quantisers read them."""
-
-    def __init__(self, patterns: Iterable[str]) -> None:
-        plain, expressions = set(), []
-        for pattern in patterns:
-            if pattern.startswith("re:"):
-                expressions.append(pattern[3:].replace(r"^model\.", "").replace("model.", ""))
-            elif "*" in pattern:
-                glob = _canonical(pattern.removesuffix("*").removesuffix(".")) + "*"
-                expressions.append(fnmatch.translate(glob))
-            else:
-                plain.add(_canonical(pattern))
-        self._plain = plain
-        self._found = (
-            re.compile("|".join(f"(?:{one})" for one in expressions)) if expressions else None
-        )
-
-    def hits(self, name: str) -> bool:
-        if self._plain and any(run in self._plain for run in _runs(name)):
-            return True
-        if self._found is None:
-            return False
-        return (
-            self._found.match(name) is not None or self._found.match(f"layers.{name}") is not None
-        )
-
-
-@functools.lru_cache(maxsize=16384)
-def _runs(name: str) -> tuple[str, ...]:
-    """Return every run of whole dotted parts of a name: ``gate`` is one of ``mlp.gate``, not of ``gate_proj``."""
-    parts = name.split(".")
-    return tuple(
-        ".".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1)
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _matcher(patterns: tuple[str, ...]) -> _Matcher:
-    return _Matcher(patterns)
 
 
 def dtype_of(raw: dict[str, Any]) -> str:

@@ -17,8 +17,9 @@ from ..errors import SizingError
 from .cache import CacheLayer, Keeps, cache_layers
 from .composed import layout_of
 from .configs import Config
-from .formats import DTYPE_BYTES, Quantization, dtype_of, is_tower, quantization_of
+from .formats import DTYPE_BYTES, Quantization, dtype_of, quantization_of
 from .layouts import Parameter, parameters
+from .module_names import is_tower
 
 __all__ = ["ModelFacts", "model_facts", "read_model"]
 
