@@ -117,6 +117,31 @@ def test_kv_bytes_of_a_family(model_type: str, expected: int):
 
 
 IMPOSSIBLE = {("meta-llama/Llama-4-Scout-17B-16E-Instruct", "H100", 1)}  # 108 GB of fp8 on 80 GB
+
+
+@pytest.mark.parametrize(
+    ("model_type", "parameters", "per_token", "state"),
+    [
+        ("jamba", 51_570_323_328, 4 * 2 * 1024 * 2, 28 * 8192 * (3 * 2 + 16 * 4)),
+        ("mllama", 10_642_941_475, 32 * 2 * 1024 * 2, 0),
+        ("phi3", 3_821_079_552, 32 * 2 * 3072 * 2, 0),
+        ("modernbert", 149_014_272, 0, 0),
+        ("bert", 109_482_240, 0, 0),
+        ("llama", 6_738_415_616, 32 * 2 * 4096 * 2, 0),
+        ("gpt2", 124_439_808, 12 * 2 * 768 * 2, 0),
+        ("cohere", 34_980_831_232, 40 * 2 * 8192 * 2, 0),
+        ("gpt_neox", None, 44 * 2 * 6144 * 2, 0),
+        ("falcon", None, 32 * 2 * 64 * 2, 0),
+    ],
+)
+def test_class_defaults(model_type: str, parameters: int | None, per_token: int, state: int):
+    """The models that classes default to: every parameter, the cache of a token, the state of a sequence."""
+    found = model_facts({"model_type": model_type})
+    assert parameters in {None, found.total_parameters}
+    assert found.kv_bytes_per_token() == per_token
+    assert found.state_bytes_per_sequence == state
+
+
 SETUPS = [
     (model, setup)
     for model in COUNTED

@@ -210,7 +210,7 @@ class _Reader:
         values = _height(own, *_VALUES)
         if keys:
             return keys + (values or keys), self._heads(keys)
-        if any("q_proj" in name for name in own):
+        if any(name.split(".")[-2:-1] == ["q_proj"] for name in own):
             return 0, 1  # it reads the keys and values of an earlier layer
         if kv := _height(own, "kv_proj.weight", "wkv.weight"):
             return kv * (1 if self._number("num_key_value_heads") == 1 else 2), self._heads(kv)
@@ -302,6 +302,7 @@ def _self_attention(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[in
 def _height(own: Mapping[str, tuple[int, ...]], *endings: str) -> int:
     for ending in endings:
         for name, shape in own.items():
-            if name.endswith(ending) and len(shape) == 2:  # noqa: PLR2004 - a matrix
+            whole = name == ending or name.endswith(f".{ending}")
+            if whole and len(shape) == 2:  # noqa: PLR2004 - a matrix
                 return shape[0]
     return 0

@@ -240,8 +240,9 @@ def _facts(
 
 def _text_stack(layout: dict[str, Any]) -> tuple[str, str]:
     """Return the path of the text model's layers and of its settings; nothing for an encoder."""
-    if layout.get("encoder"):
-        return "", ""
+    read_from = str(layout["source"]).split()[-1]
+    if read_from.endswith("Model") and not read_from.endswith("LMHeadModel"):
+        return "", ""  # the plain class: an encoder, which keeps nothing
     tower = ("vision", "visual", "audio", "encoder", "tower", "image", "speech", "qformer")
     stacks = [row for row in layout["rows"] if "stack" in row and "num_experts" not in row["count"]]
     text = [row for row in stacks if not any(word in row["stack"] for word in tower)]
