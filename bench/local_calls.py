@@ -225,7 +225,7 @@ def calls(folder: str, rows: list[str], inputs: int, many: int) -> None:
     with plane(f"{folder}/state") as running:
         running.modal("deploy", "calls.py", cwd=folder)
         os.environ.update(running.exports)
-        import modal  # noqa: PLC0415  it reads the variables set above
+        import modal
 
         pid = running.process.pid
         rows.append(round_trips(modal.Function.from_name("bench-calls", "one"), 500))
@@ -257,7 +257,7 @@ def main() -> None:
 
 def report(rows: list[str], load: float, *, write: bool) -> None:
     """Print the figures, and keep them if asked."""
-    import modal  # noqa: PLC0415  the same
+    import modal
 
     table = "\n".join(["| what | measured |", "|---|---|", *rows])
     print(table)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -293,8 +293,8 @@ def run(rounds: int, seconds: float) -> dict[str, dict[str, dict[str, float]]]:
         at = urls(exports)
         for name, kind in (("one", "typed"), ("two", "typed"), ("server", "typed")):
             wait_for(at[name], kind)
-        own_net = os.readlink("/proc/self/ns/net")
-        inside = [p for p in below(plane) if os.readlink(f"/proc/{p}/ns/net") != own_net]
+        own_net = Path("/proc/self/ns/net").readlink()
+        inside = [p for p in below(plane) if Path(f"/proc/{p}/ns/net").readlink() != own_net]
         for _ in range(rounds):
             for name in ("one", "two"):
                 for kind in REQUESTS:
@@ -316,20 +316,24 @@ def run(rounds: int, seconds: float) -> dict[str, dict[str, dict[str, float]]]:
 
 def report(rows: dict[str, dict[str, dict[str, float]]], rounds: int) -> str:
     """Put the figures into a page."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
         "# Web endpoints of the local Modal",
         "",
         "    python bench/local_web.py --write",
         "",
-        f"{now}, {os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}, "
-        f"modal {modal.__version__}. Medians of {rounds} rounds; load average at the end "
-        f"{os.getloadavg()[0]:.1f}. The load generator shares the machine.",
+        (
+            f"{now}, {os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}, "
+            f"modal {modal.__version__}. Medians of {rounds} rounds; load average at the end "
+            f"{os.getloadavg()[0]:.1f}. The load generator shares the machine."
+        ),
         "",
         "## `asgi_app`, `@modal.concurrent(max_inputs=64)`",
         "",
-        "| | containers | a second | times the prototype | p50 ms | p99 ms | first byte p50 ms | "
-        "container CPU ms each | plane CPU ms each | failed |",
+        (
+            "| | containers | a second | times the prototype | p50 ms | p99 ms | first byte p50 ms | "
+            "container CPU ms each | plane CPU ms each | failed |"
+        ),
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     titles = {"typed": "typed no-op, 64 clients", "stream": "stream of 64 events, 16 clients"}

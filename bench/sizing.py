@@ -125,9 +125,9 @@ def accelerate_parameters(model: dict[str, Any]) -> int | None:
     """What accelerate's estimate counts: the class on the meta device, every parameter in 4 bytes."""
     if not all(map(importlib.util.find_spec, ("accelerate", "transformers", "torch"))):
         return None
-    import torch  # noqa: PLC0415 - it may not be installed
-    import transformers  # noqa: PLC0415
-    from accelerate.utils import calculate_maximum_sizes  # noqa: PLC0415
+    import torch
+    import transformers
+    from accelerate.utils import calculate_maximum_sizes
 
     raw = {**config_of(model), "quantization_config": None}
     try:
@@ -149,7 +149,7 @@ def cache_ratio(model: dict[str, Any], facts: ModelFacts | None) -> float | None
     """hf-mem's KV cache of one request over ours; ours is held to each family's formula by the tests."""
     if facts is None or importlib.util.find_spec("hf_mem") is None:
         return None
-    from hf_mem.safetensors.kv_cache import compute_safetensors_kv_cache_size  # noqa: PLC0415
+    from hf_mem.safetensors.kv_cache import compute_safetensors_kv_cache_size
 
     ours = cache_per_gpu(facts, Load(WINDOW, 1, batched_tokens=0), Split())
     try:

@@ -38,8 +38,8 @@ CHAT_TEMPLATE = (
 
 
 def make_model(folder: Path) -> None:
-    import torch  # noqa: PLC0415  only this step needs it
-    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -59,8 +59,8 @@ def make_model(folder: Path) -> None:
 
 
 def make_tokenizer():
-    import transformers  # noqa: PLC0415
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: PLC0415
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -143,7 +143,7 @@ def table(rounds: dict[str, list[list[dict[str, float]]]]) -> list[str]:
 
 
 def report(rounds: dict[str, list[list[dict[str, float]]]], loads: list[str]) -> str:
-    from importlib.metadata import version  # noqa: PLC0415
+    from importlib.metadata import version
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "uvicorn"))
     count = len(rounds[OURS])
