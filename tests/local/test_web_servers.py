@@ -202,6 +202,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(os.environ["VERSION"].encode())
+time.sleep(1.5)  # it listens long after enter() has returned
 http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Handler).serve_forever()
 """
 

@@ -141,6 +141,10 @@ class ContainerPool:
         self.stopped = True
         await asyncio.gather(*(container.stop(grace_s) for container in list(self.containers)))
 
+    def started(self, container: Container) -> None:
+        """A container's own code says that it has started."""
+        self.became_ready(container)
+
     def became_ready(self, container: Container) -> None:
         """A container has started: it may take work."""
         if container.ready:

@@ -22,6 +22,7 @@ __all__ = ["ServerPool"]
 
 # What a request that is being answered gets at least when its replica is to end.
 _DRAIN_S = 30.0
+_LISTEN_PAUSE_S = 0.02
 
 
 class ServerPool(ContainerPool):
@@ -35,6 +36,7 @@ class ServerPool(ContainerPool):
         self._draining: set[Container] = set()
         self._turns: dict[Container, int] = {}
         self._turn = 0
+        self._waits: set[asyncio.Task[None]] = set()
 
     @property
     @override
@@ -100,6 +102,33 @@ class ServerPool(ContainerPool):
             return  # it has the port until it ends, which leads back here
         elif self.containers or self._port_is_free():
             super().adjust()
+
+    @override
+    def started(self, container: Container) -> None:
+        """Its enter methods are done; it is ready when its port accepts connections."""
+        task = asyncio.get_running_loop().create_task(self._await_port(container))
+        self._waits.add(task)
+        task.add_done_callback(self._waits.discard)
+
+    async def _await_port(self, container: Container) -> None:
+        """An enter method may start a program that listens later; the start-up timeout bounds it."""
+        while not container.gone.is_set():
+            if await self._accepts(container):
+                self.became_ready(container)
+                return
+            await asyncio.sleep(_LISTEN_PAUSE_S)
+
+    async def _accepts(self, container: Container) -> bool:
+        port = self.function.definition.http_config.port
+        try:
+            if container.doorway is None:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+            else:
+                (await container.doorway.connect(port)).close()
+        except OSError:
+            return False
+        return True
 
     @override
     def became_ready(self, container: Container) -> None:

@@ -66,7 +66,7 @@ class ContainerRpcs:
     ) -> Empty:
         """A server's enter methods are done."""
         container = caller.own_container
-        container.pool.became_ready(container)
+        container.pool.started(container)
         return Empty()
 
     @rpc("TaskResult")

@@ -31,7 +31,7 @@ class TunnelRpcs:
         container = caller.own_container
         if container.function.definition.is_server:
             # This is how a server of a client before 1.6 says that its enter methods are done.
-            container.pool.became_ready(container)
+            container.pool.started(container)
             return api.TunnelStartResponse(host=_HOST, port=request.port)
         if not request.unencrypted:
             refuse(
