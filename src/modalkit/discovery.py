@@ -8,8 +8,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from .errors import DeclarationError, ModalkitError
 from .service import ModelService
@@ -67,14 +68,14 @@ def run_file(file: str | Path) -> ModuleType:
         msg = f"There is no Python file {str(file)!r}. Name the file that declares the services."
         raise DeclarationError(msg)
     folder = str(path.parent)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None  # noqa: S101 - a .py file has one
-    assert spec.loader is not None  # noqa: S101
+    loader = _Freshly(path.stem, str(path))
+    spec = importlib.util.spec_from_file_location(path.stem, path, loader=loader)
+    assert spec is not None  # noqa: S101 - a loader was given
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, folder)
     sys.modules[path.stem] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except ModalkitError:
         raise
     except Exception as error:
@@ -83,6 +84,18 @@ def run_file(file: str | Path) -> ModuleType:
     finally:
         sys.path.remove(folder)
     return module
+
+
+class _Freshly(SourceFileLoader):
+    """Compiles a file each time it runs.
+
+    Python takes compiled code for current while the source keeps its size and the second of its last
+    change; a file that is edited between two commands may keep both.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _place(path: Path, error: Exception) -> str:

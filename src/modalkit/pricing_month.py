@@ -29,6 +29,9 @@ HOURS_PER_MONTH = 24 * DAYS_PER_MONTH
 _DAY_S = 86_400.0
 _HOUR_S = 3600.0
 _NEVER = 1e-12  # a container that is needed less often than this is left out
+_RAREST = (
+    1e-9  # requests a day; fewer are none, and their rate is no longer a number one can divide by
+)
 _MOST_CONTAINERS = 10_000
 _STEPS = 12  # tried for the shortest stay, then halved so often
 _HALVINGS = 8
@@ -152,7 +155,7 @@ def day(scaling: Scaling, traffic: Traffic, throughput: Throughput) -> Day:
     """
     seconds = throughput.seconds(traffic)
     kept = scaling.min_containers
-    if not traffic.requests_per_day or not seconds:
+    if traffic.requests_per_day < _RAREST or not seconds:
         return Day(0.0, kept * _DAY_S, 0.0, 0.0, overloaded=False)
     slots = 1 if scaling.single_use else throughput.slots
     cycle, overloaded = _cycle(scaling, traffic, seconds / slots)

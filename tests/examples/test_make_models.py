@@ -88,7 +88,13 @@ def test_second_call_makes_nothing(models):
 def test_interrupted_training_leaves_no_model(tmp_path, ending):
     """Whether asked to stop or killed, a training that did not finish leaves no model folder."""
     command = [sys.executable, SCRIPT, "chat", "--out", tmp_path]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite in a shell's background inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
         draft = tmp_path / ".small-chat.draft"
         deadline = time.monotonic() + DEADLINE_S
         while not draft.exists() and time.monotonic() < deadline:

@@ -291,7 +291,8 @@ def at_a_terminal(state: Path, *words: str) -> str:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(APPS)
-        os.execv(COMMAND[0], [*COMMAND, "--state", str(state), *words])
+        capable = {**os.environ, "TERM": "xterm-256color"}
+        os.execve(COMMAND[0], [*COMMAND, "--state", str(state), *words], capable)
     output = b""
     with contextlib.suppress(OSError):  # a terminal whose last user is gone
         while piece := os.read(terminal, 4096):
