@@ -76,9 +76,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "blueprint": BASE
     | DECLARATIONS
     | {"compile", "discovery", "fitting", "lock", "lookup", "plan", "pricing", "service", "sizing"},
+    "check": BASE
+    | DECLARATIONS
+    | {"blueprint", "conflicts", "discovery", "lookup", "plan", "pricing", "sizing"},
     "cli": BASE
     | DECLARATIONS
-    | {"billing", "blueprint", "hub", "local", "lock", "locking", "pricing", "sizing", "__init__"},
+    | {
+        "billing",
+        "blueprint",
+        "check",
+        "hub",
+        "local",
+        "lock",
+        "locking",
+        "pricing",
+        "sizing",
+        "__init__",
+    },
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }

@@ -14,6 +14,7 @@ class _Commands(LazyGroup):
     summaries = {  # noqa: RUF012 - the same for every instance, as in the base
         "plan": "Show everything a file will create, whether it fits and what it costs.",
         "size": "Show what a model needs: memory, the GPUs it fits, their price.",
+        "check": "Find every expensive mistake in Modal files before the deploy.",
         "lock": "Pin models, GPUs and packages in modalkit.lock; --check in CI.",
         "local": "Run a command against a local Modal, on this machine and without an account.",
     }

@@ -1,0 +1,296 @@
+"""What a file declares to Modal: its apps, functions, classes and their images, read without running it.
+
+Rules read this, not the tree: a rule about a function's timeout asks for ``function.number("timeout")``
+and need not know whether it was written in the decorator, in a dict of options or in a constant.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from .images import Image, read_image
+from .names import Names
+from .nodes import Function, Nodes
+from .source import SourceFile
+
+__all__ = ["Decorator", "Member", "ModalFile", "Option", "Options", "Unit"]
+
+_REGISTERS = {"function": "function", "cls": "class", "server": "server"}
+_APP = "modal.App()"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One keyword: its value, and the node to point at."""
+
+    value: ast.expr
+    at: ast.AST
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The keywords of a call.
+
+    Attributes:
+        given: Them by name, those of dicts that were followed too.
+        complete: Whether there can be no others.
+    """
+
+    given: Mapping[str, Option] = field(default_factory=dict)
+    complete: bool = True
+
+    def lacks(self, *names: str) -> bool:
+        """Whether none of these keywords is there, for sure."""
+        return self.complete and not any(name in self.given for name in names)
+
+    def value(self, name: str) -> ast.expr | None:
+        """Return a keyword's value as written."""
+        option = self.given.get(name)
+        return option.value if option else None
+
+
+@dataclass(frozen=True, slots=True)
+class Decorator:
+    """A decorator: its full name (``"modal.concurrent"``), the node, and its keywords."""
+
+    qualname: str
+    node: ast.expr
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A method of a class that Modal runs, by its decorators; inherited ones too."""
+
+    node: Function
+    decorators: tuple[Decorator, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.node.name
+
+    def decorator(self, *qualnames: str) -> Decorator | None:
+        """Return its first decorator of one of these names."""
+        return next((one for one in self.decorators if one.qualname in qualnames), None)
+
+    def runs_at(self, *qualnames: str) -> bool:
+        """Whether one of these decorators is on it."""
+        return self.decorator(*qualnames) is not None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One function, class or server of an app.
+
+    Attributes:
+        kind: ``"function"``, ``"class"`` or ``"server"``.
+        node: Its definition.
+        registered: The decorator that registers it.
+        decorators: The other decorators on it.
+        options: Its keywords.
+        defaults: The keywords of the app, which hold where its own say nothing.
+        image: Its image; None where it is not known, or the default one.
+        members: Methods of a class that Modal runs.
+    """
+
+    kind: str
+    node: Function | ast.ClassDef
+    registered: Decorator
+    decorators: tuple[Decorator, ...]
+    options: Options
+    defaults: Options
+    image: Image | None
+    members: tuple[Member, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.node.name
+
+    def decorator(self, *qualnames: str) -> Decorator | None:
+        """Return its first decorator of one of these names."""
+        return next((one for one in self.decorators if one.qualname in qualnames), None)
+
+    @property
+    def bodies(self) -> tuple[Function, ...]:
+        """What runs in its container: the function, or the methods of the class."""
+        if isinstance(self.node, ast.ClassDef):
+            own = [
+                n for n in self.node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+            ]
+            return (*own, *(one.node for one in self.members if one.node not in own))
+        return (self.node,)
+
+
+class ModalFile:
+    """One file as Modal would see it."""
+
+    def __init__(self, source: SourceFile) -> None:
+        self.source = source
+        self.nodes = Nodes(source.tree)
+        self.names = Names(self.nodes)
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """Every function, class and server that is registered on an app."""
+        return tuple(self._units())
+
+    @cached_property
+    def calls(self) -> tuple[tuple[str, ast.Call], ...]:
+        """Every call whose full name is known, with that name."""
+        named = ((self.names.qualname(call.func), call) for call in self.nodes.of(ast.Call))
+        return tuple((name, call) for name, call in named if name)
+
+    @cached_property
+    def apps(self) -> tuple[ast.Call, ...]:
+        """Every call that makes an app."""
+        return tuple(call for name, call in self.calls if name in {"modal.App", "modal.Stub"})
+
+    @cached_property
+    def images(self) -> tuple[Image, ...]:
+        """Every image that is built somewhere in the file, each by its longest chain."""
+        ends = [
+            call for name, call in self.calls if name.startswith("modal.Image") and self._ends(call)
+        ]
+        found = (read_image(call, self.names) for call in ends)
+        return tuple(image for image in found if image is not None)
+
+    def _ends(self, call: ast.Call) -> bool:
+        above = self.nodes.parent(call)
+        return not isinstance(above, ast.Attribute)
+
+    def options(self, call: ast.Call) -> Options:
+        """Return the keywords of a call, with those of the dicts it spreads."""
+        given: dict[str, Option] = {}
+        complete = True
+        for keyword in call.keywords:
+            if keyword.arg is not None:
+                given[keyword.arg] = Option(keyword.value, keyword)
+                continue
+            spread = self._entries(keyword.value)
+            complete = complete and spread is not None
+            given.update(spread or {})
+        return Options(given, complete)
+
+    def _entries(self, node: ast.expr, depth: int = 0) -> dict[str, Option] | None:
+        """The entries of a dict that is written out somewhere; None when it may hold others."""
+        if isinstance(node, ast.Name) and depth < 5:  # noqa: PLR2004 - names of names of dicts
+            _, bindings = self.names.bindings(node)
+            value = bindings[0].value if len(bindings) == 1 else None
+            return None if value is None else self._entries(value, depth + 1)
+        if isinstance(node, ast.Dict):
+            return self._written(node, depth)
+        if isinstance(node, ast.Call) and self.names.qualname(node.func) == "dict":
+            options = self.options(node)
+            return dict(options.given) if options.complete and not node.args else None
+        return None
+
+    def _written(self, node: ast.Dict, depth: int) -> dict[str, Option] | None:
+        found: dict[str, Option] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:
+                inner = self._entries(value, depth + 1) if depth < 5 else None  # noqa: PLR2004
+                if inner is None:
+                    return None
+                found.update(inner)
+                continue
+            name = self.names.text(key)
+            if name is None:
+                return None
+            found[name] = Option(value, value)
+        return found
+
+    # -- functions and classes
+
+    def _units(self) -> Iterator[Unit]:
+        for node in self.nodes.definitions:
+            if not node.decorator_list:
+                continue
+            decorators = self.decorators(node)
+            registered = next((one for one in decorators if self.registers(one)), None)
+            if registered is None:
+                continue
+            yield self._unit(node, registered, decorators)
+
+    def decorators(self, node: Function | ast.ClassDef) -> tuple[Decorator, ...]:
+        """Return the decorators of a definition, outermost first."""
+        return tuple(self._decorator(one) for one in node.decorator_list)
+
+    def _decorator(self, node: ast.expr) -> Decorator:
+        if isinstance(node, ast.Call):
+            return Decorator(self.names.qualname(node.func), node, self.options(node))
+        return Decorator(self.names.qualname(node), node, Options())
+
+    def registers(self, decorator: Decorator) -> str | None:
+        """Return what a decorator registers on an app: ``"function"``, ``"class"``, ``"server"``.
+
+        An app that comes from another file is known by the name it has: ``from shop import app``.
+        """
+        owner, _, method = decorator.qualname.rpartition(".")
+        if method not in _REGISTERS or not isinstance(decorator.node, ast.Call):
+            return None
+        is_app = owner == _APP or owner.rpartition(".")[2] in {"app", "stub"}
+        return _REGISTERS[method] if is_app and self.is_modal else None
+
+    @cached_property
+    def is_modal(self) -> bool:
+        """Whether the file has to do with Modal at all."""
+        origins = {name.split(".")[0] for name in self.names.origins}
+        return bool(origins & {"modal", "modalkit"})
+
+    def _unit(
+        self,
+        node: Function | ast.ClassDef,
+        registered: Decorator,
+        decorators: tuple[Decorator, ...],
+    ) -> Unit:
+        defaults = self._app_options(registered)
+        image = registered.options.value("image") or defaults.value("image")
+        return Unit(
+            kind=self.registers(registered) or "function",
+            node=node,
+            registered=registered,
+            decorators=tuple(one for one in decorators if one is not registered),
+            options=registered.options,
+            defaults=defaults,
+            image=read_image(image, self.names),
+            members=tuple(self._members(node)) if isinstance(node, ast.ClassDef) else (),
+        )
+
+    def _app_options(self, registered: Decorator) -> Options:
+        """The keywords of the app itself, if it is made in this file."""
+        call = registered.node
+        owner = (
+            call.func.value
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+            else None
+        )
+        value = self.names.latest(owner) if isinstance(owner, ast.Name) else owner
+        return self.options(value) if isinstance(value, ast.Call) else Options(complete=False)
+
+    def _members(self, node: ast.ClassDef) -> Iterator[Member]:
+        """Methods with decorators, those of base classes in the same file after its own."""
+        seen: set[str] = set()
+        waiting, visited = [node], {node}
+        while waiting:
+            current = waiting.pop(0)
+            for child in current.body:
+                if (
+                    isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+                    and child.name not in seen
+                ):
+                    seen.add(child.name)
+                    if child.decorator_list:
+                        yield Member(child, self.decorators(child))
+            for base in self._bases(current):
+                if base not in visited:
+                    visited.add(base)
+                    waiting.append(base)
+
+    def _bases(self, node: ast.ClassDef) -> Iterator[ast.ClassDef]:
+        names = {base.id for base in node.bases if isinstance(base, ast.Name)}
+        yield from (one for one in self.nodes.of(ast.ClassDef) if one.name in names)

@@ -1,0 +1,229 @@
+"""What the names of a file stand for: imports followed to their origin, constants to their values.
+
+Nothing is run. A name that is bound in a way that is not followed (a loop, an argument) is unknown,
+and what is unknown is never reported.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping
+
+from .bindings import Binding, Bindings
+from .nodes import Nodes, Scope
+
+__all__ = ["MADE_BY", "Names", "text_of"]
+
+_LARGEST = 1e18
+_DEEPEST = 40  # of names that stand for names; cycles end here too
+
+# What a call returns, for the objects of Modal that rules follow. `Image` is here by its prefix.
+MADE_BY: Mapping[str, str] = {
+    "modal.App": "modal.App()",
+    "modal.Stub": "modal.App()",
+    "modal.app.App": "modal.App()",
+    "modal.Volume.from_name": "modal.Volume()",
+    "modal.Volume.ephemeral": "modal.Volume()",
+    "modal.Volume.persisted": "modal.Volume()",
+    "modal.Volume.new": "modal.Volume()",
+    "modal.Volume.lookup": "modal.Volume()",
+    "modal.Volume().with_mount_options": "modal.Volume()",
+    "modal.Volume().read_only": "modal.Volume()",
+    "modal.Secret.from_name": "modal.Secret()",
+    "modal.Secret.from_dict": "modal.Secret()",
+    "modal.Secret.from_dotenv": "modal.Secret()",
+    "modal.Secret.from_local_environ": "modal.Secret()",
+}
+_IMAGE = "modal.Image()"
+
+
+class Names:
+    """The names of one file."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._bound = Bindings(nodes)
+
+    @property
+    def origins(self) -> set[str]:
+        """The full name of everything that is imported anywhere in the file."""
+        return set(self._bound.imported.values())
+
+    def bindings(self, node: ast.Name) -> tuple[Scope | None, list[Binding]]:
+        """Return the scope that binds a name, and everything it binds it to."""
+        for scope in self._nodes.scopes(node):
+            if found := self._bound.assigned.get((scope, node.id)):
+                return scope, found
+            if (scope, node.id) in self._bound.imported:
+                return scope, []
+        return None, []
+
+    def latest(self, node: ast.Name) -> ast.expr | None:
+        """Return what a name was last given before this place in the file, if that is sure."""
+        _, bindings = self.bindings(node)
+        before = [one for one in bindings if _position(one.at) < _position(node)]
+        if not before or self._nodes.is_conditional(before[-1].at):
+            return None
+        return before[-1].value
+
+    def qualname(self, node: ast.AST) -> str:
+        """Return the full name of what an expression is, such as ``"modal.App"``; empty if unknown.
+
+        An object of Modal is its class with ``()``: ``@app.function`` is ``"modal.App().function"``
+        whatever the app is called and however Modal was imported.
+        """
+        return self._qualname(node, 0)
+
+    def _qualname(self, node: ast.AST, depth: int) -> str:
+        if depth > _DEEPEST:
+            return ""
+        if isinstance(node, ast.Name):
+            return self._name_of(node, depth)
+        if isinstance(node, ast.Attribute):
+            owner = self._qualname(node.value, depth + 1)
+            return f"{owner}.{node.attr}" if owner else ""
+        if isinstance(node, ast.Call):
+            return _made_by(self._qualname(node.func, depth + 1))
+        if isinstance(node, ast.Await):
+            return self._qualname(node.value, depth + 1)
+        return ""
+
+    def _name_of(self, node: ast.Name, depth: int) -> str:
+        scope, bindings = self.bindings(node)
+        if scope is not None and not bindings:
+            return _canonical(self._bound.imported[scope, node.id])
+        values = [one.value for one in bindings if one.value is not None]
+        found = {name for value in values if (name := self._qualname(value, depth + 1))}
+        if len(found) == 1:
+            return found.pop()
+        if scope is not None and (scope, node.id) in self._bound.imported:
+            return _canonical(self._bound.imported[scope, node.id])
+        return "" if bindings else node.id
+
+    def possible(self, node: ast.expr) -> Iterator[ast.expr]:
+        """Yield every expression that a value may turn out to be: names, branches and defaults followed."""
+        yield from self._possible(node, 0)
+
+    def _possible(self, node: ast.expr, depth: int) -> Iterator[ast.expr]:
+        others = self._alternatives(node) if depth < _DEEPEST else []
+        if not others:
+            yield node
+        for other in others:
+            yield from self._possible(other, depth + 1)
+
+    def _alternatives(self, node: ast.expr) -> list[ast.expr]:
+        """What stands behind an expression; empty when it stands for itself."""
+        if isinstance(node, ast.IfExp):
+            return [node.body, node.orelse]
+        if isinstance(node, ast.BoolOp):
+            return node.values
+        if isinstance(node, ast.NamedExpr):
+            return [node.value]
+        if isinstance(node, ast.Name):
+            _, bindings = self.bindings(node)
+            return [one.value for one in bindings if one.value is not None]
+        default = self._environment_default(node)
+        return [] if default is None else [default]
+
+    def _environment_default(self, node: ast.expr) -> ast.expr | None:
+        """The second argument of ``os.environ.get(NAME, DEFAULT)``."""
+        if not isinstance(node, ast.Call) or len(node.args) != 2:  # noqa: PLR2004 - name, default
+            return None
+        return node.args[1] if self.qualname(node.func) in _ENVIRONMENT else None
+
+    def constant(self, node: ast.expr | None) -> object:
+        """Return the value of an expression where there is one; None where it is not sure."""
+        return self._constant(node, 0)
+
+    def text(self, node: ast.expr | None) -> str | None:
+        """Return the string an expression is, if it is sure."""
+        value = self.constant(node)
+        return value if isinstance(value, str) else None
+
+    def number(self, node: ast.expr | None) -> float | None:
+        """Return the finite number an expression is, if it is sure."""
+        value = self.constant(node)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return value if abs(value) < _LARGEST else None  # also refuses what is no number
+
+    def _constant(self, node: ast.expr | None, depth: int) -> object:
+        if node is None or depth > _DEEPEST:
+            return None
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self._single(node, depth)
+        if isinstance(node, ast.JoinedStr):
+            parts = [self._formatted(part, depth) for part in node.values]
+            return None if any(part is None for part in parts) else "".join(map(str, parts))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            value = self._constant(node.operand, depth + 1)
+            return -value if isinstance(value, int | float) else None
+        if isinstance(node, ast.BinOp):
+            return self._computed(node, depth)
+        return None
+
+    def _single(self, node: ast.Name, depth: int) -> object:
+        _, bindings = self.bindings(node)
+        if len(bindings) != 1:
+            return None
+        return self._constant(bindings[0].value, depth + 1)
+
+    def _formatted(self, part: ast.expr, depth: int) -> object:
+        if isinstance(part, ast.FormattedValue):
+            return self._constant(part.value, depth + 1) if part.format_spec is None else None
+        return self._constant(part, depth + 1)
+
+    def _computed(self, node: ast.BinOp, depth: int) -> object:
+        apply = _ARITHMETIC.get(type(node.op))
+        left, right = self._constant(node.left, depth + 1), self._constant(node.right, depth + 1)
+        if isinstance(node.op, ast.Add) and isinstance(left, str) and isinstance(right, str):
+            return left + right
+        if apply is None or not isinstance(left, int | float) or not isinstance(right, int | float):
+            return None
+        try:
+            return apply(left, right)
+        except (ArithmeticError, ValueError):
+            return None
+
+
+_ENVIRONMENT = {"os.environ.get", "os.getenv"}
+_Numbers = Callable[[float, float], float]
+_ARITHMETIC: Mapping[type[ast.operator], _Numbers] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def text_of(node: ast.AST) -> str | None:
+    """Return the string a literal is; None for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return None
+
+
+def _made_by(called: str) -> str:
+    if called.startswith(("modal.Image.", _IMAGE + ".")):
+        return _IMAGE
+    return MADE_BY.get(called, f"{called}()" if called else "")
+
+
+def _canonical(origin: str) -> str:
+    """Modal's own modules hold what its door shows: ``modal.image.Image`` is ``modal.Image``."""
+    parts = origin.split(".")
+    inner = len(parts) > 2 and parts[0] == "modal" and parts[1] in _MODULES  # noqa: PLR2004
+    return ".".join(["modal", *parts[2:]]) if inner else origin
+
+
+_MODULES = {"app", "image", "volume", "secret", "schedule", "functions", "cls", "partial_function"}
+
+
+def _position(node: ast.AST) -> tuple[int, int]:
+    if isinstance(node, ast.withitem):
+        node = node.context_expr
+    return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)

@@ -1,0 +1,54 @@
+"""MK9xx: files that cannot be checked, and comments that silence nothing. `runner` finds them."""
+
+from __future__ import annotations
+
+from ..findings import Severity
+from ..rule import Rule, register_rule
+
+__all__ = ["IGNORE_NAMES_NOTHING", "RULE_FAILED", "SYNTAX", "UNREADABLE", "UNUSED_IGNORE"]
+
+SYNTAX = register_rule(
+    Rule(
+        "MK901",
+        "syntax-error",
+        Severity.ERROR,
+        "Modal imports the file, so nothing of it runs.",
+        reads="check",
+    )
+)
+UNREADABLE = register_rule(
+    Rule(
+        "MK902",
+        "unreadable-file",
+        Severity.ERROR,
+        "A file that cannot be read has not been checked.",
+        reads="check",
+    )
+)
+UNUSED_IGNORE = register_rule(
+    Rule(
+        "MK911",
+        "unused-ignore",
+        Severity.WARNING,
+        "It would hide the next problem of its kind on that line.",
+        reads="check",
+    )
+)
+IGNORE_NAMES_NOTHING = register_rule(
+    Rule(
+        "MK912",
+        "ignore-without-code",
+        Severity.WARNING,
+        "It silences nothing: a comment that named no code would hide every other problem too.",
+        reads="check",
+    )
+)
+RULE_FAILED = register_rule(
+    Rule(
+        "MK990",
+        "rule-failed",
+        Severity.NOTE,
+        "A rule could not read this file, so what it looks for has not been checked.",
+        reads="check",
+    )
+)

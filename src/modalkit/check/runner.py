@@ -1,0 +1,164 @@
+"""Run the rules over files and gather what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .declared import ModalFile
+from .files import Candidate, find_files
+from .findings import Finding, Severity, Span
+from .ignores import Ignore, read_ignores, unsilenced
+from .rule import Problem, Rule, all_rules
+from .rules.itself import IGNORE_NAMES_NOTHING, RULE_FAILED, SYNTAX, UNREADABLE, UNUSED_IGNORE
+from .settings import Settings
+from .source import SourceFile, UnreadableError, read_source
+
+__all__ = ["CheckReport", "check_paths", "check_source"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        findings: Sorted by file and place.
+        files: How many files were looked at.
+    """
+
+    findings: tuple[Finding, ...]
+    files: int
+
+    def count(self, severity: Severity) -> int:
+        """Return how many findings have a severity."""
+        return sum(one.severity is severity for one in self.findings)
+
+    def fails(self, settings: Settings) -> bool:
+        """Whether a finding is bad enough."""
+        return any(one.severity.rank <= settings.fail_on.rank for one in self.findings)
+
+
+def check_paths(
+    paths: Sequence[str],
+    settings: Settings | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Check files and folders.
+
+    Args:
+        paths: Files, and folders whose Python files are searched.
+        settings: What to look for; everything unless given.
+        progress: Told how many files are done, of how many.
+
+    Raises:
+        DeclarationError: A path that is not there.
+    """
+    settings = settings or Settings()
+    candidates = find_files(paths, settings)
+    findings: list[Finding] = []
+    for done, candidate in enumerate(candidates, start=1):
+        findings += _check_file(candidate, settings)
+        if progress is not None:
+            progress(done, len(candidates))
+    return CheckReport(_sorted(findings), len(candidates))
+
+
+def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(dict.fromkeys(findings), key=lambda one: one.sort_key))
+
+
+def _check_file(candidate: Candidate, settings: Settings) -> list[Finding]:
+    try:
+        source = read_source(candidate.path, only_modal=not candidate.named)
+    except UnreadableError as error:
+        return _unreadable(candidate.path, error, settings)
+    return check_source(source, settings) if source is not None else []
+
+
+def _unreadable(path: str, error: UnreadableError, settings: Settings) -> list[Finding]:
+    rule = SYNTAX if error.is_syntax else UNREADABLE
+    lines = error.text.split("\n")
+    line = lines[error.span.line - 1] if error.span.line <= len(lines) else ""
+    problem = Problem(error.span, error.message, error.instead)
+    return [_finding(rule, problem, path, error.span, line)] if settings.wants(rule) else []
+
+
+def check_source(source: SourceFile, settings: Settings | None = None) -> list[Finding]:
+    """Run the rules over one file that has been read, and apply its ignore comments."""
+    settings = settings or Settings()
+    ignores = read_ignores(source)
+    found = list(_static_findings(source, settings))
+    kept = unsilenced(found, ignores)
+    return [*kept, *_ignore_findings(source, ignores, settings)]
+
+
+def _static_findings(source: SourceFile, settings: Settings) -> Iterator[Finding]:
+    file = ModalFile(source)
+    if not file.is_modal:
+        return
+    for rule in all_rules():
+        if rule.find is None or not settings.wants(rule):
+            continue
+        try:
+            problems = list(rule.find(file))
+        except Exception as error:  # noqa: BLE001 - one rule must not hide what the others found
+            problems, rule = [_failed(rule, error)], RULE_FAILED  # noqa: PLW2901 - said under its own code
+        for problem in problems:
+            span = source.span(problem.at)
+            yield _finding(rule, problem, source.path, span, source.line(span.line))
+
+
+def _failed(rule: Rule, error: Exception) -> Problem:
+    return Problem(
+        Span(1, 1, 1, 1),
+        f"{rule.code} failed on this file with {type(error).__name__}.",
+        "Report it with the file, and check the rest with --ignore " + rule.code + ".",
+    )
+
+
+def _finding(rule: Rule, problem: Problem, path: str, span: Span, line: str) -> Finding:
+    return Finding(
+        code=rule.code,
+        name=rule.name,
+        severity=rule.severity,
+        path=path,
+        span=span,
+        source_line=line,
+        message=problem.message,
+        why=rule.why,
+        instead=problem.instead,
+        fix=problem.fix,
+    )
+
+
+def _ignore_findings(
+    source: SourceFile, ignores: tuple[Ignore, ...], settings: Settings
+) -> Iterator[Finding]:
+    for ignore in ignores:
+        line = source.line(ignore.span.line)
+        if not ignore.codes:
+            if settings.wants(IGNORE_NAMES_NOTHING):
+                problem = Problem(
+                    ignore.span,
+                    "The comment names no rule.",
+                    "Write # modalkit: ignore[MK101] and the reason.",
+                )
+                yield _finding(IGNORE_NAMES_NOTHING, problem, source.path, ignore.span, line)
+            continue
+        unused = [code for code in ignore.codes if code not in ignore.used and _ran(code, settings)]
+        if unused and settings.wants(UNUSED_IGNORE):
+            problem = Problem(
+                ignore.span,
+                f"{', '.join(unused)} is not found here.",
+                "Remove it from the comment.",
+            )
+            yield _finding(UNUSED_IGNORE, problem, source.path, ignore.span, line)
+
+
+def _ran(code: str, settings: Settings) -> bool:
+    """Whether a rule was looked for, so that an ignore of it can be called unused."""
+    rule = next((one for one in all_rules() if one.code == code), None)
+    if rule is None:
+        return True
+    return settings.wants(rule) and not (settings.static and rule.reads == "plan")
