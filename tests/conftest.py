@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,3 +42,23 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for name in ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
             monkeypatch.delenv(name, raising=False)
         yield running
+
+
+@pytest.fixture(scope="session")
+def engine_python() -> Callable[[str], str]:
+    """The Python of an environment with a real engine, as scripts/engine_env.py makes it.
+
+    Without one the test is skipped, but where `MODALKIT_ENGINES` is "required", as in scripts/test.
+    """
+    script = Path(__file__).parent.parent / "scripts" / "engine_env.py"
+
+    def find(name: str) -> str:
+        command = [sys.executable, str(script), "--find", name]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        if found.returncode == 0:
+            return found.stdout.splitlines()[-1]
+        if os.environ.get("MODALKIT_ENGINES") == "required":
+            pytest.fail(found.stderr.strip())
+        pytest.skip(found.stderr.strip())
+
+    return find

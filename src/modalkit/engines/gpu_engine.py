@@ -46,6 +46,8 @@ class GPUEngine(Engine):
         unchecked_flags: Let flags and values pass that modalkit's table does not know; needed
             for another ``version``. Default false.
         base_image: Another image than the default, with its tag or digest.
+        interpreter: Path of the Python that has the engine, where it has an environment of its
+            own. Default: the container's.
         task: ``"generate"`` text, or ``"embed"`` it into vectors.
         served_name: The name clients put in ``model=``. Default: the service's model.
         context_length: Tokens of prompt and answer together. Default: the model's own limit.
@@ -94,6 +96,7 @@ class GPUEngine(Engine):
     version: str
     unchecked_flags: bool = False
     base_image: str | None = None
+    interpreter: str | None = None
     task: Literal["generate", "embed"] = "generate"
     served_name: str | None = None
     context_length: PositiveInt | None = None
@@ -135,8 +138,9 @@ class GPUEngine(Engine):
             DeclarationError: The container has too few GPUs for the parallelism asked for, or a
                 number that it does not divide.
         """
+        python, *program = self._program(launch)
         return (
-            *self._program(launch),
+            *(self.interpreter or python, *program),
             *self._parallelism(launch),
             *(word for pair in self._values() for word in pair),
             *self._switches(),

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
+from ..errors import DeclarationError
 from ..image import ImageSpec
 from .base import Launch
 from .flags import EngineName
@@ -99,6 +100,13 @@ class SGLang(GPUEngine):
     def _program(self, launch: Launch) -> tuple[str, ...]:
         keyed: tuple[str, ...] = ()
         if launch.key_variable:
+            if self.interpreter:
+                msg = (
+                    f"SGLang(interpreter={self.interpreter!r}) cannot be given its key by modalkit, "
+                    "which that Python does not have. Write Endpoint(kind='web'), which has a "
+                    "gateway in front, or leave interpreter out."
+                )
+                raise DeclarationError(msg)
             # SGLang takes its keys from argv only; this puts them there inside the process.
             keyed = (
                 "modalkit.runtime.keyed",

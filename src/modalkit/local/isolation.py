@@ -30,6 +30,9 @@ MASKS = ("/root", "/tmp")  # noqa: S108 - the container's own, not this machine'
 _CODE = frozenset({"/root", "/pkg"})
 _PROBE_TIMEOUT_S = 10
 
+SHOWN = "MODALKIT_LOCAL_SHOW"
+"""The variable with folders below the masks that containers see all the same, copy-on-write."""
+
 INSIDE = "/__modal/task"
 """Where a container with namespaces finds its socket and arguments."""
 
@@ -112,8 +115,12 @@ class Isolation:
 
 
 def _python_below(masks: tuple[str, ...], keep: Iterable[Path]) -> list[str]:
-    """Return what Python itself needs from folders that containers have their own version of."""
+    """Return what Python itself needs from folders that containers have their own version of.
+
+    And what the user shows them beside: the folders named in `SHOWN`.
+    """
     wanted = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path[1:], *map(str, keep)}
+    wanted |= set(os.environ.get(SHOWN, "").split(os.pathsep))
     if site.ENABLE_USER_SITE:
         wanted.add(site.getusersitepackages())
     below = sorted(
