@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "modalkit"
+LOCAL = PACKAGE / "local"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 MAX_FILE_LINES = 400
@@ -97,6 +98,41 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }
 
+# The local Modal's own parts, from the ground up: each may import those that its line names, which
+# stand above it. Names for type checkers aside: a call knows its function, and a function its calls.
+GROUND = {"protocol", "ids"}  # the client's protocol, whatever its version; names for things
+LOCAL_MAY_IMPORT: dict[str, set[str]] = {
+    "protocol": set(),
+    "ids": set(),
+    "wording": set(),
+    "settings": set(),
+    "client": set(),
+    "wire": {"protocol"},
+    "store": GROUND,
+    "address": {"wire"},
+    "presence": set(),
+    "processes": {"protocol"},
+    "calls": GROUND,
+    "volumes": GROUND | {"processes", "store"},
+    "images": GROUND | {"processes", "store"},
+    "containers": GROUND | {"address", "calls", "images", "processes", "store", "wire"},
+    "apps": GROUND | {"calls", "containers", "images", "store"},
+    "admin": {"apps", "protocol"},
+    "web": {"apps", "calls", "containers", "protocol", "settings", "wire"},
+    "sandboxes": GROUND | {"apps", "containers", "processes", "store", "wire"},
+    "rpc": GROUND
+    | {"apps", "calls", "containers", "images", "sandboxes", "store", "volumes", "wire"},
+    "dashboard": {
+        *("apps", "calls", "containers", "images", "protocol", "store", "volumes"),
+        *("wire", "wording"),
+    },
+    "plane": {
+        *("address", "admin", "apps", "calls", "containers", "dashboard", "images", "processes"),
+        *("protocol", "rpc", "sandboxes", "settings", "store", "volumes", "web", "wire"),
+    },
+    "__init__": {"address", "plane", "settings", "store"},
+}
+
 # The only places that may load these packages when they are imported themselves.
 HEAVY_AT_IMPORT = {
     "modal": (
@@ -169,6 +205,41 @@ def test_arrows_go_one_way(path):
             continue
         target = part_of(PACKAGE / f"{module.split('.')[1]}.py")
         assert target in allowed, f"{path}:{line} {part} imports {target}"
+
+
+def _local_part_of(path: Path) -> str:
+    return path.relative_to(LOCAL).parts[0].removesuffix(".py")
+
+
+def _arrows_between_local_parts() -> Iterator[tuple[str, str, str]]:
+    """Yield what imports, what it imports, and where."""
+    for path in LOCAL.rglob("*.py"):
+        part = _local_part_of(path)
+        for line, module in imports(path):
+            if module.startswith("modalkit.local."):
+                target = module.split(".")[2]
+                if target != part:
+                    yield part, target, f"{path}:{line}"
+
+
+def test_the_local_modal_is_built_from_the_ground_up():
+    """A part of the local Modal imports only those that its line names, all of them above it."""
+    parts = list(LOCAL_MAY_IMPORT)
+    for part, allowed in LOCAL_MAY_IMPORT.items():
+        below = allowed - set(parts[: parts.index(part)])
+        assert not below, f"{part} stands above {below}"
+    arrows = list(_arrows_between_local_parts())
+    for part, target, place in arrows:
+        assert target in LOCAL_MAY_IMPORT[part], f"{place} {part} imports {target}"
+    drawn = {(part, target) for part, allowed in LOCAL_MAY_IMPORT.items() for target in allowed}
+    assert not drawn - {(part, target) for part, target, _ in arrows}, "allowed, and used by nobody"
+
+
+def test_the_local_modals_folders_stay_small():
+    """The local Modal's ground is few modules; what belongs together is in one folder."""
+    assert len(list(LOCAL.glob("*.py"))) <= 12
+    for part in LOCAL_MAY_IMPORT:
+        assert (LOCAL / part).is_dir() or (LOCAL / f"{part}.py").is_file(), f"{part} is gone"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from modalkit.local.calls.results import CallResults
 from modalkit.local.protocol import api
-from modalkit.local.results import CallResults
 
 SPAWN = (
     "import modal; print(modal.Function.from_name({app!r}, {name!r}).spawn(*{args!r}).object_id)"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.local.database import Database
-from modalkit.local.dicts import DictEntries
-from modalkit.local.records import Records
+from modalkit.local.store.database import Database
+from modalkit.local.store.dicts import DictEntries
+from modalkit.local.store.records import Records
 
 WRITE = """
 import modal

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.local.fair_queue import FairQueue
-from modalkit.local.outputs import Outputs
+from modalkit.local.calls.fair_queue import FairQueue
+from modalkit.local.calls.outputs import Outputs
 from modalkit.local.protocol import api
 
 

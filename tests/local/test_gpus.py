@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modalkit.local.gpus import Gpu, Gpus, find_gpus
+from modalkit.local.containers.gpus import Gpu, Gpus, find_gpus
 
 LISTING = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-00000000-{seed})

@@ -14,9 +14,9 @@ from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.local.header_blocks import HeaderBlockError, HeaderReader, HeaderWriter, literal
-from modalkit.local.http2 import Connection
 from modalkit.local.protocol import api
+from modalkit.local.wire.header_blocks import HeaderBlockError, HeaderReader, HeaderWriter, literal
+from modalkit.local.wire.http2 import Connection
 
 names = st.sampled_from([b":path", b":method", b"x-modal-timestamp", b"te", b"x" * 200])
 values = st.one_of(st.binary(max_size=20), st.sampled_from([b"POST", b"trailers", b"v" * 5000]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modalkit.local.limits import Fences, Limits
+from modalkit.local.processes.limits import Fences, Limits
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.local.calls import ChunkStream
-from modalkit.local.files import FileStore
+from modalkit.local.apps.logs import AppLog
+from modalkit.local.calls.calls import ChunkStream
 from modalkit.local.ids import content_id, input_token
-from modalkit.local.logs import AppLog
 from modalkit.local.protocol import api
+from modalkit.local.store.files import FileStore
 
 
 @given(st.lists(st.binary(max_size=20), max_size=30), st.integers(0, 30))

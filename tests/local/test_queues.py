@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.local.database import Database
-from modalkit.local.queues import Arrivals, QueueItems
-from modalkit.local.records import Records
+from modalkit.local.store.database import Database
+from modalkit.local.store.queues import Arrivals, QueueItems
+from modalkit.local.store.records import Records
 
 PUT = """
 import modal

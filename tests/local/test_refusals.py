@@ -74,13 +74,11 @@ def test_every_served_name_is_an_rpc_of_the_installed_protocol():
     import importlib
     import pkgutil
 
-    import modalkit.local.blobs
     from modalkit.local import rpc
-    from modalkit.local.server import served_by
+    from modalkit.local.wire.grpc_server import served_by
 
     names = {name for name, _ in every_rpc().values()}
-    modules = [modalkit.local.blobs]
-    modules += [
+    modules = [
         importlib.import_module(f"{rpc.__name__}.{m.name}")
         for m in pkgutil.iter_modules(rpc.__path__)
     ]

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalkit.errors import LocalModalError
-from modalkit.local import reset
-from modalkit.local.database import Database
+from modalkit.local.apps.versions import Version
 from modalkit.local.protocol import api
-from modalkit.local.records import Records
-from modalkit.local.state import State
-from modalkit.local.versions import Version
+from modalkit.local.store import reset
+from modalkit.local.store.database import Database
+from modalkit.local.store.records import Records
+from modalkit.local.store.state import State
 
 # What `records.db` looked like before versions were counted, and what such a file held.
 FIRST_LAYOUT = """

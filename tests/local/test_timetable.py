@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from modal_proto import api_pb2
 
-from modalkit.local.timetable import CronTable, PeriodTable, timetable_of
+from modalkit.local.apps.timetable import CronTable, PeriodTable, timetable_of
 
 BERLIN = "Europe/Berlin"
 SPRING = datetime(2026, 3, 29, tzinfo=ZoneInfo(BERLIN))  # 02:00 becomes 03:00

@@ -11,7 +11,7 @@ from pathlib import Path
 import modal
 import pytest
 
-from modalkit.local.isolation import Isolation
+from modalkit.local.processes.isolation import Isolation
 
 SERIAL = itertools.count()
 

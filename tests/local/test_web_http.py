@@ -319,7 +319,7 @@ def test_an_app_may_refuse_a_websocket(url):
 
 def test_a_label_gives_an_endpoint_a_url_of_its_own(function, plane):
     """The URL of a labelled endpoint depends on its label alone."""
-    from modalkit.local.network import preferred_port
+    from modalkit.local.wire.ports import preferred_port
 
     found = function("web_plain", "labelled").get_web_url()
     with preferred_port("main/my-own-label") as neighbour:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from modalkit.local.http1 import ChunkedBody, HttpError, parse_request
+from modalkit.local.wire.http1 import ChunkedBody, HttpError, parse_request
 
 SLOW = httpx.Timeout(100)
 APPS = Path(__file__).parent / "apps"

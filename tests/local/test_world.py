@@ -8,7 +8,7 @@ from pathlib import Path
 import modal
 import pytest
 
-from modalkit.local.isolation import Isolation
+from modalkit.local.processes.isolation import Isolation
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modalkit.local.isolation import Isolation
+from modalkit.local.processes.isolation import Isolation
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no zygote elsewhere")
 

@@ -1,19 +1,22 @@
 """A local Modal: a control plane on loopback for the unmodified modal client and container code.
 
-It knows nothing of the rest of modalkit and serves any Modal app. A part of the picture each:
+It knows nothing of the rest of modalkit and serves any Modal app. From the ground up:
 
-    address     the port and credentials of a plane, known before it is loaded
-    plane       every part put together; start and stop
-    server      gRPC in and out; `rpc/` has a module per area of RPCs
-    apps, functions, calls      what the client declared and asked for
-    pools       how many containers, and which input goes where
-    containers, isolation, launch, world    one container: its process, its files, its view
-    web, replicas, network      HTTP from outside to a container
-    state, files, blobs, volumes, images    what is kept, and where
-    database, records, migrations   the one file of records; named, environments, dicts, queues in it
-    sandboxes, sandbox_host, commands, command_router   commands in a container; `inside/` runs there
-    settings    what a user chooses
-    protocol    the one module that depends on modal's version
+    protocol, ids   the one module that depends on modal's version; names for things
+    settings        what a user chooses
+    address, presence   a plane's port and credentials, known before it is loaded; which plane is up
+    wire/           gRPC over HTTP/2 and HTTP/1.1, written for this; no handler
+    store/          the state folder: records, files, blobs, secrets, dicts, queues
+    processes/      one container's process: its view, its limits, its end; `launch/` runs there
+    calls/          inputs on their way in, outputs on their way out
+    volumes/, images/   layers that containers see
+    containers/     how many a function has, which input goes where, what one finds
+    apps/           what clients declared: functions, deployments, schedules, logs
+    web/            HTTP from outside to a container
+    sandboxes/      commands in a container; `inside/` runs there
+    rpc/            a module per area of RPCs; admin: the routes of other commands
+    dashboard/      the page about it all
+    plane           every part put together; start and stop
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from .address import Address
 from .settings import Settings
-from .state import default_state_folder
+from .store.state import default_state_folder
 
 if TYPE_CHECKING:
     from .plane import LocalModal

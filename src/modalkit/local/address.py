@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .auth import ProxyAuth
-from .network import preferred_port
+from .wire.ports import preferred_port
+from .wire.proxy_auth import ProxyAuth
 
 __all__ = ["Address", "direct_here", "pointed_at", "without_account"]
 

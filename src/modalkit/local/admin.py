@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field
 from aiohttp import web
 
 from ..errors import LocalModalError
-from .apps import App, Apps
+from .apps.apps import App, Apps
+from .apps.schedules import Schedules
 from .protocol import MODAL_VERSION, api
-from .schedules import Schedules
 
 __all__ = ["Admin"]
 

@@ -13,52 +13,56 @@ from aiohttp import web
 
 from .address import Address
 from .admin import Admin
-from .admission import Admission
-from .apps import HEARTBEAT_LIMIT_S, Apps
-from .blobs import Blobs
-from .calls import Calls
-from .command_router import CommandRouter
+from .apps.apps import HEARTBEAT_LIMIT_S, Apps
+from .apps.build_functions import BuildFunctions
+from .apps.deployments import Deployments
+from .apps.functions import FunctionEntry, Functions
+from .apps.schedules import Schedules
+from .calls.calls import Calls
+from .calls.results import CallResults
+from .containers.admission import Admission
+from .containers.factory import ContainerFactory
+from .containers.gpus import Gpus
+from .containers.inputs import InputPool
+from .containers.servers import ServerPool
+from .containers.worlds import Worlds, host_environment
 from .dashboard import Dashboard, Guard, Sources
-from .deployments import Deployments
-from .environments import Environments
-from .factory import ContainerFactory
-from .files import FileStore
-from .functions import FunctionEntry, Functions
-from .gateways import Gateways
-from .gpus import Gpus
-from .images import BuildFunctions, HostBuilder, Images, Runner, Surroundings
-from .inputs import InputPool
-from .isolation import Isolation
-from .launcher import Launcher
+from .images import HostBuilder, Images, Runner, Surroundings
+from .processes.isolation import Isolation
+from .processes.launcher import Launcher
+from .processes.zygotes import Zygotes
 from .protocol import api
-from .proxy import PROXY_PORT, OutgoingProxy
-from .results import CallResults
 from .rpc.app_logs import LogRpcs
 from .rpc.apps import AppRpcs
+from .rpc.blobs import BlobRpcs
 from .rpc.calls import CallRpcs
 from .rpc.containers import ContainerRpcs
 from .rpc.dicts import Dicts
 from .rpc.environments import EnvironmentRpcs
 from .rpc.functions import FunctionRpcs
 from .rpc.images import ImageRpcs
-from .rpc.mounts import Mounts
+from .rpc.mounts import MountRpcs
 from .rpc.publishing import PublishingRpcs
 from .rpc.queues import Queues
 from .rpc.sandboxes import SandboxRpcs
-from .rpc.secrets import Secrets
+from .rpc.secrets import SecretRpcs
 from .rpc.tasks import TaskRpcs
 from .rpc.tunnels import TunnelRpcs
 from .rpc.volumes import VolumeRpcs
 from .rpc.workspace import WorkspaceRpcs
-from .sandbox_host import SandboxHost
-from .schedules import Schedules
-from .server import RpcServers
-from .servers import ServerPool
+from .sandboxes.command_router import CommandRouter
+from .sandboxes.host import SandboxHost
 from .settings import Settings
-from .state import State, living_planes
+from .store.blobs import Blobs
+from .store.environments import Environments
+from .store.files import FileStore
+from .store.mounts import Mounts
+from .store.secrets import Secrets
+from .store.state import State, living_planes
 from .volumes import Volumes
-from .world import Worlds, host_environment
-from .zygotes import Zygotes
+from .web.gateways import Gateways
+from .wire.grpc_server import RpcServers
+from .wire.outgoing_proxy import PROXY_PORT, OutgoingProxy
 
 __all__ = ["LocalModal"]
 
@@ -116,7 +120,7 @@ class LocalModal:
             shutdown_timeout=_PAGES_GRACE_S,
         )
         self._proxy = OutgoingProxy()
-        self._mounts = Mounts(self._state.records, self._files, self._blobs.path)
+        self._mounts = Mounts(self._state.records)
         self._secrets = Secrets(self._state.records)
         self._functions = Functions(self._make_pool)
         self._building = BuildFunctions(self._functions, self._calls)
@@ -219,11 +223,11 @@ class LocalModal:
             CallRpcs(self._calls, self._functions),
             ContainerRpcs(),
             TunnelRpcs(),
-            self._mounts,
+            MountRpcs(self._mounts, self._files, blobs.path),
             ImageRpcs(self.images, self._state.records),
-            self._secrets,
+            SecretRpcs(self._secrets),
             VolumeRpcs(self._volumes, self._files, blobs.download_url, blobs.upload_url),
-            blobs,
+            BlobRpcs(blobs),
             Dicts(self._state),
             Queues(self._state),
             SandboxRpcs(self._sandboxes, self.apps, self._commands),

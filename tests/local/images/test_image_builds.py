@@ -15,7 +15,7 @@ import modal.exception
 import pytest
 from modal._vendor import cloudpickle
 
-from modalkit.local.isolation import Isolation
+from modalkit.local.processes.isolation import Isolation
 
 COMMAND = [sys.executable, "-c", "from modalkit.cli import main; main()", "local"]
 PATIENCE_S = 120  # a deadline against hangs, never a measurement

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modalkit.errors import LocalModalError
-from modalkit.local.database import Database
 from modalkit.local.images import Built, Images, Job, Surroundings
 from modalkit.local.protocol import api
-from modalkit.local.records import Records
+from modalkit.local.store.database import Database
+from modalkit.local.store.records import Records
 
 COMMANDS = st.lists(st.sampled_from(["make", "test", "tidy"]), min_size=1, max_size=5)
 

@@ -8,7 +8,7 @@ import click
 
 from ...errors import LocalModalError, ModalkitError
 from ...local.presence import claim
-from ...local.reset import describe, erase
+from ...local.store.reset import describe, erase
 from ...local.wording import sized
 from .options import with_state
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ...errors import ModalkitError
 from ...local.presence import Running, running
-from ...local.reset import describe
+from ...local.store.reset import describe
 from ...local.wording import rough, sized
 from .ask import answer_of
 from .options import with_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..functions import FunctionEntry
+from ..apps.functions import FunctionEntry
 from ..protocol import api
 from ..wording import rough
 from .markup import Markup, el, joined

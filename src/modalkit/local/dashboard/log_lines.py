@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from ..apps import App
+from ..apps.apps import App
 from ..protocol import api
 
 __all__ = ["Line", "follow", "tail"]

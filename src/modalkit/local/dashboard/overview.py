@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from ..apps import App
-from ..functions import FunctionEntry
+from ..apps.apps import App
+from ..apps.functions import FunctionEntry
 from ..protocol import api
 from .markup import Markup, el, joined
 from .parts import (

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from ..apps import App
-from ..calls import CallRecord
-from ..containers import Container
+from ..apps.apps import App
+from ..calls.calls import CallRecord
+from ..containers.container import Container
 from ..wording import lasted, rough, sized
 from .markup import Markup, el, joined
 from .sources import state_of

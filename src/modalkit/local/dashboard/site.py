@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from grpclib.exceptions import GRPCError
 
 from ...errors import LocalModalError
-from ..apps import App
+from ..apps.apps import App
 from .actions import act
 from .activity import calls_page, logs_page
 from .builds import images_page

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..apps import App, Apps
-from ..auth import ProxyAuth
-from ..calls import Calls
-from ..containers import Container
-from ..deployments import Deployments
-from ..environments import Environments
-from ..functions import FunctionEntry
+from ..apps.apps import App, Apps
+from ..apps.deployments import Deployments
+from ..apps.functions import FunctionEntry
+from ..apps.schedules import Schedules
+from ..calls.calls import Calls
+from ..containers.container import Container
 from ..images import Images
 from ..protocol import api
-from ..records import Record, Records
-from ..schedules import Schedules
+from ..store.environments import Environments
+from ..store.records import Record, Records
 from ..volumes import Volumes
+from ..wire.proxy_auth import ProxyAuth
 
 __all__ = ["Sources", "state_of"]
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from grpclib.exceptions import GRPCError
 
 from ..protocol import api
-from ..records import Record
+from ..store.records import Record
 from ..wording import sized
 from .markup import Markup, el, joined
 from .parts import card, empty, since, table

@@ -1,13 +1,12 @@
 """Images: what the client's builder asks for, made from this machine's own parts.
 
 dockerfile, recipes, commands, projects   from an image's definition to its steps
-builder, running, layers, build_functions  carrying the steps out: files, commands, functions
+builder, running, layers                  carrying the steps out: files, commands
 python_steps, environments, installers    carrying the steps out: Python and its packages
 requirements, gpu_stack                   what is here already, what is better not fetched
 built, store, locks, logs                 what a build left; every image; who builds; its log
 """
 
-from .build_functions import BuildFunctions
 from .builder import HostBuilder, ImageBuilder, Job
 from .built import Built
 from .running import Runner, container_path
@@ -17,7 +16,6 @@ from .store import Build, Builds, Images, ImageUse, Surroundings
 __all__ = [
     "AddFiles",
     "Build",
-    "BuildFunctions",
     "Builds",
     "Built",
     "HostBuilder",

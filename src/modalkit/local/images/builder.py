@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import LocalModalError
-from ..files import FileStore
 from ..protocol import api
+from ..store.files import FileStore
 from .built import Built
 from .layers import finish, place_in, placed
 from .logs import BuildLog

@@ -1,6 +1,6 @@
 """File layers: what an image's steps add, change and remove, as a folder laid over the machine's.
 
-While an image is built its changes lie where `launch.py` puts them (``of/X/upper`` for top folder X,
+While an image is built its changes lie where `launch/` puts them (``of/X/upper`` for top folder X,
 ``own/X/upper`` for a folder that containers have their own version of, ``root`` for new top entries).
 `finish` makes one folder of them.
 """
@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..isolation import MASKS
+from ..processes.isolation import MASKS
 from ..protocol import api
 
 __all__ = ["finish", "place_in", "placed"]

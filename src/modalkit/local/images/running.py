@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..isolation import Isolation, launcher_command
-from ..launch import ContainerSpec
+from ..processes.isolation import Isolation, launcher_command
+from ..processes.launch import ContainerSpec
 from .built import Built
 from .logs import BuildLog
 from .steps import RunCommand

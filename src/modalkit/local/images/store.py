@@ -21,8 +21,8 @@ from pathlib import Path
 from ...errors import LocalModalError
 from ..ids import content_id, new_id
 from ..protocol import api
-from ..records import Records
-from ..state import remove_tree
+from ..store.records import Records
+from ..store.state import remove_tree
 from .builder import ImageBuilder, Job
 from .built import Built, host_image
 from .locks import file_lock

@@ -9,11 +9,11 @@ from contextlib import aclosing
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]  # protobuf ships no type information
 from grpclib.const import Status
 
-from ..apps import App, Apps
-from ..deployments import Deployments
-from ..logs import LogFilter
+from ..apps.apps import App, Apps
+from ..apps.deployments import Deployments
+from ..apps.logs import LogFilter
 from ..protocol import api, refuse, text_of
-from ..server import Caller, rpc, stream_rpc
+from ..wire.grpc_server import Caller, rpc, stream_rpc
 
 __all__ = ["LogRpcs"]
 

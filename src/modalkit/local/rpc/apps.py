@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from grpclib.const import Status
 
-from ..apps import App, Apps
-from ..deployments import Deployments
-from ..functions import app_layout
+from ..apps.apps import App, Apps
+from ..apps.deployments import Deployments
+from ..apps.functions import app_layout
 from ..protocol import Empty, api, fitting, refuse
-from ..server import Caller, rpc
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["AppRpcs"]
 

@@ -8,13 +8,13 @@ from contextlib import aclosing
 
 from grpclib.const import Status
 
-from ..calls import Calls, FunctionCall
-from ..functions import FunctionEntry, Functions
+from ..apps.functions import FunctionEntry, Functions
+from ..calls.calls import Calls, FunctionCall
+from ..calls.results import FinishedCall
+from ..containers.pools import DEFAULT_LIMIT
 from ..ids import input_token
-from ..pools import DEFAULT_LIMIT
 from ..protocol import Empty, api, fitting, refuse
-from ..results import FinishedCall
-from ..server import Caller, rpc, stream_rpc
+from ..wire.grpc_server import Caller, rpc, stream_rpc
 
 __all__ = ["CallRpcs"]
 

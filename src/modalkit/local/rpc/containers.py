@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from ..calls import Input
+from ..calls.calls import Input
 from ..protocol import Empty, api
-from ..server import Caller, rpc
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["ContainerRpcs"]
 

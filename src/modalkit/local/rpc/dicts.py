@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from ..dicts import DictEntries
-from ..named import Kind, Shelf, creation_info, public_name
 from ..protocol import Empty, api
-from ..records import Record
-from ..server import Caller, rpc, stream_rpc
-from ..state import State
+from ..store.dicts import DictEntries
+from ..store.named import Kind, Shelf, creation_info, public_name
+from ..store.records import Record
+from ..store.state import State
+from ..wire.grpc_server import Caller, rpc, stream_rpc
 
 __all__ = ["Dicts"]
 

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 
 from grpclib.const import Status
 
-from ..apps import Apps
-from ..environments import DEFAULT_ENVIRONMENT, Environments
+from ..apps.apps import Apps
 from ..protocol import Empty, api, builder_version, gives, refuse
-from ..records import Record
-from ..server import Caller, rpc
+from ..store.environments import DEFAULT_ENVIRONMENT, Environments
+from ..store.records import Record
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["EnvironmentRpcs"]
 

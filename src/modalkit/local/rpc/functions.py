@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from grpclib.const import Status
 
-from ..apps import App, Apps
-from ..functions import FunctionEntry, Functions
+from ..apps.apps import App, Apps
+from ..apps.functions import FunctionEntry, Functions
+from ..apps.timetable import timetable_of
+from ..containers.inputs import InputPool
 from ..ids import content_id, new_id
-from ..inputs import InputPool
 from ..protocol import api, fitting, refuse
-from ..server import Caller, rpc
-from ..timetable import timetable_of
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["FunctionRpcs"]
 

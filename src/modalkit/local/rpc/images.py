@@ -10,8 +10,8 @@ from grpclib.const import Status
 from ..images import Build, Built, Images
 from ..images.built import HOST_SERIES
 from ..protocol import Empty, api, builder_version, refuse
-from ..records import Records
-from ..server import Caller, rpc, stream_rpc
+from ..store.records import Records
+from ..wire.grpc_server import Caller, rpc, stream_rpc
 
 __all__ = ["ImageRpcs"]
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from grpclib.const import Status
 
-from ..apps import App
-from ..deployments import Deployments, Layout
+from ..apps.apps import App
+from ..apps.deployments import Deployments, Layout
+from ..apps.versions import Version
 from ..protocol import MODAL_VERSION, api, refuse
-from ..server import Caller, rpc
-from ..versions import Version
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["PublishingRpcs"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from ..named import Kind, Shelf, creation_info, public_name
 from ..protocol import Empty, api
-from ..queues import Arrivals, QueueItems
-from ..records import Record
-from ..server import Caller, rpc
-from ..state import State
+from ..store.named import Kind, Shelf, creation_info, public_name
+from ..store.queues import Arrivals, QueueItems
+from ..store.records import Record
+from ..store.state import State
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["Queues"]
 

@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator
 
 from grpclib.const import Status
 
-from ..apps import App, Apps
-from ..command_router import CommandRouter
+from ..apps.apps import App, Apps
 from ..ids import new_id
 from ..protocol import Empty, api, asks_for, refuse, secret_sources
-from ..sandbox_host import SandboxHost
-from ..sandboxes import Sandbox
-from ..server import Caller, rpc, stream_rpc
+from ..sandboxes.command_router import CommandRouter
+from ..sandboxes.host import SandboxHost
+from ..sandboxes.sandbox import Sandbox
+from ..wire.grpc_server import Caller, rpc, stream_rpc
 
 __all__ = ["SandboxRpcs"]
 

@@ -1,44 +1,27 @@
-"""Secrets: names and values, kept in the state folder; values go to containers only."""
+"""RPCs of secrets: values come in and go to containers; what goes out is names alone."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 
 from grpclib.const import Status
 
-from ..ids import new_id
-from ..named import creation_info
 from ..protocol import Empty, api, fitting, refuse
-from ..records import Record, Records
-from ..server import Caller, rpc
+from ..store.named import creation_info
+from ..store.records import Record
+from ..store.secrets import Secrets
+from ..wire.grpc_server import Caller, rpc
 
-__all__ = ["Secrets"]
-
-_KIND, _ANONYMOUS = "secret", "anonymous secret"
+__all__ = ["SecretRpcs"]
 
 
-class Secrets:
-    """Named secrets on disk, anonymous ones (`Secret.from_dict`) in memory."""
+@dataclass
+class SecretRpcs:
+    """Makes, describes, changes and removes secrets."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
-        self._anonymous: dict[str, dict[str, str]] = {}
-
-    def values(self, secret_id: str) -> dict[str, str]:
-        """Return a secret's variables."""
-        if secret_id in self._anonymous:
-            return self._anonymous[secret_id]
-        record = self._find(secret_id)
-        values: dict[str, str] = json.loads(record.body)
-        return values
-
-    def keep(self, secret_id: str) -> None:
-        """Write an anonymous secret down, because a deployed app uses it."""
-        values = self._anonymous.get(secret_id)
-        if values is not None:
-            body = json.dumps(values).encode()
-            self._records.put(_ANONYMOUS, "", secret_id, secret_id, body)
+    secrets: Secrets
 
     @rpc("SecretGetOrCreate")
     async def get_or_create(
@@ -52,7 +35,7 @@ class Secrets:
         }:
             return self._anonymously(dict(request.env_dict))
         environment = request.environment_name
-        record = self._records.by_name(_KIND, environment, request.deployment_name)
+        record = self.secrets.named(environment, request.deployment_name)
         if kind == api.OBJECT_CREATION_TYPE_UNSPECIFIED:
             return self._look_up(record, request)
         if record is not None and kind == api.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
@@ -62,9 +45,7 @@ class Secrets:
                 "Overwrite it with --force.",
             )
         if record is None or kind == api.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS:
-            body = json.dumps(dict(request.env_dict)).encode()
-            identity = record.id if record else new_id("st")
-            record = self._records.put(_KIND, environment, request.deployment_name, identity, body)
+            record = self.secrets.put(environment, request.deployment_name, dict(request.env_dict))
         return _response(record)
 
     @rpc("SecretGetInfo")
@@ -72,10 +53,10 @@ class Secrets:
         self, request: api.SecretGetInfoRequest, _caller: Caller
     ) -> api.SecretGetInfoResponse:
         """Describe a secret, without its values."""
-        if request.secret_id in self._anonymous:
-            keys = sorted(self._anonymous[request.secret_id])
+        if self.secrets.is_anonymous(request.secret_id):
+            keys = sorted(self.secrets.values(request.secret_id))
             return api.SecretGetInfoResponse(metadata=fitting(api.SecretMetadata, keys=keys))
-        return api.SecretGetInfoResponse(metadata=_metadata(self._find(request.secret_id)))
+        return api.SecretGetInfoResponse(metadata=_metadata(self.secrets.find(request.secret_id)))
 
     @rpc("SecretList")
     async def list_all(
@@ -85,7 +66,7 @@ class Secrets:
         environment = request.environment_name
         response = api.SecretListResponse(environment_name=environment)
         before = request.pagination.created_before
-        for record in self._records.list_all(_KIND, environment):
+        for record in self.secrets.list_all(environment):
             if not before or record.created_at < before:
                 response.items.add(
                     label=record.name,
@@ -99,22 +80,20 @@ class Secrets:
     @rpc("SecretUpdate")
     async def update(self, request: api.SecretUpdateRequest, _caller: Caller) -> Empty:
         """Change some of a secret's values."""
-        record = self._find(request.secret_id)
+        record = self.secrets.find(request.secret_id)
         values = json.loads(record.body)
         values.update({change.key: change.value for change in request.updates})
-        body = json.dumps(values).encode()
-        self._records.put(_KIND, record.environment, record.name, record.id, body)
+        self.secrets.put(record.environment, record.name, values)
         return Empty()
 
     @rpc("SecretDelete")
     async def delete(self, request: api.SecretDeleteRequest, _caller: Caller) -> Empty:
         """Remove a secret."""
-        self._records.delete(request.secret_id)
+        self.secrets.delete(request.secret_id)
         return Empty()
 
     def _anonymously(self, values: dict[str, str]) -> api.SecretGetOrCreateResponse:
-        secret_id = new_id("st")
-        self._anonymous[secret_id] = values
+        secret_id = self.secrets.hold(values)
         metadata = fitting(api.SecretMetadata, keys=sorted(values))
         return api.SecretGetOrCreateResponse(secret_id=secret_id, metadata=metadata)
 
@@ -141,12 +120,6 @@ class Secrets:
                 f"Create it again with: {command} --force",
             )
         return _response(record)
-
-    def _find(self, secret_id: str) -> Record:
-        record = self._records.by_id(secret_id)
-        if record is None or record.kind not in {_KIND, _ANONYMOUS}:
-            refuse(Status.NOT_FOUND, f"There is no secret {secret_id!r} in this local Modal.")
-        return record
 
 
 def _create_command(name: str, required: list[str]) -> str:

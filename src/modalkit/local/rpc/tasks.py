@@ -7,10 +7,10 @@ from typing import NoReturn
 
 from grpclib.const import Status
 
-from ..apps import App, Apps
-from ..containers import Container
+from ..apps.apps import App, Apps
+from ..containers.container import Container
 from ..protocol import api, refuse
-from ..server import Caller, rpc
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["TaskRpcs"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from grpclib.const import Status
 
-from ..containers import Container
+from ..containers.container import Container
+from ..containers.tunnels import tunnel
 from ..protocol import api, refuse
-from ..server import Caller, rpc
-from ..tunnels import tunnel
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["TunnelRpcs"]
 

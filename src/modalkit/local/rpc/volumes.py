@@ -7,12 +7,12 @@ from pathlib import Path
 
 from grpclib.const import Status
 
-from ..files import FileStore
 from ..protocol import Empty, api, refuse
-from ..server import Caller, rpc, stream_rpc
-from ..state import Record
+from ..store.files import FileStore
+from ..store.state import Record
 from ..volumes import Volumes
 from ..volumes.changes import Change
+from ..wire.grpc_server import Caller, rpc, stream_rpc
 
 __all__ = ["VolumeRpcs"]
 

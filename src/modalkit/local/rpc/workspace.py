@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from grpclib.const import Status
 
-from ..environments import DEFAULT_ENVIRONMENT
 from ..protocol import Empty, api, builder_version, refuse
-from ..server import Caller, rpc
+from ..store.environments import DEFAULT_ENVIRONMENT
+from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["WorkspaceRpcs"]
 

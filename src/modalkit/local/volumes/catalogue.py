@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from grpclib.const import Status
 
 from ..ids import new_id
-from ..launch import Bind
+from ..processes.launch import Bind
 from ..protocol import api, refuse
-from ..state import Record, Records, remove_tree
+from ..store.state import Record, Records, remove_tree
 from .changes import Change, relative
 from .generations import Generations
 from .mounts import VolumeMount
 from .stacks import Stack, find, walk
 
 if TYPE_CHECKING:
-    from ..containers import Container
+    from ..containers.container import Container
 
 __all__ = ["Volumes"]
 

@@ -32,7 +32,7 @@ from typing import TypeVar
 
 from grpclib.exceptions import GRPCError
 
-from ..state import remove_tree
+from ..store.state import remove_tree
 from .stacks import Stack, find, merge
 
 __all__ = ["Generations", "Lease"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from grpclib.const import Status
 
-from ..launch import Bind
+from ..processes.launch import Bind
 from ..protocol import refuse
 from .changes import relative
 from .exchange import FilesOpenError, detached

@@ -1,0 +1,1 @@
+"""Apps and their functions: declared, published, deployed and brought back, scheduled, logged."""

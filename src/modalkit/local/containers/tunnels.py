@@ -1,0 +1,40 @@
+"""Ports of this machine that lead to a port in a container."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from ..wire.splice import both_ways
+from .container import Container
+
+__all__ = ["tunnel"]
+
+
+@contextlib.asynccontextmanager
+async def tunnel(container: Container, port: int) -> AsyncIterator[int]:
+    """Lead a port of this machine into a sandbox; yield its number."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        container.connections += 1
+        try:
+            inner = await _connection(container, port)
+            await both_ways(reader, writer, *inner)
+            inner[1].close()
+        except OSError:
+            pass  # nothing listens there (yet), or it went away
+        finally:
+            container.connections -= 1
+            writer.close()
+
+    async with await asyncio.start_server(carry, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _connection(
+    container: Container, port: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if container.doorway is None:
+        return await asyncio.open_connection("127.0.0.1", port)
+    return await asyncio.open_connection(sock=await container.doorway.connect(port))

@@ -1,0 +1,233 @@
+"""Commands that run in a sandbox: their streams, their end, and the program that starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grpclib.const import Status
+
+from ..processes.launcher import read_pipe
+from ..protocol import refuse
+from .transcripts import Transcript
+
+__all__ = ["Attendant", "Command", "Order"]
+
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command to start.
+
+    Attributes:
+        environment: All of its variables; they may be secrets.
+        keep_stdout: Whether somebody will read its output; otherwise it goes nowhere.
+        timeout_s: It is killed after this long; 0 for never.
+    """
+
+    argv: list[str]
+    environment: dict[str, str] = field(repr=False)
+    workdir: str
+    keep_stdout: bool = True
+    keep_stderr: bool = True
+    timeout_s: float = 0
+
+
+class Stdin:
+    """The way into a program; what was written is counted, so that a lost answer does no harm."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._turn = asyncio.Lock()
+        self.written = 0
+        self.closed = False
+
+    async def write(self, data: bytes, offset: int, *, last: bool) -> None:
+        """Write what is new of ``data``, which belongs at ``offset``; close with ``last``.
+
+        Refuses data after a gap, and data for a program that reads no more.
+        """
+        async with self._turn:
+            if offset > self.written:
+                refuse(
+                    Status.INVALID_ARGUMENT,
+                    f"Input between {self.written} and {offset} is missing.",
+                )
+            fresh = data[self.written - offset :]
+            if fresh:
+                await self._pass_on(fresh)
+            if last and not self.closed:
+                self.closed = True
+                self._writer.close()
+
+    def abandon(self) -> None:
+        """The program has ended."""
+        self.closed = True
+        self._writer.close()
+
+    async def _pass_on(self, data: bytes) -> None:
+        try:
+            if self.closed:
+                raise BrokenPipeError
+            self._writer.write(data)
+            await self._writer.drain()
+        except ConnectionError:
+            refuse(Status.FAILED_PRECONDITION, "The program does not read its input any more.")
+        self.written += len(data)
+
+
+@dataclass(eq=False)
+class Command:
+    """A command that was started.
+
+    Attributes:
+        code: Its exit code, or None if a signal ended it or it still runs.
+        signal: The number of the signal that ended it.
+    """
+
+    stdin: Stdin
+    stdout: Transcript
+    stderr: Transcript
+    code: int | None = None
+    signal: int | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def how_it_ended(self) -> dict[str, int]:
+        """Return ``code`` or ``signal``; nothing while it runs."""
+        found = {"code": self.code, "signal": self.signal}
+        return {name: number for name, number in found.items() if number is not None}
+
+    def end(self, code: int | None, number: int | None) -> None:
+        """It has ended this way."""
+        if not self.ended.is_set():
+            self.code, self.signal = code, number
+            self.ended.set()
+            self.stdin.abandon()
+
+
+class Attendant:
+    """The plane's side of `inside/attendant.py`.
+
+    Args:
+        channel: A stream socket whose other end is the attendant's standard input.
+        folder: Holds the output of commands.
+    """
+
+    def __init__(self, channel: socket.socket, folder: Path) -> None:
+        self._channel = channel
+        self._folder = folder
+        self._turn = asyncio.Lock()
+        self._commands: dict[str, Command] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ready = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """How many commands have not ended."""
+        return sum(not command.ended.is_set() for command in self._commands.values())
+
+    def find(self, identity: str) -> Command | None:
+        """Return a command that was started under this id."""
+        return self._commands.get(identity)
+
+    async def start(self, identity: str, order: Order) -> Command:
+        """Start a command; under an id that is known, nothing happens again."""
+        if identity in self._commands:
+            return self._commands[identity]
+        read_stdin, write_stdin = os.pipe()
+        stdout, to_stdout = await self._output(kept=order.keep_stdout)
+        stderr, to_stderr = await self._output(kept=order.keep_stderr)
+        command = Command(Stdin(await _pipe_writer(write_stdin)), stdout, stderr)
+        self._commands[identity] = command
+        request: dict[str, object] = {
+            "id": identity,
+            "argv": order.argv,
+            "env": order.environment,
+            "cwd": order.workdir,
+        }
+        handed = [read_stdin, to_stdout, to_stderr]
+        try:
+            await self._send(request, handed)
+        except OSError:
+            command.end(None, signal.SIGKILL)
+        finally:
+            for descriptor in handed:
+                os.close(descriptor)
+        if order.timeout_s:
+            self._keep(self._kill_after(identity, command, order.timeout_s))
+        return command
+
+    async def _kill_after(self, identity: str, command: Command, timeout_s: float) -> None:
+        """Kill a command, and what it started, when its time is over."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await command.ended.wait()
+        except TimeoutError:
+            with contextlib.suppress(OSError):
+                await self._send({"id": identity, "signal": int(signal.SIGKILL)}, [])
+
+    async def listen(self) -> None:
+        """Take what the attendant says until it is gone; then every command has ended."""
+        reader, writer = await asyncio.open_connection(sock=self._channel.dup())
+        try:
+            while True:
+                (size,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+                self._hear(json.loads(await reader.readexactly(size)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+            self._channel.close()
+            for command in self._commands.values():
+                command.end(None, signal.SIGKILL)
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+
+    def _hear(self, message: dict[str, object]) -> None:
+        if "ready" in message:
+            self.ready.set()
+            return
+        code, number = message.get("code"), message.get("signal")
+        command = self._commands[str(message["id"])]
+        command.end(
+            code if isinstance(code, int) else None, number if isinstance(number, int) else None
+        )
+
+    async def _send(self, message: dict[str, object], descriptors: list[int]) -> None:
+        body = json.dumps(message).encode()
+        async with self._turn:
+            socket.send_fds(self._channel, [_LENGTH.pack(len(body))], descriptors)
+            await asyncio.get_running_loop().sock_sendall(self._channel, body)
+
+    async def _output(self, *, kept: bool) -> tuple[Transcript, int]:
+        """Return a transcript, and the descriptor of what will be in it."""
+        transcript = Transcript(self._folder)
+        if not kept:
+            transcript.end()
+            return transcript, os.open(os.devnull, os.O_WRONLY)
+        stream, write = await read_pipe()
+        self._keep(transcript.copy(stream))
+        return transcript, write
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _pipe_writer(descriptor: int) -> asyncio.StreamWriter:
+    """Return a writer to a pipe; it waits while the pipe is full."""
+    loop = asyncio.get_running_loop()
+    pipe = os.fdopen(descriptor, "wb", 0)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, pipe)
+    return asyncio.StreamWriter(transport, protocol, None, loop)

@@ -1,0 +1,152 @@
+"""Sandboxes: containers in which clients run commands of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grpclib.const import Status
+
+from ..apps.apps import App
+from ..containers.container import Container
+from ..processes.launcher import LaunchedProcess
+from ..protocol import api, refuse
+from .commands import Attendant, Command, Order
+
+__all__ = ["MAIN", "Sandbox", "inside"]
+
+MAIN = "main"
+"""The id of a sandbox's own command."""
+
+_LOOK_S = 0.5
+_KILLED = 128 + signal.SIGKILL
+
+
+def inside(folder: Path) -> list[str]:
+    """Return the start of a command line that runs something of `inside/`, seen at ``folder``."""
+    return [sys.executable, "-I", "-S", str(folder)]
+
+
+@dataclass(eq=False)
+class Sandbox:
+    """One sandbox.
+
+    Attributes:
+        container: Its process and folder; its function is made from the sandbox's definition.
+        variables: What every command in it finds in its environment.
+        result: How it ended, or None while it runs.
+        main: Its own command, if it has one; the sandbox ends with it.
+        tools: Where it sees `inside/`.
+        ports: By port in the sandbox, the port on this machine that leads there.
+    """
+
+    id: str
+    app: App
+    definition: api.Sandbox
+    container: Container
+    secret_values: Callable[[str], dict[str, str]]
+    tags: dict[str, str] = field(default_factory=dict)
+    created_at: float = field(default_factory=time.time)
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
+    workdir: str = "/root"
+    tools: Path = field(default_factory=Path)
+    ports: dict[int, int] = field(default_factory=dict)
+    result: api.GenericResult | None = None
+    main: Command | None = None
+    attendant: Attendant | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _last_use: float = field(default_factory=time.monotonic)
+
+    @property
+    def task_id(self) -> str:
+        """What Modal calls its container."""
+        return self.container.id
+
+    @property
+    def file_tools(self) -> list[str]:
+        """The command that stands for Modal's file tools."""
+        return inside(self.tools / "file_tools.py")
+
+    def environment(self, secrets: Iterable[dict[str, str] | str]) -> dict[str, str]:
+        """Return the sandbox's variables with those of secrets, by id or value; later ones win."""
+        env = dict(self.variables)
+        for secret in secrets:
+            env.update(self.secret_values(secret) if isinstance(secret, str) else secret)
+        return env
+
+    async def run(self, identity: str, order: Order) -> Command:
+        """Start a command, or refuse when the sandbox has ended."""
+        if self.attendant is None or self.ended.is_set():
+            refuse(Status.NOT_FOUND, f"The sandbox {self.id!r} has ended.")
+        self._last_use = time.monotonic()
+        return await self.attendant.start(identity, order)
+
+    def find(self, identity: str) -> Command | None:
+        """Return a command by the id its client gave it."""
+        self._last_use = time.monotonic()
+        return self.attendant.find(identity) if self.attendant is not None else None
+
+    async def write_main(self, data: bytes, offset: int, *, last: bool) -> None:
+        """Pass input to the sandbox's own command; refuse when there is none."""
+        self._last_use = time.monotonic()
+        if self.main is None:
+            refuse(
+                Status.FAILED_PRECONDITION, f"The sandbox {self.id!r} runs no command of its own."
+            )
+        await self.main.stdin.write(data, offset, last=last)
+
+    def terminate(self) -> None:
+        """End it."""
+        self._stopping.set()
+
+    async def outcome(self, process: LaunchedProcess) -> api.GenericResult:
+        """Wait until it is over for whatever reason, and say which."""
+        deadline = time.monotonic() + (self.definition.timeout_secs or float("inf"))
+        events = [self._stopping.wait(), process.wait()]
+        events += [self.main.ended.wait()] if self.main is not None else []
+        waiting = [asyncio.ensure_future(event) for event in events]
+        try:
+            while (result := self._verdict(process, deadline)) is None:
+                await asyncio.wait(waiting, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for event in waiting:
+                event.cancel()
+        return result
+
+    def _verdict(self, process: LaunchedProcess, deadline: float) -> api.GenericResult | None:
+        if self.main is not None and self.main.ended.is_set() and process.returncode is None:
+            code = self.main.code if self.main.signal is None else 128 + self.main.signal
+            return finished(code or 0)
+        if self._stopping.is_set() or self.app.over:
+            return api.GenericResult(status=api.GenericResult.GENERIC_STATUS_TERMINATED)
+        if process.returncode is not None:
+            return finished(_KILLED, "The sandbox's process was killed.")
+        if time.monotonic() > deadline:
+            return api.GenericResult(status=api.GenericResult.GENERIC_STATUS_TIMEOUT)
+        if self._idle:
+            return api.GenericResult(status=api.GenericResult.GENERIC_STATUS_IDLE_TIMEOUT)
+        return None
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nobody has used it for longer than it may be idle; its own command is no use."""
+        limit = self.definition.idle_timeout_secs
+        own = self.main is not None and not self.main.ended.is_set()
+        if not limit or self.container.connections:
+            return False
+        if self.attendant is not None and self.attendant.running > own:
+            self._last_use = time.monotonic()
+        return time.monotonic() - self._last_use > limit
+
+
+def finished(code: int, reason: str = "") -> api.GenericResult:
+    """Return the result of a sandbox whose command ended with a code."""
+    statuses = api.GenericResult
+    status = statuses.GENERIC_STATUS_FAILURE if code else statuses.GENERIC_STATUS_SUCCESS
+    return api.GenericResult(status=status, exitcode=code, exception=reason)

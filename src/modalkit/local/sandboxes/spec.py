@@ -1,0 +1,95 @@
+"""What a sandbox's container is made of, and what a sandbox cannot have here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpclib.const import Status
+
+from ..processes.launch import Bind, ContainerSpec
+from ..protocol import api, refuse
+from ..wire.outgoing_proxy import PROXY_PORT, proxy_variables
+from .sandbox import Sandbox, inside
+
+if TYPE_CHECKING:
+    from ..containers.factory import ContainerFactory
+    from ..containers.worlds import World
+
+__all__ = ["as_function", "check", "describe"]
+
+_TOOLS = "/__modal/sandbox"
+_PROGRAMS = Path(__file__).with_name("inside")
+
+
+def describe(sandbox: Sandbox, world: World, factory: ContainerFactory) -> ContainerSpec:
+    """Describe a sandbox's container, whose program is the attendant; tell the sandbox of it."""
+    container = sandbox.container
+    namespaces = factory.isolation.namespaces
+    layer = world.layer
+    sandbox.tools = Path(_TOOLS) if namespaces else _PROGRAMS
+    sandbox.workdir = sandbox.definition.workdir or (
+        world.workdir if namespaces else str(layer / "root")
+    )
+    blocked = container.function.definition.block_network
+    own_network = bool(sandbox.definition.open_ports.ports) or blocked
+    env = {
+        **factory.environment,
+        **(proxy_variables() if own_network and namespaces else {}),
+        **world.environment("" if namespaces else str(layer)),
+        **factory.admission.variables(container.lease),
+        "MODAL_SANDBOX_ID": sandbox.id,
+        "MODAL_TASK_ID": sandbox.task_id,
+    }
+    path = env.get("PATH", os.defpath)
+    env["PATH"] = os.pathsep.join([str(Path(world.python).parent), path])
+    sandbox.variables = {**env, **sandbox.variables}
+    spec = factory.isolation.spec(
+        container.folder,
+        layer,
+        inside(sandbox.tools / "attendant.py"),
+        env,
+        binds=world.binds,
+        own_network=own_network,
+        lowers=world.lowers,
+        keep=world.keep,
+    )
+    if namespaces:
+        spec["binds"].insert(0, Bind(source=str(_PROGRAMS), target=_TOOLS, read_only=True))
+    spec["cwd"] = sandbox.workdir
+    spec["listen_ports"] = [] if blocked or not spec["own_network"] else [PROXY_PORT]
+    return spec
+
+
+def as_function(definition: api.Sandbox) -> api.Function:
+    """Describe what a sandbox's container finds around it as a function's definition does."""
+    access = definition.network_access.network_access_type
+    return api.Function(
+        image_id=definition.image_id,
+        mount_ids=definition.mount_ids,
+        secret_ids=definition.secret_ids,
+        volume_mounts=definition.volume_mounts,
+        cloud_bucket_mounts=definition.cloud_bucket_mounts,
+        resources=definition.resources,
+        block_network=definition.block_network or access == api.NetworkAccess.BLOCKED,
+    )
+
+
+def check(definition: api.Sandbox) -> None:
+    """Refuse what a sandbox would need and does not get here."""
+    limits = definition.network_access
+    missing = {
+        "network allowlists": limits.network_access_type == api.NetworkAccess.ALLOWLIST,
+        "encrypted ports (use unencrypted_ports)": any(
+            not port.unencrypted for port in definition.open_ports.ports
+        ),
+        "readiness probes": definition.HasField("readiness_probe"),
+        "a terminal (pty)": definition.HasField("pty_info"),
+        "network file systems": bool(definition.nfs_mounts),
+    }
+    if asked := [name for name, wanted in missing.items() if wanted]:
+        refuse(
+            Status.UNIMPLEMENTED,
+            f"The local Modal's sandboxes do not have: {', '.join(asked)}. Leave that out here.",
+        )

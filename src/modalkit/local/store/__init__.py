@@ -1,0 +1,1 @@
+"""What outlives a command: one folder with a database of records, and files beside it."""

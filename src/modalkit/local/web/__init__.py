@@ -1,0 +1,1 @@
+"""HTTP and WebSockets from outside: to web functions as calls, to servers' own ports."""
