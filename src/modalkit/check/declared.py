@@ -115,6 +115,20 @@ class Unit:
         """Return its first decorator of one of these names."""
         return next((one for one in self.decorators if one.qualname in qualnames), None)
 
+    def option(self, name: str) -> ast.expr | None:
+        """Return a keyword's value, the app's where its own decorator says nothing."""
+        own = self.options.value(name)
+        return own if own is not None else self.defaults.value(name)
+
+    def lacks(self, *names: str) -> bool:
+        """Whether neither its decorator nor its app has one of these keywords, for sure."""
+        known = self.options.complete and self.defaults.complete
+        return known and not any(self.option(name) is not None for name in names)
+
+    def methods(self, *qualnames: str) -> Iterator[Member]:
+        """Yield the methods that carry one of these decorators."""
+        return (one for one in self.members if one.runs_at(*qualnames))
+
     @property
     def bodies(self) -> tuple[Function, ...]:
         """What runs in its container: the function, or the methods of the class."""
@@ -142,8 +156,20 @@ class ModalFile:
     @cached_property
     def calls(self) -> tuple[tuple[str, ast.Call], ...]:
         """Every call whose full name is known, with that name."""
-        named = ((self.names.qualname(call.func), call) for call in self.nodes.of(ast.Call))
-        return tuple((name, call) for name, call in named if name)
+        return tuple((name, call) for name, call in self.calls_in(self.source.tree) if name)
+
+    @cached_property
+    def _calls_of(self) -> dict[ast.AST, list[tuple[str, ast.Call]]]:
+        found: dict[ast.AST, list[tuple[str, ast.Call]]] = {}
+        for call in self.nodes.of(ast.Call):
+            named = (self.names.qualname(call.func), call)
+            for scope in self.nodes.scopes(call):
+                found.setdefault(scope, []).append(named)
+        return found
+
+    def calls_in(self, body: ast.AST) -> list[tuple[str, ast.Call]]:
+        """Return the calls in a function, nested functions too, with their full names or ``""``."""
+        return self._calls_of.get(body, [])
 
     @cached_property
     def apps(self) -> tuple[ast.Call, ...]:

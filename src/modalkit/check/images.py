@@ -7,17 +7,9 @@ from dataclasses import dataclass
 
 from .names import Names
 
-__all__ = ["Image", "Install", "Step", "read_image"]
+__all__ = ["Image", "Step", "read_image"]
 
 _DEEPEST = 200  # steps of one chain
-
-
-@dataclass(frozen=True, slots=True)
-class Install:
-    """One requirement that a step installs, and the node that says so."""
-
-    requirement: str
-    at: ast.AST
 
 
 @dataclass(frozen=True, slots=True)

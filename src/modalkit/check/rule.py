@@ -44,7 +44,20 @@ GROUPS: Mapping[str, str] = {
     "MK9": "The check itself and the file",
 }
 # Each registers its rules when it is imported.
-_MODULES = ("gpus", "itself")
+_MODULES = (
+    "gpus",
+    "fit",
+    "secrets",
+    "images",
+    "imports",
+    "weights",
+    "volumes",
+    "startup",
+    "cost",
+    "endpoints",
+    "schedules",
+    "itself",
+)
 
 
 @dataclass(frozen=True, slots=True)

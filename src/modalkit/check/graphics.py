@@ -1,0 +1,94 @@
+"""The GPUs that a file names, as entries of the catalogue."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..gpu import GPU, gpu_catalogue
+from .declared import ModalFile, Unit
+
+__all__ = ["Choice", "gpu_choices", "gpu_strings", "least_memory_gib", "split_count"]
+
+_TAKES_GPU = {"function", "cls", "server", "with_options", "run_function", "run_commands", "create"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One GPU choice that the catalogue knows: the card, how many, and where it is written."""
+
+    gpu: GPU
+    count: int
+    text: str
+    at: ast.expr
+
+    @property
+    def total_gib(self) -> float:
+        """Memory of all its cards."""
+        return self.gpu.total_gib * self.count
+
+    @property
+    def usd_per_hour(self) -> float:
+        """List price of all its cards."""
+        return self.gpu.usd_per_hour * self.count
+
+
+def split_count(text: str) -> tuple[str, str | None]:
+    """Split ``"H100:2"`` into its type, as the catalogue spells it, and what stands after the colon."""
+    name, colon, count = text.partition(":")
+    by_shape = {word.upper(): word for word in gpu_catalogue()}
+    return by_shape.get(name.strip().upper(), name.strip()), count.strip() if colon else None
+
+
+def gpu_strings(file: ModalFile) -> Iterator[tuple[ast.expr, object]]:
+    """Yield every value that some ``gpu=`` of Modal may have, with the constant it is."""
+    seen: set[ast.AST] = set()
+    for value in _gpu_values(file):
+        for leaf in _leaves(file, value):
+            if leaf not in seen:
+                seen.add(leaf)
+                yield leaf, file.names.constant(leaf)
+
+
+def _gpu_values(file: ModalFile) -> Iterator[ast.expr]:
+    for unit in file.units:
+        if (value := unit.options.value("gpu")) is not None:
+            yield value
+    for name, call in file.calls_in(file.source.tree):
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if (name.startswith("modal.") and method in _TAKES_GPU) or method == "with_options":
+            yield from (keyword.value for keyword in call.keywords if keyword.arg == "gpu")
+
+
+def _leaves(file: ModalFile, value: ast.expr) -> Iterator[ast.expr]:
+    for possible in file.names.possible(value):
+        if isinstance(possible, ast.List | ast.Tuple):
+            for entry in possible.elts:
+                yield from file.names.possible(entry)
+        else:
+            yield possible
+
+
+def gpu_choices(file: ModalFile, unit: Unit) -> list[Choice]:
+    """Return the GPU choices of a function or class that are in the catalogue."""
+    value = unit.options.value("gpu")
+    found = []
+    for leaf in _leaves(file, value) if value is not None else ():
+        text = file.names.text(leaf)
+        if text is not None and (choice := _choice(text, leaf)) is not None:
+            found.append(choice)
+    return found
+
+
+def _choice(text: str, at: ast.expr) -> Choice | None:
+    name, count = split_count(text)
+    gpu = gpu_catalogue().get(name)
+    if gpu is None or (count is not None and not count.isdecimal()):
+        return None
+    return Choice(gpu, int(count or 1), text, at)
+
+
+def least_memory_gib(choices: list[Choice]) -> float:
+    """Return the memory of the smallest choice."""
+    return min((choice.total_gib for choice in choices), default=0.0)

@@ -1,0 +1,124 @@
+"""Which models a file loads, and how large they are by their name alone.
+
+A name such as ``meta-llama/Llama-3.3-70B-Instruct`` says its parameters. What it says is taken as a
+least size: where a name is unclear, nothing is said, and a mixture of experts counts low.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .commands import command_words
+from .declared import ModalFile, Unit
+from .nodes import Function
+
+__all__ = ["Load", "loads_in", "loads_of", "named_parameters", "weight_bytes"]
+
+GIB = 1024**3
+# What reads a model's weights, by the end of the full name.
+_LOADERS = (
+    "from_pretrained", "vllm.LLM", "vllm.AsyncEngineArgs", "vllm.EngineArgs", "sglang.Engine",
+    "transformers.pipeline", "SentenceTransformer", "WhisperModel", "CrossEncoder",
+    "AsyncEngineArgs", "whisper.load_model", "snapshot_download",
+)  # fmt: skip
+_SERVERS = ("vllm", "sglang")
+_MODEL_KEYWORDS = ("model", "model_path", "pretrained_model_name_or_path", "repo_id")
+_MODEL_FLAGS = ("--model", "--model-path", "serve")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_SIZE = re.compile(
+    r"(?<![A-Za-z0-9.])(?:(?P<experts>\d+)x)?(?P<size>\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])"
+)
+_BYTES = (
+    (re.compile(r"awq|gptq|int4|w4a16|4bit|4-bit|nf4|bnb|fp4|gguf|[-_]q[2-6]|exl|gpt-oss|1\.58|bitnet|int3|2bit", re.IGNORECASE), 0.5),
+    (re.compile(r"fp8|int8|w8a8|w8a16|8bit|8-bit", re.IGNORECASE), 1.0),
+    (re.compile(r"quant|lora|adapter", re.IGNORECASE), 0.0),
+)  # fmt: skip
+_SHARED = 0.8  # experts share attention and embeddings: 8x7B is 47B
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One place where a model is loaded.
+
+    Attributes:
+        model: Its hub id.
+        by: What loads it, such as ``"transformers.AutoModel.from_pretrained"`` or ``"vllm"``.
+        call: The call.
+        at: Where the model's name stands.
+        flags: The words of a server's command line.
+    """
+
+    model: str
+    by: str
+    call: ast.Call
+    at: ast.expr
+    flags: tuple[str, ...] = ()
+
+    def keyword(self, name: str) -> ast.expr | None:
+        """Return a keyword of the call."""
+        return next((one.value for one in self.call.keywords if one.arg == name), None)
+
+
+def named_parameters(model: str) -> float | None:
+    """Return how many parameters a model's name says it has at least.
+
+    Examples:
+        >>> named_parameters("meta-llama/Llama-3.3-70B-Instruct")
+        70000000000.0
+        >>> named_parameters("Qwen/Qwen3-30B-A3B")
+        30000000000.0
+        >>> named_parameters("openai/whisper-large-v3") is None
+        True
+    """
+    sizes = [
+        float(found["size"]) * (int(found["experts"]) * _SHARED if found["experts"] else 1)
+        for found in _SIZE.finditer(model.rpartition("/")[2])
+    ]
+    largest = max(sizes, default=0.0)
+    return largest * 1e9 if 0 < largest < 3000 else None  # noqa: PLR2004 - billions
+
+
+def weight_bytes(model: str) -> float | None:
+    """Return the least size of a model's weights by its name; None where it does not say."""
+    parameters = named_parameters(model)
+    if parameters is None:
+        return None
+    share = next((each for pattern, each in _BYTES if pattern.search(model)), 2.0)
+    return parameters * share or None
+
+
+def loads_of(file: ModalFile, unit: Unit) -> list[Load]:
+    """Return what a function or class loads in its container."""
+    return [load for body in unit.bodies for load in loads_in(file, body)]
+
+
+def loads_in(file: ModalFile, body: Function | ast.Module) -> Iterator[Load]:
+    """Yield what is loaded in a function, as far as its name is a constant."""
+    for name, call in file.calls_in(body):
+        if name.endswith(_LOADERS):
+            yield from _loaded(file, call, name)
+        elif words := command_words(file, call):
+            yield from _served(call, words)
+
+
+def _loaded(file: ModalFile, call: ast.Call, name: str) -> Iterator[Load]:
+    keywords = [one.value for one in call.keywords if one.arg in _MODEL_KEYWORDS]
+    position = 1 if name.endswith("transformers.pipeline") else 0
+    for value in [*keywords, *call.args[position : position + 1]]:
+        text = file.names.text(value)
+        if text is not None and _HUB_ID.fullmatch(text):
+            yield Load(text, name, call, value)
+
+
+def _served(call: ast.Call, words: list[tuple[str, ast.expr]]) -> Iterator[Load]:
+    texts = tuple(text for text, _ in words)
+    engine = next((name for name in _SERVERS if any(name in text for text in texts)), None)
+    if engine is None:
+        return
+    for (flag, _), (text, at) in pairwise(words):
+        if flag in _MODEL_FLAGS and _HUB_ID.fullmatch(text):
+            yield Load(text, engine, call, at, texts)

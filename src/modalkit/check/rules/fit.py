@@ -1,0 +1,227 @@
+"""MK111 to MK115: whether what is loaded goes onto the GPUs, by what names and flags say alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..declared import ModalFile, Unit
+from ..graphics import Choice, gpu_choices
+from ..models import GIB, Load, loads_of, weight_bytes
+from ..rule import Problem, rule
+
+__all__ = [
+    "bf16_without_units",
+    "fp8_without_units",
+    "gpu_far_too_large",
+    "model_too_big",
+    "parallelism_over_count",
+    "unused_gpus",
+]
+
+_QUANTISED = ("quantization", "quantization_config", "load_in_4bit", "load_in_8bit", "gguf_file")
+_FAR_TOO_LARGE = 0.05  # weights over memory; the cheapest card would hold them
+_DEAR_USD = 2.0
+_TP_FLAGS = ("--tensor-parallel-size", "-tp", "--tp", "--tp-size")
+_SPLITS = (*_TP_FLAGS, "--data-parallel-size", "-dp", "--dp", "--dp-size", "--pipeline-parallel-size", "-pp", "--pp-size")  # fmt: skip
+
+
+def _engine_loads(file: ModalFile, unit: Unit) -> list[Load]:
+    """What is loaded onto the GPU; fetching alone needs none."""
+    return [load for load in loads_of(file, unit) if not load.by.endswith("snapshot_download")]
+
+
+@rule(
+    "MK111",
+    "model-too-big",
+    "error",
+    why="The container runs out of memory minutes after it started, and Modal starts another.",
+)
+def model_too_big(file: ModalFile) -> Iterator[Problem]:
+    """Weights that are larger than all memory of one of the GPU choices."""
+    for unit in file.units:
+        choices = gpu_choices(file, unit)
+        for load in _engine_loads(file, unit) if choices else ():
+            size = weight_bytes(load.model)
+            if size is None or _is_quantised(load):
+                continue
+            for choice in choices:
+                if size > choice.total_gib * GIB:
+                    yield _too_big(load, size, choice)
+
+
+def _is_quantised(load: Load) -> bool:
+    flags = any("quantization" in word or "bnb" in word for word in load.flags)
+    return flags or any(load.keyword(name) is not None for name in _QUANTISED)
+
+
+def _too_big(load: Load, size: float, choice: Choice) -> Problem:
+    cards = f"{choice.count} {choice.gpu.name}" if choice.count > 1 else f"one {choice.gpu.name}"
+    return Problem(
+        choice.at,
+        f"{load.model} has about {size / GIB:.0f} GiB of weights; {cards} "
+        f"{'have' if choice.count > 1 else 'has'} {choice.total_gib:.0f} GiB.",
+        "A larger GPU, more of them, or a quantised model; "
+        f"`modalkit size {load.model}` lists the GPUs it fits.",
+    )
+
+
+@rule(
+    "MK112",
+    "gpu-far-too-large",
+    "note",
+    why="A card is paid for by the second, used or not.",
+)
+def gpu_far_too_large(file: ModalFile) -> Iterator[Problem]:
+    """A dear card for a model that fills a twentieth of it, and nothing else is loaded."""
+    for unit in file.units:
+        choices = gpu_choices(file, unit)
+        sizes = [weight_bytes(load.model) for load in _engine_loads(file, unit)]
+        known = [size for size in sizes if size is not None]
+        if len(choices) != 1 or len(known) != len(sizes) or not known:
+            continue
+        (choice,) = choices
+        used = sum(known) / (choice.total_gib * GIB)
+        if used < _FAR_TOO_LARGE and choice.usd_per_hour > _DEAR_USD and not _trains(unit):
+            yield Problem(
+                choice.at,
+                f"The weights of {unit.name} fill {used:.0%} of gpu={choice.text!r}, "
+                f"${choice.usd_per_hour:.2f} an hour.",
+                'gpu="L4" ($0.80 an hour), unless throughput is what it is for.',
+            )
+
+
+def _trains(unit: Unit) -> bool:
+    return any(word in unit.name.lower() for word in ("train", "tune", "bench"))
+
+
+@rule(
+    "MK113",
+    "parallelism-over-gpu-count",
+    "error",
+    why="The engine waits for GPUs that are not there, or ends at once.",
+)
+def parallelism_over_count(file: ModalFile) -> Iterator[Problem]:
+    """Tensor parallelism over more GPUs than the container has."""
+    for unit in file.units:
+        choices = gpu_choices(file, unit)
+        for load in _engine_loads(file, unit) if choices else ():
+            wanted = _tensor_parallel(file, load)
+            for choice in choices:
+                if wanted is not None and wanted > choice.count:
+                    yield Problem(
+                        choice.at,
+                        f"{load.by} is started over {wanted} GPUs, but gpu={choice.text!r} has "
+                        f"{choice.count}.",
+                        f"gpu={f'{choice.gpu.name}:{wanted}'!r}.",
+                    )
+
+
+def _tensor_parallel(file: ModalFile, load: Load) -> int | None:
+    number = file.names.number(load.keyword("tensor_parallel_size"))
+    if number is not None:
+        return int(number)
+    for flag, value in zip(load.flags, load.flags[1:], strict=False):
+        if flag in _TP_FLAGS and value.isdecimal():
+            return int(value)
+    return None
+
+
+@rule(
+    "MK114",
+    "unused-gpus",
+    "warning",
+    why="vLLM and SGLang use one GPU unless they are told; the others are paid for and idle.",
+)
+def unused_gpus(file: ModalFile) -> Iterator[Problem]:
+    """Several GPUs, and an engine that is started without saying over how many."""
+    for unit in file.units:
+        for choice in gpu_choices(file, unit):
+            if choice.count == 1:
+                continue
+            for load in _engine_loads(file, unit):
+                if load.by.startswith(("vllm", "sglang")) and not _says_split(load):
+                    yield Problem(
+                        choice.at,
+                        f"gpu={choice.text!r}, but {load.by} is not told to use {choice.count} GPUs.",
+                        f"--tensor-parallel-size {choice.count}, or tensor_parallel_size={choice.count}.",
+                    )
+
+
+def _says_split(load: Load) -> bool:
+    keywords = {one.arg for one in load.call.keywords}
+    if None in keywords or any(
+        "parallel" in (word or "") or word == "tp_size" for word in keywords
+    ):
+        return True
+    named = any(word.partition("=")[0] in _SPLITS for word in load.flags)
+    # A word that is not known may be the flag.
+    return named or any("\0" in word or not word for word in load.flags)
+
+
+@rule(
+    "MK115",
+    "fp8-without-units",
+    "warning",
+    why="The card has no fp8 units: at best the weights are unpacked for each use, at worst the engine refuses.",
+)
+def fp8_without_units(file: ModalFile) -> Iterator[Problem]:
+    """An fp8 model or ``quantization="fp8"`` on a card before Ada and Hopper."""
+    for unit in file.units:
+        for load in _engine_loads(file, unit):
+            if not _is_fp8(file, load):
+                continue
+            for choice in gpu_choices(file, unit):
+                if choice.gpu.fp8_tflops is None:
+                    yield Problem(
+                        choice.at,
+                        f"{load.model} runs in fp8, and {choice.gpu.name} (compute capability "
+                        f"{choice.gpu.compute_capability}) has no fp8 units.",
+                        'gpu="L40S" or gpu="H100", or weights in AWQ, GPTQ or bf16.',
+                    )
+
+
+def _is_fp8(file: ModalFile, load: Load) -> bool:
+    said = file.names.text(load.keyword("quantization"))
+    flagged = any(
+        flag == "--quantization" and value == "fp8"
+        for flag, value in zip(load.flags, load.flags[1:], strict=False)
+    )
+    return said == "fp8" or flagged or "fp8" in load.model.lower()
+
+
+@rule(
+    "MK116",
+    "bf16-without-units",
+    "warning",
+    why="vLLM and SGLang refuse bfloat16 on such a card; PyTorch computes it slowly in float32.",
+)
+def bf16_without_units(file: ModalFile) -> Iterator[Problem]:
+    """bfloat16 on a card before Ampere."""
+    for unit in file.units:
+        old = [one for one in gpu_choices(file, unit) if one.gpu.bf16_tflops is None]
+        for load in _engine_loads(file, unit) if old else ():
+            if _is_bf16(file, load):
+                yield Problem(
+                    old[0].at,
+                    f"{load.model} is loaded in bfloat16, which {old[0].gpu.name} (compute capability "
+                    f"{old[0].gpu.compute_capability}) has no units for.",
+                    'dtype float16, or a newer card: gpu="L4".',
+                )
+
+
+def _is_bf16(file: ModalFile, load: Load) -> bool:
+    for name in ("dtype", "torch_dtype"):
+        value = load.keyword(name)
+        if value is None:
+            continue
+        if file.names.text(value) == "bfloat16" or _ends_with_bf16(file, value):
+            return True
+    return any(
+        flag == "--dtype" and value == "bfloat16"
+        for flag, value in zip(load.flags, load.flags[1:], strict=False)
+    )
+
+
+def _ends_with_bf16(file: ModalFile, value: ast.expr) -> bool:
+    return file.names.qualname(value) == "torch.bfloat16"

@@ -1,0 +1,294 @@
+"""MK30x: what images install, and in which order they are built."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from ...image_pins import is_pinned
+from ..declared import ModalFile
+from ..images import Image, Step
+from ..packages import Install, installs
+from ..rule import Problem, rule
+
+__all__ = [
+    "build_after_mount",
+    "copied_where_mount_would_do",
+    "engines_together",
+    "floating_tag",
+    "python_version_number",
+    "unpinned_engine",
+    "unpinned_requirement",
+    "volatile_before_stable",
+]
+
+# Packages whose releases break each other, so that an unpinned one breaks an image built next month.
+_FRAGILE = frozenset(
+    {"vllm", "sglang", "torch", "torchvision", "torchaudio", "transformers", "diffusers", "flash-attn", "xformers", "triton",
+     "bitsandbytes", "tensorrt-llm", "tensorflow", "jax", "peft", "trl", "unsloth", "deepspeed", "llama-cpp-python", "auto-gptq",
+     "autoawq", "sentence-transformers", "accelerate", "ctranslate2", "faster-whisper", "whisperx"}
+)  # fmt: skip
+
+
+def _loose(file: ModalFile) -> Iterator[tuple[ast.Call, list[tuple[str, Install]]]]:
+    """Each step with the requirements it leaves open, by name."""
+    for image in file.images:
+        for step in image.steps:
+            loose = [
+                (name, one)
+                for one in installs(step, file.names)
+                if (name := _loose_name(one.requirement)) is not None
+            ]
+            if loose:
+                yield step.call, loose
+
+
+def _loose_name(text: str) -> str | None:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return None
+    return None if is_pinned(text) else canonicalize_name(requirement.name)
+
+
+@rule(
+    "MK301",
+    "unpinned-engine",
+    "warning",
+    why="The next build may get another release, which needs another CUDA, torch or flag.",
+)
+def unpinned_engine(file: ModalFile) -> Iterator[Problem]:
+    """An inference engine or framework without an exact version."""
+    for _, loose in _loose(file):
+        found = [one for name, one in loose if name in _FRAGILE]
+        if found:
+            yield _unpinned(found)
+
+
+@rule(
+    "MK302",
+    "unpinned-requirement",
+    "note",
+    why="The next build may get another release.",
+)
+def unpinned_requirement(file: ModalFile) -> Iterator[Problem]:
+    """Another package without an exact version."""
+    for _, loose in _loose(file):
+        found = [one for name, one in loose if name not in _FRAGILE]
+        if found:
+            yield _unpinned(found)
+
+
+def _unpinned(found: list[Install]) -> Problem:
+    texts = list(dict.fromkeys(one.requirement for one in found))
+    names = [re.split(r"[<>=!~@;\s]", text)[0] for text in texts]
+    return Problem(
+        found[0].at,
+        f"{', '.join(texts)} {'has' if len(texts) == 1 else 'have'} no exact version.",
+        f"{names[0]}==VERSION; `modalkit lock` writes the versions that are newest today.",
+    )
+
+
+@rule(
+    "MK303",
+    "floating-tag",
+    "warning",
+    why="The tag moves, so the same file builds another image next month.",
+)
+def floating_tag(file: ModalFile) -> Iterator[Problem]:
+    """A registry image without a tag, or with ``latest``."""
+    for image in file.images:
+        call = image.base_call
+        if image.base != "from_registry" or call is None or not call.args:
+            continue
+        tag = file.names.text(call.args[0])
+        if tag is None or "@sha256:" in tag:
+            continue
+        last = tag.rpartition("/")[2]
+        if ":" not in last or last.endswith((":latest", ":nightly", ":main")):
+            yield Problem(
+                call.args[0],
+                f"{tag!r} names no version.",
+                f"{tag.partition(':')[0]}:VERSION, or @sha256:....",
+            )
+
+
+@rule(
+    "MK306",
+    "engines-together",
+    "error",
+    why="Each engine pins its own torch, transformers and openai; no one environment has both.",
+)
+def engines_together(file: ModalFile) -> Iterator[Problem]:
+    """VLLM and SGLang in one image, or an engine beside a version that it rules out."""
+    for image in file.images:
+        found = dict(_exact(file, image))
+        if "vllm" in found and "sglang" in found:
+            yield Problem(
+                found["sglang"][1],
+                "vllm and sglang are installed into one image.",
+                "An image for each: `modalkit` engines bring theirs.",
+            )
+        for engine, needs in _engine_needs().items():
+            version = found.get(engine, ("", None))[0]
+            for name, specifier in needs.get(version, {}).items():
+                other, at = found.get(name, ("", None))
+                if (
+                    other
+                    and at is not None
+                    and not Requirement(f"{name}{specifier}").specifier.contains(
+                        other.partition("+")[0]
+                    )
+                ):
+                    yield Problem(
+                        at,
+                        f"{name}=={other}, but {engine}=={version} needs {name}{specifier}.",
+                        f"Leave {name} out: {engine} brings it.",
+                    )
+
+
+def _exact(file: ModalFile, image: Image) -> Iterator[tuple[str, tuple[str, ast.expr]]]:
+    for step in image.steps:
+        for one in installs(step, file.names):
+            try:
+                requirement = Requirement(one.requirement)
+            except InvalidRequirement:
+                continue
+            exact = [each.version for each in requirement.specifier if each.operator == "=="]
+            yield canonicalize_name(requirement.name), (exact[0] if exact else "", one.at)
+
+
+@cache
+def _engine_needs() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    text = (files("modalkit") / "data" / "engine_requirements.json").read_text("utf-8")
+    return {name: needs for name, needs in json.loads(text).items() if isinstance(needs, dict)}
+
+
+_COPIES = {"add_local_dir", "add_local_file", "add_local_python_source"}
+_STABLE = {"apt_install", "pip_install", "uv_pip_install", "micromamba_install"}
+
+
+def _copy(file: ModalFile, step: Step) -> bool | None:
+    """Whether a step copies local files into the image; None for another step or an unclear one."""
+    if step.method not in _COPIES:
+        return None
+    options = file.options(step.call)
+    given = options.given.get("copy")
+    if given is None:
+        return False if options.complete else None
+    value = file.names.constant(given.value)
+    return value if isinstance(value, bool) else None
+
+
+@rule(
+    "MK307",
+    "volatile-before-stable",
+    "warning",
+    why="Every change of a local file builds all layers after it anew, for minutes.",
+)
+def volatile_before_stable(file: ModalFile) -> Iterator[Problem]:
+    """A folder or package of yours copied into the image before packages are installed."""
+    for image in file.images:
+        for index, step in enumerate(image.steps):
+            if step.method == "add_local_file" or not _copy(file, step):
+                continue
+            later = [one for one in image.steps[index + 1 :] if one.method in _STABLE]
+            if later and not _reads_files(file, later[0]):
+                yield Problem(
+                    _named(step.call),
+                    f"{step.method} copies before {later[0].method}.",
+                    f"{step.method} after the packages; without copy=True where no build step needs it.",
+                )
+                break
+
+
+def _reads_files(file: ModalFile, step: Step) -> bool:
+    texts = [file.names.text(argument) for argument in step.call.args]
+    return any(text is None or text.startswith((".", "/", "-")) for text in texts)
+
+
+def _named(call: ast.Call) -> ast.AST:
+    """Point at the end of a chain: the arguments of the call, or the call."""
+    return call.args[0] if call.args else call
+
+
+@rule(
+    "MK308",
+    "build-after-mount",
+    "error",
+    why="Modal refuses to build it: files that are added when a container starts are not there for a build step.",
+)
+def build_after_mount(file: ModalFile) -> Iterator[Problem]:
+    """A build step after ``add_local_*`` without ``copy=True``."""
+    for image in file.images:
+        for index, step in enumerate(image.steps[:-1]):
+            following = image.steps[index + 1]
+            if _copy(file, step) is False and following.method not in {
+                *_COPIES,
+                "imports",
+                "build",
+            }:
+                yield Problem(
+                    _named(following.call),
+                    f"{following.method} follows {step.method} without copy=True.",
+                    f"{step.method} last, or {step.method}(..., copy=True).",
+                )
+                break
+
+
+@rule(
+    "MK309",
+    "copied-where-mount-would-do",
+    "note",
+    why="A copy is built into the image anew with every change; a mount is there in a second.",
+)
+def copied_where_mount_would_do(file: ModalFile) -> Iterator[Problem]:
+    """``copy=True`` although no build step follows."""
+    for image in file.images:
+        for index, step in enumerate(image.steps):
+            rest = image.steps[index + 1 :]
+            if (
+                _copy(file, step)
+                and all(one.method in _COPIES for one in rest)
+                and not _is_extended(file, image)
+            ):
+                yield Problem(
+                    _named(step.call),
+                    f"{step.method}(copy=True), and no build step follows.",
+                    f"{step.method} without copy=True.",
+                )
+
+
+def _is_extended(file: ModalFile, image: Image) -> bool:
+    """Whether another image of the file goes on from this one."""
+    length = len(image.steps)
+    return any(
+        len(other.steps) > length and other.steps[:length] == image.steps for other in file.images
+    )
+
+
+@rule(
+    "MK310",
+    "python-version-number",
+    "error",
+    why="A number loses its last zero: 3.10 is 3.1; Modal takes a string and raises.",
+)
+def python_version_number(file: ModalFile) -> Iterator[Problem]:
+    """``python_version=3.10`` instead of ``"3.10"``."""
+    for _, call in file.calls:
+        for keyword in call.keywords:
+            if keyword.arg not in {"python_version", "add_python"}:
+                continue
+            value = keyword.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, float | int):
+                written = file.source.segment(value)
+                yield Problem(
+                    value, f"{keyword.arg}={written} is a number.", f'{keyword.arg}="{written}".'
+                )

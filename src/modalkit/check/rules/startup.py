@@ -1,0 +1,121 @@
+"""MK407 to MK409: what happens before the first request."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..declared import ModalFile, Unit
+from ..models import GIB, loads_in, weight_bytes
+from ..rule import Problem, rule
+
+__all__ = ["module_scope_work", "no_snapshot", "startup_too_short"]
+
+_READ_GIB_PER_S = 1.5  # of a Volume, as Modal publishes 1 to 2 GB/s
+_ENGINE_START_S = 45
+_SERVER_START_S = 30
+_CLASS_START_S = 300
+
+
+@rule(
+    "MK407",
+    "startup-too-short",
+    "warning",
+    why="Modal ends a container that is not ready in time and starts another, for ever.",
+)
+def startup_too_short(file: ModalFile) -> Iterator[Problem]:
+    """A start-up timeout that the weights do not fit into."""
+    for unit in file.units:
+        if unit.kind == "function" or not unit.options.complete:
+            continue
+        allowed, what = _allowed_start(file, unit)
+        for member in unit.methods("modal.enter"):
+            for load in loads_in(file, member.node):
+                size = weight_bytes(load.model) or 0.0
+                needed = _ENGINE_START_S + size / GIB / _READ_GIB_PER_S
+                if allowed is not None and (size or unit.kind == "server") and needed > allowed:
+                    yield Problem(
+                        unit.registered.node,
+                        f"{unit.name} loads {load.model}, about {needed:.0f} s at best, and {what} is {allowed:.0f} s.",
+                        f"startup_timeout={max(600, int(needed * 3 // 300 + 1) * 300)}.",
+                    )
+
+
+def _allowed_start(file: ModalFile, unit: Unit) -> tuple[float | None, str]:
+    own = unit.options.value("startup_timeout")
+    if own is not None:
+        return file.names.number(own), "startup_timeout"
+    if unit.kind == "server":
+        return _SERVER_START_S, "the default startup_timeout of a server"
+    timeout = unit.options.value("timeout")
+    if timeout is not None:
+        return file.names.number(timeout), "timeout, which start-up shares,"
+    return _CLASS_START_S, "the default timeout, which start-up shares,"
+
+
+@rule(
+    "MK408",
+    "no-snapshot",
+    "note",
+    why="Each cold start loads it all anew; a snapshot of the loaded container starts in seconds.",
+)
+def no_snapshot(file: ModalFile) -> Iterator[Problem]:
+    """A class that loads a large model at start, goes to zero, and takes no snapshot."""
+    for unit in file.units:
+        kept = file.names.number(unit.options.value("min_containers"))
+        if unit.kind == "function" or kept or not unit.lacks("enable_memory_snapshot"):
+            continue
+        for member in unit.methods("modal.enter"):
+            large = [
+                load
+                for load in loads_in(file, member.node)
+                if (weight_bytes(load.model) or 0) > 10 * GIB
+            ]
+            if large:
+                yield Problem(
+                    member.node,
+                    f"{unit.name} loads {large[0].model} at every cold start.",
+                    "enable_memory_snapshot=True with @modal.enter(snap=True), where the engine can sleep.",
+                )
+
+
+_SLOW = {
+    "time.sleep",
+    "requests.get",
+    "requests.post",
+    "huggingface_hub.snapshot_download",
+    "huggingface_hub.hf_hub_download",
+    "urllib.request.urlretrieve",
+    "nltk.download",
+}
+
+
+@rule(
+    "MK409",
+    "module-scope-work",
+    "warning",
+    why="The file is imported by every container, by the deploy and by every tool that looks at it.",
+)
+def module_scope_work(file: ModalFile) -> Iterator[Problem]:
+    """A download, a request or a model load at the top of the file."""
+    if not file.units:
+        return
+    loads = {load.call: load.model for load in loads_in(file, file.source.tree)}
+    for name, call in file.calls_in(file.source.tree):
+        if not (name in _SLOW or call in loads) or not _is_at_top(file, call):
+            continue
+        yield Problem(
+            call,
+            f"{name} runs whenever the file is imported.",
+            "The same in a method with @modal.enter(), or in the function.",
+        )
+
+
+def _is_at_top(file: ModalFile, call: ast.Call) -> bool:
+    scope = next(file.nodes.scopes(call), None)
+    if scope is not file.source.tree:
+        return False
+    guarded = any(
+        isinstance(above, ast.If | ast.With | ast.Lambda) for above in file.nodes.ancestors(call)
+    )
+    return not guarded

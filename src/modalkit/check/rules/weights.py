@@ -1,0 +1,170 @@
+"""MK401, 402, 404, 405: where weights come from, and how often they are loaded."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..declared import ModalFile, Unit
+from ..models import Load, loads_in, loads_of
+from ..nodes import Function
+from ..rule import Problem, rule
+from .cost import WEB
+
+__all__ = [
+    "downloaded_each_start",
+    "loaded_per_call",
+    "revision_not_pinned",
+    "untrusted_moving_code",
+]
+
+_OVER_MANY = {"map", "starmap", "for_each", "spawn_map"}
+_PER_CALL = ("modal.method", "modal.fastapi_endpoint", "modal.web_endpoint", "modal.batched")
+_PER_REQUEST = ("modal.fastapi_endpoint", "modal.web_endpoint", "modal.batched")
+
+
+@rule(
+    "MK401",
+    "loaded-per-call",
+    "warning",
+    why="Every call pays for the load again, in seconds of GPU and of waiting.",
+)
+def loaded_per_call(file: ModalFile) -> Iterator[Problem]:
+    """A model that is loaded in a method or in the function of an endpoint, instead of at start."""
+    for unit in file.units:
+        for body in _called_bodies(file, unit):
+            for load in _sure_loads(file, body):
+                yield Problem(
+                    load.call,
+                    f"{body.name} loads {load.model} at every call.",
+                    "self.model = ... in a method with @modal.enter(), which runs once per container.",
+                )
+
+
+def _called_bodies(file: ModalFile, unit: Unit) -> Iterator[Function]:
+    if isinstance(unit.node, ast.ClassDef):
+        yield from (one.node for one in unit.methods(*_PER_CALL))
+    elif unit.decorator(*_PER_REQUEST) is not None or _is_mapped(file, unit):
+        yield unit.node
+
+
+def _is_mapped(file: ModalFile, unit: Unit) -> bool:
+    """Whether the file calls a function over many inputs."""
+    for _, call in file.calls_in(file.source.tree):
+        func = call.func
+        if not isinstance(func, ast.Attribute) or func.attr not in _OVER_MANY:
+            continue
+        if isinstance(func.value, ast.Name) and func.value.id == unit.name:
+            return True
+    return False
+
+
+def _sure_loads(file: ModalFile, body: Function) -> Iterator[Load]:
+    """Loads that happen at every call: not under a condition, not of a server that is started."""
+    for load in loads_in(file, body):
+        if (
+            load.flags
+            or load.by.endswith("snapshot_download")
+            or file.nodes.is_conditional(load.call)
+        ):
+            continue
+        if file.nodes.function(load.call) is body and not _is_small(load):
+            yield load
+
+
+def _is_small(load: Load) -> bool:
+    """A tokenizer or a config is read in no time."""
+    return any(word in load.by for word in ("Tokenizer", "Config", "Processor", "FeatureExtractor"))
+
+
+@rule(
+    "MK402",
+    "downloaded-each-start",
+    "warning",
+    why="Every cold start downloads all of it again while the GPU waits.",
+)
+def downloaded_each_start(file: ModalFile) -> Iterator[Problem]:
+    """A hub model on a GPU with neither a Volume nor weights in the image."""
+    for unit in file.units:
+        if unit.option("gpu") is None or not unit.lacks("volumes", "network_file_systems"):
+            continue
+        if unit.image is None or unit.image.partial or _brings_weights(unit):
+            continue
+        if unit.kind == "function" and not _is_mapped(file, unit) and unit.decorator(*WEB) is None:
+            continue  # it runs once
+        loads = [load for load in loads_of(file, unit) if not _is_small(load)]
+        for load in loads[:1]:
+            yield Problem(
+                load.call,
+                f"{unit.name} downloads {load.model} at every cold start: it has no Volume.",
+                'volumes={"/cache": modal.Volume.from_name("weights", create_if_missing=True)} and HF_HUB_CACHE="/cache".',
+            )
+
+
+def _brings_weights(unit: Unit) -> bool:
+    methods = {step.method for step in unit.image.steps} if unit.image else set()
+    base = unit.image.base if unit.image else ""
+    return bool(
+        methods
+        & {"run_function", "run_commands", "dockerfile_commands", "add_local_dir", "copy_local_dir"}
+    ) or base not in {"debian_slim", "from_registry", "micromamba"}
+
+
+@rule(
+    "MK404",
+    "revision-not-pinned",
+    "note",
+    why="The repository can change between two cold starts, and with it every answer.",
+)
+def revision_not_pinned(file: ModalFile) -> Iterator[Problem]:
+    """A hub model without ``revision=``."""
+    for unit in file.units:
+        for load in loads_of(file, unit):
+            if load.flags:
+                pinned = "--revision" in load.flags
+            else:
+                pinned = file.options(load.call).given.get("revision") is not None
+                pinned = pinned or not file.options(load.call).complete or not _takes_revision(load)
+            if not pinned and not _trusts(file, load):
+                yield Problem(
+                    load.at,
+                    f"{load.model} is loaded at whatever its newest commit is.",
+                    'revision="40-digit commit".',
+                )
+
+
+def _takes_revision(load: Load) -> bool:
+    return load.by.endswith(
+        ("from_pretrained", "snapshot_download", "vllm.LLM", "EngineArgs", "SentenceTransformer")
+    )
+
+
+def _trusts(file: ModalFile, load: Load) -> bool:
+    return (
+        file.names.constant(load.keyword("trust_remote_code")) is True
+        or "--trust-remote-code" in load.flags
+    )
+
+
+@rule(
+    "MK405",
+    "untrusted-moving-code",
+    "warning",
+    why="The repository's newest Python code runs in your container, with your secrets.",
+)
+def untrusted_moving_code(file: ModalFile) -> Iterator[Problem]:
+    """``trust_remote_code`` without a pinned revision."""
+    for unit in file.units:
+        for load in loads_of(file, unit):
+            given = file.options(load.call).given
+            if (
+                _trusts(file, load)
+                and "revision" not in given
+                and "--revision" not in load.flags
+                and "code_revision" not in given
+            ):
+                yield Problem(
+                    load.call,
+                    f"{load.model} runs its own code, of whatever commit is newest.",
+                    'revision="40-digit commit" beside trust_remote_code=True.',
+                )
