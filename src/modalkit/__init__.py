@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .cold_start import ColdStart
     from .compile import serve
     from .endpoints import CORS, ApiKey, Endpoint, ProxyAuth
     from .engines import VLLM, Echo, Engine, Launch, SGLang, Transformers
@@ -35,6 +36,7 @@ __all__ = [
     "VLLM",
     "ApiKey",
     "Batch",
+    "ColdStart",
     "Cron",
     "Echo",
     "Endpoint",
@@ -67,6 +69,7 @@ _HOMES = {
     "ApiKey": "endpoints",
     "Batch": "routes",
     "CORS": "endpoints",
+    "ColdStart": "cold_start",
     "Cron": "schedule",
     "Echo": "engines",
     "Endpoint": "endpoints",

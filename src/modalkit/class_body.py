@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ._values import did_you_mean, one_of
+from .cold_start import ColdStart
 from .endpoints import Endpoint
 from .engines.base import Engine
 from .engines.variables import is_secret
@@ -29,16 +30,28 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "image": (ImageSpec, "image = ImageSpec(python='3.12').pip('numpy==2.4.6')"),
     "weights": (WeightCache, "weights = WeightCache('qwen3')"),
     "scaling": (Scaling, "scaling = Scaling(max_containers=2)"),
+    "cold_start": (ColdStart, "cold_start = ColdStart(snapshot='gpu')"),
     "api": (Endpoint, "api = Endpoint()"),
     "secrets": ((list, tuple), "secrets = [Secret('huggingface', keys=['HF_TOKEN'])]"),
     "env": (Mapping, "env = {'NAME': 'value'}"),
     "resources": (Resources, "resources = Resources(cpu=4)"),
     "verify": (str, "verify = 'sha256'"),
 }
-_REQUIRED = frozenset({"scaling", "secrets", "env", "resources", "verify"})
+_REQUIRED = frozenset({"cold_start", "scaling", "secrets", "env", "resources", "verify"})
 _VERIFY = ("size", "sha256")
-_VALUES = (Endpoint, Engine, GPUFit, GPUProfile, ImageSpec, Resources, Scaling, Secret, WeightCache)
-_LIFECYCLE = ("load", "warm_up", "unload")
+_VALUES = (
+    ColdStart,
+    Endpoint,
+    Engine,
+    GPUFit,
+    GPUProfile,
+    ImageSpec,
+    Resources,
+    Scaling,
+    Secret,
+    WeightCache,
+)
+_LIFECYCLE = ("load", "wake", "warm_up", "unload")
 _MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?|/.+|\.\.?/.+", re.ASCII)
 
 DECLARATIONS = tuple(_KINDS)

@@ -150,7 +150,11 @@ def _common_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str
     keywords: dict[str, Any] = {
         "image": _image(service, plan),
         "secrets": secrets_to_modal(plan.secrets),
-        "volumes": plan.weights.to_modal() if plan.weights else {},
+        "volumes": {
+            **(plan.weights.to_modal() if plan.weights else {}),
+            **(plan.compiled.to_modal() if plan.compiled else {}),
+        },
+        **plan.cold_start.to_modal(),
     }
     if plan.gpu is not None:
         keywords["gpu"] = plan.gpu.to_modal()

@@ -25,6 +25,7 @@ def conflicts(service: type[ModelService]) -> Iterator[str]:
     yield from _model_conflicts(service)
     yield from _route_conflicts(service)
     yield from _environment_conflicts(service)
+    yield from _cold_start_conflicts(service)
 
 
 def routes_of(service: type[ModelService]) -> dict[str, Route[..., object]]:
@@ -48,7 +49,7 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         yield f"engine {engine.title} needs a model. Write model = 'org/name'."
     if service.gpu is None and engine.needs_gpu:
         yield f"engine {engine.title} needs a GPU. Write gpu = GPUProfile('L40S')."
-    for name in ("load", "warm_up", "unload"):
+    for name in ("load", "wake", "warm_up", "unload"):
         if getattr(service, name) is not getattr(ModelService, name):
             yield f"{name} is never called: {engine.title} serves the model. Use @modal.enter()."
     yield from _parallelism_conflicts(service, engine)
@@ -151,3 +152,24 @@ def _environment_conflicts(service: type[ModelService]) -> Iterator[str]:
         for key in secret.keys:
             if key in service.env:
                 yield f"env sets {key!r}, which Secret({secret.name!r}) also brings. Keep the secret."
+
+
+def _cold_start_conflicts(service: type[ModelService]) -> Iterator[str]:
+    declared, engine = service.cold_start, service.engine
+    if declared.snapshot == "gpu" and service.gpu is None:
+        yield (
+            "ColdStart(snapshot='gpu') keeps the memory of GPUs, but there is no gpu. Write "
+            "snapshot='cpu', or gpu = GPUProfile('L40S')."
+        )
+    if engine is None and "warm_up" in declared.model_fields_set:
+        yield (
+            f"ColdStart(warm_up={declared.warm_up}) counts requests to an engine, and there is none. "
+            "Leave it out and write def warm_up(self)."
+        )
+    is_server = service.api is not None and service.api.kind == "server"
+    if declared.snapshot == "gpu" and engine is not None and engine.sleep_path and is_server:
+        yield (
+            f"ColdStart(snapshot='gpu') lets {engine.title} sleep and wake through routes that anyone "
+            "who reaches Endpoint(kind='server') could call. Write Endpoint(kind='web'), whose gateway "
+            "keeps them closed, or snapshot='cpu'."
+        )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +28,12 @@ from .service import ModelService
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from .runtime.custom_server import CustomServer
     from .runtime.engine_host import EngineHost
 
 __all__ = ["member_functions"]
 
+_Enter = Callable[[Any], Awaitable[None] | None]
 _HTTP = "http"  # the web function's name, which Modal puts into its URL
 
 
@@ -48,12 +52,29 @@ def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[s
     # Before Modal's own limit ends the container, so that the engine's last lines are heard.
     timeout_s = 0.95 * plan.scaling.startup_timeout
 
-    def start(self: Any) -> None:
+    def host_of(self: Any) -> EngineHost:
         from .runtime.engine_host import EngineHost  # noqa: PLC0415 - needs what the image holds
 
-        host = EngineHost(engine, launch, timeout_s, weights_of(plan))
-        host.start()
-        self._modalkit_engine = host
+        self._modalkit_engine = EngineHost(
+            engine,
+            launch,
+            timeout_s,
+            weights_of(plan),
+            cold_start=plan.cold_start,
+            service=plan.name,
+            leave=_end_server if plan.is_server else _end_container,
+        )
+        host: EngineHost = self._modalkit_engine
+        return host
+
+    def start(self: Any) -> None:
+        host_of(self).start()
+
+    def before(self: Any) -> None:
+        host_of(self).before_snapshot()
+
+    def after(self: Any) -> None:
+        self._modalkit_engine.after_snapshot()
 
     def stop_process(self: Any) -> None:
         self._modalkit_engine.stop_process()
@@ -61,7 +82,7 @@ def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[s
     async def stop(self: Any) -> None:
         await self._modalkit_engine.stop()
 
-    members: dict[str, object] = {"_modalkit_start": modal.enter()(start)}
+    members = _enters(plan, start, before, after)
     if plan.is_server:
         members["_modalkit_stop"] = modal.exit()(stop_process)
         return members
@@ -71,6 +92,28 @@ def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[s
     if plan.endpoint is not None:
         members[_HTTP] = _web_member(plan.endpoint, _engine_app)
     return members
+
+
+def _end_container() -> None:
+    """Take no more inputs; Modal starts another container for them."""
+    import modal.experimental  # noqa: PLC0415 - only in a container whose engine has died
+
+    modal.experimental.stop_fetching_inputs()
+
+
+def _end_server() -> None:
+    """A server's container takes no inputs, and leaves at this signal."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _enters(plan: ServicePlan, start: _Enter, before: _Enter, after: _Enter) -> dict[str, object]:
+    """A container's start: one member, or one on each side of the memory snapshot."""
+    if plan.cold_start.snapshot is None:
+        return {"_modalkit_start": modal.enter()(start)}
+    return {
+        "_modalkit_before_snapshot": modal.enter(snap=True)(before),
+        "_modalkit_after_snapshot": modal.enter(snap=False)(after),
+    }
 
 
 def _engine_app(self: Any) -> ASGIApp:
@@ -85,9 +128,9 @@ def _engine_app(self: Any) -> ASGIApp:
 
 def _custom_members(service: type[ModelService], plan: ServicePlan) -> dict[str, object]:
     routes = routes_of(service)
-    members = _custom_lifecycle(plan, routes)
     if plan.is_server:
-        return members
+        return _custom_server_lifecycle(plan, routes)
+    members = _custom_lifecycle(plan, routes)
     for name, route in routes.items():
         members[name] = modal.method()(_route_method(name, route))
     if routes and plan.endpoint is not None:
@@ -99,30 +142,53 @@ def _custom_members(service: type[ModelService], plan: ServicePlan) -> dict[str,
 def _custom_lifecycle(
     plan: ServicePlan, routes: Mapping[str, Route[..., object]]
 ) -> dict[str, object]:
-    def verify() -> None:
-        if weights := weights_of(plan):
-            weights.verify()
+    def host_of(self: Any) -> CustomHost:
+        return CustomHost(self, routes, weights_of(plan), plan.cold_start)
 
     async def start(self: Any) -> None:
-        verify()
-        self._modalkit_custom = CustomHost(self, routes)
+        self._modalkit_custom = host_of(self)
         await self._modalkit_custom.start()
+
+    async def before(self: Any) -> None:
+        self._modalkit_custom = host_of(self)
+        await self._modalkit_custom.before_snapshot()
+
+    async def after(self: Any) -> None:
+        await self._modalkit_custom.after_snapshot()
 
     async def stop(self: Any) -> None:
         await self._modalkit_custom.stop()
 
-    def start_server(self: Any) -> None:
+    return {**_enters(plan, start, before, after), "_modalkit_stop": modal.exit()(stop)}
+
+
+def _custom_server_lifecycle(
+    plan: ServicePlan, routes: Mapping[str, Route[..., object]]
+) -> dict[str, object]:
+    endpoint = plan.endpoint
+    assert endpoint is not None  # noqa: S101 - a server plan has one
+
+    def server_of(self: Any) -> CustomServer:
         from .runtime.custom_server import CustomServer  # noqa: PLC0415 - needs what the image holds
 
-        verify()
-        self._modalkit_server = CustomServer(CustomHost(self, routes), plan.endpoint)  # type: ignore[arg-type]  # a server plan has an endpoint
-        self._modalkit_server.start()
+        host = CustomHost(self, routes, weights_of(plan), plan.cold_start)
+        self._modalkit_server = CustomServer(host, endpoint)
+        server: CustomServer = self._modalkit_server
+        return server
 
-    def stop_server(self: Any) -> None:
+    def start(self: Any) -> None:
+        server_of(self).start()
+
+    def before(self: Any) -> None:
+        server_of(self).before_snapshot()
+
+    def after(self: Any) -> None:
+        self._modalkit_server.after_snapshot()
+
+    def stop(self: Any) -> None:
         self._modalkit_server.stop()
 
-    enter, leave = (start_server, stop_server) if plan.is_server else (start, stop)
-    return {"_modalkit_start": modal.enter()(enter), "_modalkit_stop": modal.exit()(leave)}
+    return {**_enters(plan, start, before, after), "_modalkit_stop": modal.exit()(stop)}
 
 
 def _route_method(name: str, route: Route[..., object]) -> Callable[..., Awaitable[object]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ._values import Value
+from .cold_start import ColdStart, CompileVolume, startup_timeout_s
 from .conflicts import conflicts, routes_of
 from .endpoints import Endpoint
 from .engines.base import Engine, Launch
@@ -78,7 +79,10 @@ class ServicePlan(Value):
         weights: The weight cache, if there is one.
         environment: Plain variables of the container.
         secrets: Secrets in the order they are applied.
-        scaling: Containers and timeouts.
+        scaling: Containers and timeouts; the start-up timeout is sized to the model where the lock
+            knows its size and the service does not say.
+        cold_start: Snapshots, warm-up and budget.
+        compiled: The Volume of compiled kernels beside weights that are mounted read-only.
         concurrency: Inputs one container takes at a time.
         endpoint: The HTTP endpoint, if there is one.
         routes: Typed routes of a custom service.
@@ -100,6 +104,8 @@ class ServicePlan(Value):
     environment: dict[str, str]
     secrets: tuple[Secret, ...]
     scaling: Scaling
+    cold_start: ColdStart = ColdStart()
+    compiled: CompileVolume | None = None
     concurrency: int
     endpoint: Endpoint | None
     routes: tuple[RoutePlan, ...]
@@ -143,7 +149,9 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         weights=service.weights,
         environment=_environment(service),
         secrets=_secrets(service),
-        scaling=service.scaling,
+        scaling=_scaling(service, locked),
+        cold_start=service.cold_start,
+        compiled=_compiled(service),
         concurrency=_concurrency(service, routes),
         endpoint=service.api,
         routes=routes,
@@ -207,6 +215,7 @@ def _engine_plan(
         gpu_count=gpu.count if gpu else 0,
         # Behind modalkit's gateway the engine asks for nothing: the gateway has asked already.
         key_variable=server.api_key.variable if server and server.api_key else None,
+        snapshot=service.cold_start.snapshot == "gpu",
     )
     return EnginePlan(
         title=engine.title,
@@ -244,8 +253,32 @@ def _image(service: type[ModelService]) -> ImageSpec:
 
 
 def _environment(service: type[ModelService]) -> dict[str, str]:
-    cache = service.weights.env if service.weights else {}
-    return {**cache, **service.env}
+    cache, compiled = service.weights, _compiled(service)
+    if cache is None:
+        return dict(service.env)
+    variables = {**cache.env, **cache.compile_env(compiled.mount if compiled else None)}
+    if not service.cold_start.compile_cache:
+        variables = {
+            name: value for name, value in variables.items() if name not in cache.compile_env()
+        }
+    return {**variables, **service.env}
+
+
+def _compiled(service: type[ModelService]) -> CompileVolume | None:
+    """Weights mounted read-only hold no kernels: those get a Volume of their own."""
+    cache = service.weights
+    if cache is None or not cache.read_only or not service.cold_start.compile_cache:
+        return None
+    return CompileVolume(name=f"{cache.name}-compiled", environment_name=cache.environment_name)
+
+
+def _scaling(service: type[ModelService], locked: LockedService | None) -> Scaling:
+    scaling, model = service.scaling, locked.model if locked else None
+    if "startup_timeout" in scaling.model_fields_set or model is None or not model.total_bytes:
+        return scaling
+    compiles = service.engine is not None and service.engine.compiles
+    seconds = startup_timeout_s(model.total_bytes, compiles=compiles)
+    return scaling.model_copy(update={"startup_timeout": seconds})
 
 
 def _secrets(service: type[ModelService]) -> tuple[Secret, ...]:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .class_body import check_class_body
+from .cold_start import ColdStart
 from .endpoints import Endpoint
 from .engines.base import Engine
 from .errors import DeclarationError
@@ -58,6 +59,7 @@ class ModelService:
         image: What is installed. Default: the engine's own image, or a slim Python.
         weights: A Volume that keeps what is downloaded and compiled; ``None`` keeps nothing.
         scaling: Containers, concurrency and timeouts.
+        cold_start: Snapshots, warm-up and the budget of a container's start.
         api: The HTTP endpoint and who may call it; ``None`` serves remote methods only. It is
             not called ``endpoint``, which would hide the decorator in the class body.
         secrets: Secrets whose keys the container sees as environment variables.
@@ -77,6 +79,7 @@ class ModelService:
     image: ClassVar[ImageSpec | None] = None
     weights: ClassVar[WeightCache | None] = None
     scaling: ClassVar[Scaling] = Scaling()
+    cold_start: ClassVar[ColdStart] = ColdStart()
     api: ClassVar[Endpoint | None] = Endpoint()
     secrets: ClassVar[Sequence[Secret]] = ()
     env: ClassVar[Mapping[str, str]] = {}
@@ -115,6 +118,13 @@ class ModelService:
 
     def load(self) -> Awaitable[None] | None:
         """Load the model, once per container, before any request. Override it."""
+
+    def wake(self) -> Awaitable[None] | None:
+        """Take what a memory snapshot cannot hold: with ``"cpu"`` the GPU, connections, randomness.
+
+        Called once in every container: after `load`, or after the restore from a snapshot that
+        holds what `load` did. Override it.
+        """
 
     def warm_up(self) -> Awaitable[None] | None:
         """Run the model once before the first request, where that pays. Override it."""

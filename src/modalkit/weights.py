@@ -131,7 +131,17 @@ class WeightCache(Value):
         if self.read_only:
             # A download could not be stored; without this the hub is asked, then writing fails.
             hub["HF_HUB_OFFLINE"] = "1"
-        return hub | {name: f"{scratch}/{folder}" for name, folder in _COMPILE_CACHES.items()}
+        return hub | self.compile_env()
+
+    def compile_env(self, folder: str | None = None) -> dict[str, str]:
+        """Return the variables that point every engine's compile caches at a folder.
+
+        Args:
+            folder: Where in the container. Default: the mount point, or a folder that ends with the
+                container when the Volume is read-only.
+        """
+        root = folder or (_SCRATCH if self.read_only else self.mount)
+        return {name: f"{root}/{part}" for name, part in _COMPILE_CACHES.items()}
 
     def path(self, *parts: str) -> str:
         """Return a path in the container below the mount point.

@@ -205,6 +205,7 @@ def test_vllm_fields_become_its_flags(fields, flags):
     assert VLLM(**fields).argv(launch()) == (
         *("python", "-m", "vllm.entrypoints.cli.main", "serve", "org/model"),
         *("--served-model-name", "name", "--host", "127.0.0.1", "--port", "8000"),
+        *("--shutdown-timeout", "20"),
         *flags,
     )
 

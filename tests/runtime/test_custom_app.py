@@ -44,6 +44,9 @@ class Classifier:
     weights = None
 
     def load(self) -> None:
+        self.loud = ""
+
+    def wake(self) -> None:
         self.loud = "!"
 
     def warm_up(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import posixpath
+import signal
 import socket
 import threading
 import time
@@ -268,8 +270,8 @@ def test_streams_are_not_buffered(key):
 
 def test_a_dead_engine_is_a_502_and_an_error_with_its_last_lines(door, key):
     """When the engine dies clients get an OpenAI-shaped 502 and methods get its exit code."""
-    door.host._process._process.kill()
-    door.host._process._process.wait()
+    os.kill(door.host._process.pid, signal.SIGKILL)
+    assert door.host._process.ended_within(30)
     with pytest.raises(openai.InternalServerError) as caught:
         client(door, key).models.list()
     assert caught.value.status_code == 502

@@ -22,6 +22,9 @@ class Service:
         self.meeting = threading.Barrier(2, timeout=20)
         self.bell = threading.Event()
 
+    def wake(self) -> None:
+        self.own.steps.append("wake")
+
     def warm_up(self) -> None:
         self.own.steps.append("warm_up")
 
@@ -95,8 +98,8 @@ def using(scenario):
 def test_a_service_is_loaded_warmed_up_used_and_unloaded_in_one_thread():
     """What load leaves in its thread, as PyTorch does, is there for the methods and unload."""
     service, steps = using(lambda calls: calls["steps"]())
-    assert steps == ["load", "warm_up"]
-    assert service.last_steps == ["load", "warm_up", "unload"]
+    assert steps == ["load", "wake", "warm_up"]
+    assert service.last_steps == ["load", "wake", "warm_up", "unload"]
 
 
 def test_plain_methods_of_an_instance_take_turns():

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modalkit.errors import EngineExitedError, EngineTimeoutError
+from modalkit.runtime.lines import LineSplitter
 from modalkit.runtime.process import EngineProcess
 
 SERVER = """
@@ -178,3 +183,171 @@ def test_argv_is_never_a_shell_string():
         process.wait_ready("127.0.0.1", free_port(), "/health", timeout_s=60)
     assert output.getvalue().strip() == repr(["a b", "$HOME;'\""])
     assert subprocess.list2cmdline(["a b"]) != output.getvalue()
+
+
+def wait_for(check: Callable[[], object]) -> None:
+    """Give something a generous time to come true."""
+    deadline = time.monotonic() + 30
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# An engine with two helpers, one of them in a session of its own; it prints all three ids.
+FAMILY = """
+import os, subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(300)"]
+near = subprocess.Popen(sleep)
+far = subprocess.Popen(sleep, start_new_session=True)
+print(os.getpid(), near.pid, far.pid, flush=True)
+time.sleep(300)
+"""
+
+
+def family(**options) -> tuple[EngineProcess, list[int]]:
+    """A running engine and the ids of its processes."""
+    output = io.StringIO()
+    process = python(FAMILY, output=output, **options)
+    wait_for(lambda: "\n" in output.getvalue())
+    return process, [int(word) for word in output.getvalue().split()]
+
+
+def test_the_engine_has_a_session_of_its_own():
+    """A Ctrl-C at the owner's terminal does not reach it, and its id is its group's."""
+    process, (engine, near, far) = family()
+    try:
+        assert process.pid == engine
+        assert os.getsid(engine) == os.getpgid(near) == engine
+        assert os.getsid(engine) != os.getsid(0)
+        assert os.getsid(far) == far
+    finally:
+        process.stop(grace_s=0)
+
+
+@pytest.mark.parametrize("grace_s", [0, 5])
+def test_stop_ends_helpers_in_sessions_of_their_own(grace_s):
+    """Asked or killed, an engine takes everything with it that it started."""
+    process, everyone = family()
+    process.stop(grace_s)
+    assert all(is_gone(pid) for pid in everyone)
+
+
+def test_a_death_while_serving_is_told_once_and_leaves_nothing():
+    """Whenever it dies, somebody is told with its code, and its helpers die with it."""
+    told = []
+    process, everyone = family(on_death=told.append)
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: told)
+    assert told[0].returncode == -signal.SIGKILL
+    assert told[0].last_lines == (" ".join(map(str, everyone)),)
+    with pytest.raises(EngineExitedError, match="signal 9"):
+        process.check()
+    assert all(is_gone(pid) for pid in everyone)
+    process.stop(grace_s=5)
+    assert len(told) == 1
+
+
+def test_an_engine_that_was_asked_to_stop_has_not_died():
+    """Stopping is not told as a death."""
+    told = []
+    process, _ = family(on_death=told.append)
+    process.stop(grace_s=5)
+    assert not told
+
+
+def test_an_engine_does_not_outlive_its_guard():
+    """Should the guard itself be killed, the engine dies with it, and that is noticed."""
+    told = []
+    process, everyone = family(on_death=told.append)
+    os.kill(process._guard.pid, signal.SIGKILL)
+    wait_for(lambda: told)
+    assert is_gone(everyone[0])
+    for helper in everyone[1:]:
+        os.kill(helper, signal.SIGKILL)
+
+
+OWNER = """
+import sys, time
+from modalkit.runtime.process import EngineProcess
+engine = EngineProcess("Test engine", [sys.executable, "-c", sys.argv[1]], {}, output=sys.stdout)
+if sys.argv[2] == "forks":  # a child of the owner's keeps what the owner had open
+    import os
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "forks"])
+def test_nothing_outlives_an_owner_that_is_killed(how):
+    """SIGKILL leaves no time for manners: everything the engine started dies all the same."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, FAMILY, how], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    everyone = [int(word) for word in owner.stdout.readline().split()]
+    assert len(everyone) == 3
+    time.sleep(0.2 if how == "forks" else 0)
+    owner.kill()
+    owner.wait()
+    assert all(is_gone(pid) for pid in everyone)
+
+
+def test_an_owner_that_just_ends_leaves_nothing():
+    """Neither does an owner that forgets to stop its engine."""
+    source = OWNER.replace("time.sleep(300)", "sys.stdin.readline()")
+    owner = subprocess.Popen(
+        [sys.executable, "-c", source, FAMILY, "ends"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    everyone = [int(word) for word in owner.stdout.readline().split()]
+    owner.communicate("\n")
+    assert len(everyone) == 3
+    assert all(is_gone(pid) for pid in everyone)
+
+
+def test_only_the_engine_itself_is_asked_to_stop():
+    """Its helpers work on until it has finished what is under way."""
+    source = (
+        "import signal, subprocess, sys, time\n"
+        "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.3)\n"
+        "    print('helper', helper.poll(), flush=True)\n"
+        "    raise SystemExit\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    output = io.StringIO()
+    process = python(source, output=output)
+    wait_for(lambda: "up" in output.getvalue())
+    process.stop(grace_s=30)
+    assert output.getvalue().split("\n")[1] == "helper None"
+
+
+def test_a_bar_that_writes_over_itself_is_one_line():
+    """A progress bar's last state is what is kept of it."""
+    output = io.StringIO()
+    source = "for n in range(100): print(f'\\r{n}%', end='')\nprint()\nprint('end', end='')"
+    process = python(source, output=output)
+    wait_for(lambda: process.ended_within(0))
+    with pytest.raises(EngineExitedError):
+        process.check()
+    assert output.getvalue() == "99%\nend\n"
+
+
+@given(st.lists(st.binary(max_size=12)), st.integers(4, 9))
+def test_lines_are_the_same_in_whatever_pieces_they_come(pieces, longest):
+    """Cutting a stream elsewhere changes nothing, unless a line is too long to be kept whole."""
+    piecewise, whole = LineSplitter(), LineSplitter()
+    said = [line for piece in pieces for line in piecewise.feed(piece)] + piecewise.rest()
+    assert said == whole.feed(b"".join(pieces)) + whole.rest()
+    short = LineSplitter(longest)
+    for piece in pieces:
+        assert all(len(line) <= longest + len(piece) for line in short.feed(piece))
+    assert len(short.showing.encode()) <= 3 * longest  # each byte at worst a replacement character

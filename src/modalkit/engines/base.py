@@ -7,6 +7,7 @@ never imported by the client; everything here is data about a process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -30,6 +31,7 @@ class Launch(Value):
         gpu_count: GPUs of this container; 0 on a machine without one.
         key_variable: Environment variable whose value the engine must ask its clients for;
             ``None`` when something in front of it does.
+        snapshot: Whether its GPUs' memory goes into a snapshot, so that it must be able to sleep.
     """
 
     model: str
@@ -39,6 +41,19 @@ class Launch(Value):
     port: int = Field(default=8000, ge=1, le=65535)
     gpu_count: int = Field(default=1, ge=0)
     key_variable: str | None = None
+    snapshot: bool = False
+
+
+_GREETING = "Say hello."
+_CHAT = (
+    "/v1/chat/completions",
+    {"messages": [{"role": "user", "content": _GREETING}], "max_tokens": 16},
+)
+_COMPLETION = ("/v1/completions", {"prompt": _GREETING, "max_tokens": 16})
+_EMBEDDING = ("/v1/embeddings", {"input": [_GREETING]})
+_RERANK = ("/v1/rerank", {"query": _GREETING, "documents": ["Hello."]})
+_SCORE = ("/v1/score", {"text_1": _GREETING, "text_2": ["Hello."]})
+_CLASSIFY = ("/v1/classify", {"input": [_GREETING]})
 
 
 class Engine(Value, ABC):
@@ -53,6 +68,12 @@ class Engine(Value, ABC):
             (aiohttp, pydantic, starlette, uvicorn).
         child_key_variable: Variable in which the process itself looks for its API key, where it
             has one; the runtime copies the key there, so that it never stands in argv.
+        sleep_path: Route that lets go of the GPUs' memory for a snapshot, its query included;
+            ``None`` where there is none and the snapshot takes all of it.
+        wake_path: Route that takes it back.
+        compiles: Whether its first start compiles kernels, which takes minutes.
+        start_marks: What it prints that tells seconds of its start: for a phase of
+            `modalkit.cold_start` a regular expression whose first group is the number.
     """
 
     title: ClassVar[str]
@@ -61,6 +82,10 @@ class Engine(Value, ABC):
     needs_gpu: ClassVar[bool] = False
     runtime_included: ClassVar[bool] = False
     child_key_variable: ClassVar[str | None] = None
+    sleep_path: ClassVar[str | None] = None
+    wake_path: ClassVar[str | None] = None
+    compiles: ClassVar[bool] = False
+    start_marks: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def image(self) -> ImageSpec:
@@ -77,3 +102,11 @@ class Engine(Value, ABC):
     def environment(self, launch: Launch) -> dict[str, str]:  # noqa: ARG002 - subclasses use it
         """Return the variables the process needs; never a secret."""
         return {}
+
+    def warm_up_requests(self) -> tuple[tuple[str, Mapping[str, object]], ...]:
+        """Return requests that prove the engine answers, each a route and a JSON body.
+
+        The first that it takes is what it is warmed up with; the model's name is added. An engine
+        that speaks none of the OpenAI API returns none, and its readiness route alone counts.
+        """
+        return (_CHAT, _COMPLETION, _EMBEDDING, _RERANK, _SCORE, _CLASSIFY)

@@ -86,6 +86,11 @@ class GPUEngine(Engine):
 
     needs_gpu: ClassVar[bool] = True
     runtime_included: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
+    sleep_flags: ClassVar[tuple[str, ...]] = ()
+    """What makes its sleep and wake routes work."""
+    sleep_environment: ClassVar[Mapping[str, str]] = {}
+    """Variables for the same."""
 
     table_name: ClassVar[EngineName]
     value_flags: ClassVar[Mapping[str, str]]
@@ -141,15 +146,17 @@ class GPUEngine(Engine):
         python, *program = self._program(launch)
         return (
             *(self.interpreter or python, *program),
+            *(self.sleep_flags if launch.snapshot else ()),
             *self._parallelism(launch),
             *(word for pair in self._values() for word in pair),
             *self._switches(),
             *self.extra_args,
         )
 
-    def environment(self, launch: Launch) -> dict[str, str]:  # noqa: ARG002 - the same everywhere
+    def environment(self, launch: Launch) -> dict[str, str]:
         """Return the variables: huggingface_hub's for full speed, then the engine's ``env``."""
-        return {"HF_XET_HIGH_PERFORMANCE": "1", **self.env}
+        sleeping = self.sleep_environment if launch.snapshot else {}
+        return {"HF_XET_HIGH_PERFORMANCE": "1", **sleeping, **self.env}
 
     @abstractmethod
     def _program(self, launch: Launch) -> tuple[str, ...]:

@@ -55,6 +55,19 @@ class SGLang(GPUEngine):
     title: ClassVar[str] = "SGLang"
     # /health runs a token through the model; /ready only says whether it may.
     ready_path: ClassVar[str] = "/ready"
+    sleep_path: ClassVar[str | None] = "/release_memory_occupation"
+    wake_path: ClassVar[str | None] = "/resume_memory_occupation"
+    sleep_flags: ClassVar[tuple[str, ...]] = (
+        "--enable-memory-saver",
+        "--enable-weights-cpu-backup",
+    )
+    # Modal's sglang_snapshot.py sample, 2026: no spawned compile workers in the snapshot.
+    sleep_environment: ClassVar[Mapping[str, str]] = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    # sglang/srt/model_executor, before and after the words of its graph capture changed in 2026.
+    start_marks: ClassVar[Mapping[str, str]] = {
+        "weights": r"Load weight end\. elapsed=([\d.]+) s",
+        "compile": r"(?i:Capture [\w ]*cuda graph end\.) (?:Time elapsed: |elapsed=)([\d.]+) s",
+    }
     table_name: ClassVar[EngineName] = "sglang"
     value_flags: ClassVar[Mapping[str, str]] = {
         "pipeline_parallel": "--pp-size",

@@ -52,6 +52,7 @@ class Transformers(OwnServer):
 
     title: ClassVar[str] = "Transformers"
     module: ClassVar[str] = "modalkit.runtime.transformers"
+    start_marks: ClassVar[Mapping[str, str]] = {"weights": r"^ready: .*loaded in ([\d.]+) s\)$"}
     option_flags: ClassVar[Mapping[str, str]] = {
         "task": "--task",
         "dtype": "--dtype",

@@ -18,6 +18,7 @@ _CUDA_IMAGE = "nvidia/cuda:13.0.2-devel-ubuntu24.04"
 _PYTHON = "3.12"
 # Routes that these open ask for no key, not even vLLM's own (vllm/entrypoints/serve).
 _OPENS_ADMIN_ROUTES = "VLLM_SERVER_DEV_MODE"
+_DRAIN_S = 20  # less than a container has
 
 
 class VLLM(GPUEngine):
@@ -48,6 +49,21 @@ class VLLM(GPUEngine):
 
     title: ClassVar[str] = "vLLM"
     child_key_variable: ClassVar[str | None] = "VLLM_API_KEY"
+    sleep_path: ClassVar[str | None] = "/sleep?level=1"  # weights to the CPU's memory, cache let go
+    wake_path: ClassVar[str | None] = "/wake_up"
+    sleep_flags: ClassVar[tuple[str, ...]] = ("--enable-sleep-mode",)
+    # Modal's lfm_snapshot_server.py and sglang_snapshot.py samples, 2026: the routes, no spawned
+    # compile workers in the snapshot, no warnings of torch about the sockets that a restore cut.
+    sleep_environment: ClassVar[Mapping[str, str]] = {
+        _OPENS_ADMIN_ROUTES: "1",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "TORCH_CPP_LOG_LEVEL": "FATAL",
+    }
+    # vllm/model_executor/model_loader, vllm/compilation/monitor.py, vllm/v1/worker: what they log.
+    start_marks: ClassVar[Mapping[str, str]] = {
+        "weights": r"Loading weights took ([\d.]+) sec",
+        "compile": r"(?:torch\.compile took|Graph capturing finished in) ([\d.]+) s",
+    }
     table_name: ClassVar[EngineName] = "vllm"
     value_flags: ClassVar[Mapping[str, str]] = {
         "pipeline_parallel": "--pipeline-parallel-size",
@@ -97,6 +113,8 @@ class VLLM(GPUEngine):
             *("python", "-m", "vllm.entrypoints.cli.main", "serve", launch.model, *revision),
             *("--served-model-name", self.served_name or launch.served_name),
             *("--host", launch.host, "--port", str(launch.port)),
+            # Its default aborts what is under way at SIGTERM.
+            *("--shutdown-timeout", str(_DRAIN_S)),
         )
 
     def _switches(self) -> tuple[str, ...]:

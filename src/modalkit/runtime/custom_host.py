@@ -6,15 +6,18 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..cold_start import ColdStart
 from ..endpoints import ApiKey, Endpoint
 from ..routes import Route
 from .model_calls import ModelThread, bind
+from .phases import Phases
 from .typed_routes import typed_route
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from ..service import ModelService
+    from .verify import LockedWeights
 
 __all__ = ["CustomHost"]
 
@@ -25,9 +28,20 @@ class CustomHost:
     Args:
         service: The user's instance.
         routes: Its typed routes by method name.
+        weights: What must be as it is locked before it is loaded. Default: nothing is locked.
+        cold_start: Which snapshot there will be. Default: none.
     """
 
-    def __init__(self, service: ModelService, routes: Mapping[str, Route[..., object]]) -> None:
+    def __init__(
+        self,
+        service: ModelService,
+        routes: Mapping[str, Route[..., object]],
+        weights: LockedWeights | None = None,
+        cold_start: ColdStart | None = None,
+    ) -> None:
+        self._phases = Phases()
+        self._weights = weights
+        self._cold_start = cold_start or ColdStart()
         self._service = service
         self._routes = routes
         self._thread = ModelThread()
@@ -36,9 +50,29 @@ class CustomHost:
         }
 
     async def start(self) -> None:
-        """Load the model and warm it up; an error of either ends the container's start."""
-        await self._finish(self._service.load)
-        await self._finish(self._service.warm_up)
+        """Verify, load, wake and warm up the model; an error of any ends the container's start."""
+        await self.before_snapshot()
+        await self.after_snapshot()
+
+    async def before_snapshot(self) -> None:
+        """Do what a memory snapshot may hold; with the GPU's memory that is the warm-up too."""
+        with self._phases.measure("weights"):
+            if self._weights is not None:
+                self._weights.verify()
+        with self._phases.measure("load"):
+            await self._finish(self._service.load)
+        if self._cold_start.snapshot == "gpu":
+            await self._warm_up()
+        self._phases.pause()
+
+    async def after_snapshot(self) -> None:
+        """Go on after the snapshot, in this container or in one that came out of it."""
+        self._phases.resume()
+        with self._phases.measure("wake"):
+            await self._finish(self._service.wake)
+        if self._cold_start.snapshot != "gpu":
+            await self._warm_up()
+        self._phases.log(type(self._service).__name__, self._cold_start)
 
     async def stop(self) -> None:
         """Release the model, after the plain methods that are under way."""
@@ -61,6 +95,10 @@ class CustomHost:
             docs=endpoint.docs,
             asks_key=isinstance(endpoint.auth, ApiKey),
         )
+
+    async def _warm_up(self) -> None:
+        with self._phases.measure("warm_up"):
+            await self._finish(self._service.warm_up)
 
     async def _finish(self, method: Callable[[], Awaitable[None] | None]) -> None:
         """Call a method of the service's life; a plain one in the thread its others run in."""

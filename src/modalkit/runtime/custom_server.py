@@ -35,6 +35,7 @@ class CustomServer:
             lifespan="off",
         )
         self._server = uvicorn.Server(config)
+        self._loaded, self._go_on = threading.Event(), threading.Event()
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="custom-server", daemon=True)
@@ -43,10 +44,30 @@ class CustomServer:
         """Load the model and open the port.
 
         Raises:
-            Exception: Whatever the service's ``load`` or ``warm_up`` raised.
+            Exception: Whatever the service's ``load``, ``wake`` or ``warm_up`` raised.
             EngineError: The port is taken, or the service called ``sys.exit``.
         """
+        self.before_snapshot()
+        self.after_snapshot()
+
+    def before_snapshot(self) -> None:
+        """Load the model; the port is held, but refuses connections.
+
+        Raises:
+            Exception: As `start` does.
+        """
         self._thread.start()
+        self._loaded.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def after_snapshot(self) -> None:
+        """Go on after the snapshot, in this container or in one that came out of it.
+
+        Raises:
+            Exception: As `start` does.
+        """
+        self._go_on.set()
         self._started.wait()
         if self._failure is not None:
             raise self._failure
@@ -70,11 +91,15 @@ class CustomServer:
         except BaseException as error:  # noqa: BLE001 - raised again by `start` or `stop`
             self._failure = error
         finally:
-            self._started.set()  # whatever happened, `start` must not wait for ever
+            self._loaded.set()  # whatever happened, `start` must not wait for ever
+            self._started.set()
 
     async def _main(self) -> None:
         with _bound(self._server.config.port) as address:  # before a model is loaded in vain
-            await self._host.start()
+            await self._host.before_snapshot()
+            self._loaded.set()
+            await asyncio.to_thread(self._go_on.wait)
+            await self._host.after_snapshot()
             try:
                 await self._serve(address)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from .process import EngineProcess
 __all__ = ["EngineClient"]
 
 Body = Mapping[str, object]
+_DEATH_S = 1.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=10)  # Modal's own timeout ends a call
 
 
@@ -45,7 +47,7 @@ class EngineClient:
                 await _raise_for_status(response)
                 return _json_object(path, await response.read())
         except aiohttp.ClientError as error:
-            raise self._connection_lost(error) from error
+            raise await self._connection_lost(error) from error
 
     async def events(self, path: str, body: Body) -> AsyncIterator[dict[str, JsonValue]]:
         """Post a streaming request and yield its chunks."""
@@ -58,7 +60,7 @@ class EngineClient:
                     if data.startswith(b"{"):
                         yield _chunk(path, data)
         except aiohttp.ClientError as error:
-            raise self._connection_lost(error) from error
+            raise await self._connection_lost(error) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -68,8 +70,10 @@ class EngineClient:
         given = {name: value for name, value in body.items() if value is not None}
         return {"model": self._served_name, **given}
 
-    def _connection_lost(self, error: aiohttp.ClientError) -> EngineError:
-        self._process.check()  # a dead engine says more than a closed connection
+    async def _connection_lost(self, error: aiohttp.ClientError) -> EngineError:
+        # A dead engine says more than a closed connection, a moment later.
+        await asyncio.to_thread(self._process.ended_within, _DEATH_S)
+        self._process.check()
         return EngineError(f"The connection to {self._process.title} was lost: {error}.")
 
 

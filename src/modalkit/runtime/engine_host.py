@@ -6,14 +6,23 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..cold_start import ColdStart
 from ..engines.base import Engine, Launch
-from ..errors import EngineError
+from ..errors import EngineError, EngineExitedError
+from .asking import Asker
 from .engine_client import EngineClient
+from .phases import Phases
 from .process import EngineProcess
+from .snapshot import engine_sleeps, engine_wakes
+from .warm_up import warm_up
 
 if TYPE_CHECKING:
+    from ..lock import LockedFile
     from .verify import LockedWeights
 
 __all__ = ["EngineHost"]
@@ -31,6 +40,10 @@ class EngineHost:
             on loopback gets a free port, since containers of a local Modal share one network.
         timeout_s: How long it may take to be ready, in seconds.
         weights: What must be as it is locked before the engine reads it. Default: nothing is locked.
+        cold_start: Snapshot and warm-up. Default: `ColdStart`'s.
+        service: The class it serves, for the log.
+        leave: Called once when the engine dies while it serves, so that the container ends too
+            and Modal starts another. Default: the error is only logged.
     """
 
     def __init__(
@@ -39,37 +52,68 @@ class EngineHost:
         launch: Launch,
         timeout_s: float,
         weights: LockedWeights | None = None,
+        *,
+        cold_start: ColdStart | None = None,
+        service: str = "",
+        leave: Callable[[], None] | None = None,
     ) -> None:
+        self._phases = Phases(engine.start_marks)
         self._engine = engine
+        self._declared = launch
         self._launch = launch.model_copy(update=_of_this_container(launch))
         self._timeout_s = timeout_s
         self._weights = weights
+        self._cold_start = cold_start or ColdStart()
+        self._service = service or launch.served_name
+        self._leave = leave
+        self._serving = False
         self._process: EngineProcess | None = None
         self._client: EngineClient | None = None
 
     def start(self) -> None:
-        """Verify the weights, start the process and wait until it is ready.
+        """Verify the weights, start the process, wait until it has answered real requests.
 
         Raises:
             WeightsError: The weights are not the locked ones.
             EngineExitedError: It ended while starting.
             EngineTimeoutError: It was not ready in time.
+            EngineError: It refused or failed the requests that warm it up.
         """
-        awaited = self._weights.verify() if self._weights else ()
-        engine, launch = self._engine, self._launch
-        keys = _keys(launch)
-        environment = engine.environment(launch)
-        if engine.child_key_variable and keys:
-            environment[engine.child_key_variable] = keys[0]
-        argv = _with_this_python(engine.argv(launch))
-        self._process = EngineProcess(engine.title, argv, environment, secrets=keys)
-        try:
-            self._process.wait_ready("127.0.0.1", launch.port, engine.ready_path, self._timeout_s)
-            if self._weights and awaited:  # what the engine has downloaded meanwhile
-                self._weights.verify(awaited)
-        except BaseException:
-            self._process.stop(grace_s=0)
-            raise
+        self._run()
+        self._serve()
+
+    def before_snapshot(self) -> None:
+        """Do what the snapshot is to hold: all of `start`, or the weights' check where a GPU is missing.
+
+        Raises:
+            ModalkitError: As `start` does; or the engine did not go to sleep.
+        """
+        if self._waits_for_gpu:
+            with self._phases.measure("weights"):
+                self._verify()
+        else:
+            self._run()
+            if self._cold_start.snapshot == "gpu":
+                with self._phases.measure("snapshot"), self._or_stop():
+                    engine_sleeps(self._engine, self._asker(), self._timeout_s)
+        self._phases.pause()
+
+    def after_snapshot(self) -> None:
+        """Go on after the snapshot was made, or after this container came out of it.
+
+        Raises:
+            ModalkitError: As `start` does; or the engine did not wake up.
+        """
+        self._phases.resume()
+        if self._waits_for_gpu:
+            gpus = {"gpu_count": _gpu_count(self._declared)}  # there was none to count until now
+            self._launch = self._launch.model_copy(update=gpus)
+            self._run()
+        else:
+            with self._phases.measure("wake"), self._or_stop():
+                self._started.check()
+                engine_wakes(self._engine, self._asker(), self._timeout_s)
+        self._serve()
 
     @property
     def port(self) -> int:
@@ -79,12 +123,9 @@ class EngineHost:
     @property
     def client(self) -> EngineClient:
         """The client, made at first use inside the container's event loop."""
-        if self._process is None:
-            msg = f"{self._engine.title} has not been started in this process."
-            raise EngineError(msg)
         if self._client is None:
             url = f"http://127.0.0.1:{self._launch.port}"
-            self._client = EngineClient(self._process, url, self._launch.served_name)
+            self._client = EngineClient(self._started, url, self._launch.served_name)
         return self._client
 
     async def stop(self) -> None:
@@ -95,8 +136,86 @@ class EngineHost:
 
     def stop_process(self) -> None:
         """Stop the process, letting requests under way finish first."""
+        self._serving = False
         if self._process is not None:
             self._process.stop(GRACE_S)
+
+    @property
+    def _started(self) -> EngineProcess:
+        if self._process is None:
+            msg = f"{self._engine.title} has not been started in this process."
+            raise EngineError(msg)
+        return self._process
+
+    @property
+    def _waits_for_gpu(self) -> bool:
+        """Whether the engine starts after the snapshot: a CPU's holds nothing that needs the GPU."""
+        return self._cold_start.snapshot == "cpu" and self._declared.gpu_count > 0
+
+    def _verify(self) -> tuple[LockedFile, ...]:
+        """Hold what is there to the lock; what is not there yet."""
+        return self._weights.verify() if self._weights else ()
+
+    def _run(self) -> None:
+        """Verify, start, wait, warm up."""
+        deadline = time.monotonic() + self._timeout_s
+        with self._phases.measure("weights"):
+            awaited = self._verify()
+        with self._phases.measure("engine"):
+            self._process = self._new_process()
+        with self._or_stop():
+            with self._phases.measure("engine"):
+                self._process.wait_ready(
+                    "127.0.0.1", self.port, self._engine.ready_path, deadline - time.monotonic()
+                )
+            if self._weights and awaited:  # what the engine has downloaded meanwhile
+                with self._phases.measure("weights"):
+                    self._weights.verify(awaited)
+            with self._phases.measure("warm_up"):
+                left = deadline - time.monotonic()
+                requests = self._engine.warm_up_requests()
+                warm_up(self._asker(), requests, self._cold_start.warm_up, left)
+
+    def _new_process(self) -> EngineProcess:
+        engine, launch = self._engine, self._launch
+        keys = _keys(launch)
+        environment = engine.environment(launch)
+        if engine.child_key_variable and keys:
+            environment[engine.child_key_variable] = keys[0]
+        return EngineProcess(
+            engine.title,
+            _with_this_python(engine.argv(launch)),
+            environment,
+            secrets=keys,
+            on_line=self._phases.hear,
+            on_death=self._died,
+        )
+
+    def _serve(self) -> None:
+        self._serving = True
+        self._phases.log(self._service, self._cold_start)
+
+    def _died(self, error: EngineExitedError) -> None:
+        """Tell it, and let Modal replace a container that could only fail from here on."""
+        if not self._serving:
+            return  # whoever waits for the start hears of it there
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        if self._leave is not None:
+            self._leave()
+
+    def _asker(self) -> Asker:
+        key = next(iter(_keys(self._launch)), None)
+        return Asker(self._started, self.port, self._launch.served_name, key)
+
+    @contextmanager
+    def _or_stop(self) -> Iterator[None]:
+        """End the process if what is done with it fails."""
+        try:
+            yield
+        except BaseException:
+            self._started.stop(grace_s=0)
+            raise
 
 
 def _with_this_python(argv: tuple[str, ...]) -> tuple[str, ...]:
