@@ -77,7 +77,7 @@ class Phases:
         """Go on, in the same container or in one that was restored from the snapshot."""
         container, now = _container(), time.time()
         if container == self._container:
-            self.seconds["snapshot"] = now - self._paused_at
+            self.add("snapshot", now - self._paused_at)
             return
         self.restored, self._container, self._told = True, container, {}
         created = created_at(container)
