@@ -95,7 +95,8 @@ class EngineProcess:
             EngineExitedError: With its exit code and last lines.
         """
         if self._ended.is_set():
-            raise self._death()
+            self._reader.join(timeout=_LAST_WORDS_S)
+            raise EngineExitedError(self.title, self._code, self.last_lines)
 
     def ended_within(self, seconds: float) -> bool:
         """Wait for its end, which follows a lost connection by a moment; whether it came."""
@@ -142,12 +143,11 @@ class EngineProcess:
             self._code = int(said.readline() or -signal.SIGKILL)
         self._ended.set()
         if not self._stopping and self._on_death is not None:
-            self._on_death(self._death())
+            try:
+                self.check()
+            except EngineExitedError as death:
+                self._on_death(death)
         self._guard.wait()
-
-    def _death(self) -> EngineExitedError:
-        self._reader.join(timeout=_LAST_WORDS_S)
-        return EngineExitedError(self.title, self._code, self.last_lines)
 
     def _forward(self, pipe: IO[bytes]) -> None:
         lines, told = LineSplitter(), time.monotonic()
