@@ -11,6 +11,8 @@ from .declared import ModalFile, Unit
 
 __all__ = ["Choice", "gpu_choices", "gpu_strings", "least_memory_gib", "split_count"]
 
+_PROFILES = {"modalkit.GPUProfile", "modalkit.gpu.GPUProfile"}
+_CHOICES = ("gpu", "fallbacks")
 _TAKES_GPU = {"function", "cls", "server", "with_options", "run_function", "run_commands", "create"}
 
 
@@ -59,6 +61,15 @@ def _gpu_values(file: ModalFile) -> Iterator[ast.expr]:
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if (name.startswith("modal.") and method in _TAKES_GPU) or method == "with_options":
             yield from (keyword.value for keyword in call.keywords if keyword.arg == "gpu")
+        elif name in _PROFILES:
+            yield from _profile_values(call)
+
+
+def _profile_values(call: ast.Call) -> Iterator[ast.expr]:
+    """What a `GPUProfile` names, unless it says that the catalogue need not know it."""
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    if "unlisted" not in keywords and None not in keywords:
+        yield from (*call.args[:1], *(keywords[name] for name in _CHOICES if name in keywords))
 
 
 def _leaves(file: ModalFile, value: ast.expr) -> Iterator[ast.expr]:

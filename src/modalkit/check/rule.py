@@ -56,6 +56,7 @@ _MODULES = (
     "cost",
     "endpoints",
     "schedules",
+    "plans",
     "itself",
 )
 
@@ -91,6 +92,7 @@ class Rule:
         why: Why it matters, in a sentence.
         find: The rule over a file's declarations; None where another part of the check finds it.
         reads: Where it looks: ``"file"``, ``"plan"`` (imports the file) or ``"check"``.
+        summary: What it finds, in a line: the docstring of its function.
     """
 
     code: str
@@ -99,6 +101,7 @@ class Rule:
     why: str
     find: StaticRule | None = field(default=None, compare=False)
     reads: str = "file"
+    summary: str = ""
 
     @property
     def group(self) -> str:
@@ -120,7 +123,8 @@ def rule(code: str, name: str, severity: str, *, why: str) -> Callable[[StaticRu
     """
 
     def register(find: StaticRule) -> StaticRule:
-        register_rule(Rule(code, name, Severity(severity), why, find))
+        summary = " ".join((find.__doc__ or "").split()).replace("``", "`")
+        register_rule(Rule(code, name, Severity(severity), why, find, summary=summary))
         return find
 
     return register

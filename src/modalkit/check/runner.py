@@ -9,8 +9,10 @@ from .declared import ModalFile
 from .files import Candidate, find_files
 from .findings import Finding, Severity, Span
 from .ignores import Ignore, read_ignores, unsilenced
+from .plans import has_services, plan_problems
 from .rule import Problem, Rule, all_rules
 from .rules.itself import IGNORE_NAMES_NOTHING, RULE_FAILED, SYNTAX, UNREADABLE, UNUSED_IGNORE
+from .rules.plans import NOT_PLANNED
 from .settings import Settings
 from .source import SourceFile, UnreadableError, read_source
 
@@ -88,15 +90,26 @@ def check_source(source: SourceFile, settings: Settings | None = None) -> list[F
     """Run the rules over one file that has been read, and apply its ignore comments."""
     settings = settings or Settings()
     ignores = read_ignores(source)
-    found = list(_static_findings(source, settings))
+    file = ModalFile(source)
+    found = list(_static_findings(file, settings)) if file.is_modal else []
+    if not settings.static and file.is_modal and has_services(file):
+        found += _plan_findings(file, settings, found)
     kept = unsilenced(found, ignores)
     return [*kept, *_ignore_findings(source, ignores, settings)]
 
 
-def _static_findings(source: SourceFile, settings: Settings) -> Iterator[Finding]:
-    file = ModalFile(source)
-    if not file.is_modal:
-        return
+def _plan_findings(file: ModalFile, settings: Settings, static: list[Finding]) -> Iterator[Finding]:
+    """What plans say; an error that a static rule has explained on its line is not said again."""
+    explained = {one.span.line for one in static if one.severity is Severity.ERROR}
+    for rule, problem in plan_problems(file, settings):
+        span = file.source.span(problem.at)
+        if rule.code not in NOT_PLANNED or span.line not in explained:
+            line = file.source.line(span.line)
+            yield _finding(rule, problem, file.source.path, span, line)
+
+
+def _static_findings(file: ModalFile, settings: Settings) -> Iterator[Finding]:
+    source = file.source
     for rule in all_rules():
         if rule.find is None or not settings.wants(rule):
             continue

@@ -50,7 +50,12 @@ class Settings:
         return any(fnmatch(part, pattern.rstrip("/")) for pattern in self.exclude for part in parts)
 
     def with_choices(
-        self, *, select: Iterable[str] = (), ignore: Iterable[str] = (), **others: object
+        self,
+        *,
+        select: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        **others: object,
     ) -> Settings:
         """Return the same with what the command line says; None leaves a field as it is.
 
@@ -60,6 +65,7 @@ class Settings:
         chosen = {name: value for name, value in others.items() if value is not None}
         if select := tuple(select):
             chosen["select"] = _known("--select", select)
+        chosen["exclude"] = (*self.exclude, *exclude)
         chosen["ignore"] = (*self.ignore, *_known("--ignore", tuple(ignore)))
         return replace(self, **chosen)  # type: ignore[arg-type] # the options' own types
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from ..check import CheckReport, Severity, check_paths
+from ..check import CheckReport, Severity, check_paths, find_rule
 from ..check.settings import read_settings
 from ..check.text import finding_text, summary_text
 from ..errors import ModalkitError
@@ -15,6 +16,7 @@ from ..errors import ModalkitError
 __all__ = ["command"]
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "caret": "red"}
+_LONG_WORK = 200  # files; below, it is over before anyone wonders
 
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,17 +24,34 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "caret": "red"}
 @click.option("--static", is_flag=True, help="Execute nothing: leave out the rules over plans.")
 @click.option("--select", multiple=True, metavar="CODES", help="Only these: MK101, MK2, a name.")
 @click.option("--ignore", multiple=True, metavar="CODES", help="All but these.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files and folders.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="How findings are written.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--fail-on",
     type=click.Choice([str(one) for one in Severity]),
     help="The mildest severity that makes the exit code 1 [warning].",
 )
-def command(
+@click.option("--budget", metavar="USD/PERIOD", help="A dearer service is an error: 500/month.")
+@click.option("--explain", metavar="CODE", help="Explain a rule; `all` lists them.")
+def command(  # noqa: PLR0917 - click passes them by name
     paths: tuple[str, ...],
     static: bool,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
+    exclude: tuple[str, ...],
+    form: str,
+    as_json: bool,
     fail_on: str | None,
+    budget: str | None,
+    explain: str | None,
 ) -> None:
     r"""Find every expensive mistake in Modal files, plain ones and modalkit's services.
 
@@ -41,32 +60,62 @@ def command(
       modalkit check . --static --format github
       modalkit check --explain MK101
 
-    PATH is a file or a folder; the current folder unless given. The exit code is 1 when something
-    was found, 2 when the command itself is wrong.
+    PATH is a file or a folder; the current folder unless given. Settings are in [tool.modalkit.check]
+    of the nearest pyproject.toml. The exit code is 1 when an error or a warning was found, 2 when the
+    command itself is wrong.
     """
     try:
+        if explain is not None:
+            click.echo(_explanation(explain))
+            return
         settings = read_settings(Path.cwd()).with_choices(
             select=_codes(select),
             ignore=_codes(ignore),
+            exclude=exclude,
             fail_on=Severity(fail_on) if fail_on else None,
+            budget=budget,
             static=static or None,
         )
-        report = check_paths(paths or ("."), settings)
+        report = check_paths(paths or (".",), settings, progress=_progress())
     except ModalkitError as error:
         raise click.UsageError(str(error)) from error
-    _print(report)
+    click.echo(_written(report, "json" if as_json else form))
     if report.fails(settings):
         raise SystemExit(1)
+
+
+def _explanation(code: str) -> str:
+    from ..check.pages import listing, rule_text  # noqa: PLC0415 - a check does not need it
+
+    return listing() if code == "all" else rule_text(find_rule(code))
 
 
 def _codes(given: tuple[str, ...]) -> list[str]:
     return [word.strip() for text in given for word in text.split(",") if word.strip()]
 
 
-def _print(report: CheckReport) -> None:
-    for finding in report.findings:
-        click.echo(finding_text(finding, _paint if sys.stdout.isatty() else _plain) + "\n")
-    click.echo(summary_text(report))
+def _progress() -> Callable[[int, int], None] | None:
+    """Say on a terminal how far a long check is."""
+    if not sys.stderr.isatty():
+        return None
+
+    def say(done: int, of: int) -> None:
+        if of >= _LONG_WORK and (done % 20 == 0 or done == of):
+            click.echo(
+                f"\r{done:,} of {of:,} files" if done < of else "\r\033[K", err=True, nl=False
+            )
+
+    return say
+
+
+def _written(report: CheckReport, form: str) -> str:
+    if form == "text":
+        paint = _paint if sys.stdout.isatty() else _plain
+        blocks = [finding_text(finding, paint) for finding in report.findings]
+        return "\n\n".join([*blocks, summary_text(report)])
+    from ..check.formats import as_github, as_json, as_sarif  # noqa: PLC0415 - text is the usual one
+
+    return {"json": as_json, "sarif": as_sarif, "github": as_github}[form](report)
 
 
 def _plain(text: str, _role: str) -> str:

@@ -14,6 +14,7 @@ SYNTAX = register_rule(
         Severity.ERROR,
         "Modal imports the file, so nothing of it runs.",
         reads="check",
+        summary="A file that is not Python of this interpreter.",
     )
 )
 UNREADABLE = register_rule(
@@ -23,6 +24,7 @@ UNREADABLE = register_rule(
         Severity.ERROR,
         "A file that cannot be read has not been checked.",
         reads="check",
+        summary="A file that cannot be read: too large, not text in its encoding, nested too deeply.",
     )
 )
 UNUSED_IGNORE = register_rule(
@@ -32,6 +34,7 @@ UNUSED_IGNORE = register_rule(
         Severity.WARNING,
         "It would hide the next problem of its kind on that line.",
         reads="check",
+        summary="An ignore comment for something that is not found there.",
     )
 )
 IGNORE_NAMES_NOTHING = register_rule(
@@ -41,6 +44,7 @@ IGNORE_NAMES_NOTHING = register_rule(
         Severity.WARNING,
         "It silences nothing: a comment that named no code would hide every other problem too.",
         reads="check",
+        summary="An ignore comment that names no rule.",
     )
 )
 RULE_FAILED = register_rule(
@@ -50,5 +54,6 @@ RULE_FAILED = register_rule(
         Severity.NOTE,
         "A rule could not read this file, so what it looks for has not been checked.",
         reads="check",
+        summary="A rule that failed on a file.",
     )
 )
