@@ -140,6 +140,19 @@ def test_a_commit_takes_only_what_changed_since_the_last_one(quick_table):
     assert dict(one(READ))["a"] == "new"
 
 
+def test_changing_one_committed_file_keeps_its_neighbours(quick_table):
+    """A container that opens one file of a committed folder for writing takes nothing else along."""
+    quick_table("one")(
+        "(data / 'a/b').mkdir(parents=True); (data / 'a/b/x').write_text('x');"
+        "(data / 'a/lock').touch(); volume.commit()"
+    )
+    for name in ("two", "three"):
+        another = quick_table(name)
+        another("os.close(os.open('/data/a/lock', os.O_RDWR | os.O_CREAT)); volume.commit()")
+        assert quick_table.committed == {"a/b/x": "x", "a/lock": ""}
+        assert dict(another(READ)) == {"a/b/x": "x", "a/lock": ""}
+
+
 def test_open_files_survive_a_commit(quick_table):
     """A log that stays open is committed as it is, and written on."""
     one = quick_table("one")

@@ -32,6 +32,8 @@ __all__ = ["Manifest", "Shipment", "changed"]
 
 # Set by the kernel on a folder that was renamed; only mounts made by root have it.
 _REDIRECT = "trusted.overlay.redirect"
+# Set by such a mount on what it copied up, with every mark of other kinds of mounts on it.
+_COPIED_UP, _OPAQUE = "trusted.overlay.origin", "trusted.overlay.opaque"
 
 Manifest = dict[str, tuple[int | bool, ...]]
 """Every path of an upper folder that was committed, with what told whether it changed since."""
@@ -82,7 +84,7 @@ class Shipment:
         self.found[name] = print_of
         known = self.shipped.get(name) == print_of
         if stat.S_ISDIR(status.st_mode):
-            hides = is_opaque(entry)
+            hides = _hides(entry)
             origin = () if hides else self._origin(entry, below)
             if not known:
                 self._new_folder(name, status, origin, opaque=hides or _moved(entry))
@@ -138,10 +140,17 @@ def _moved(folder: Path) -> bool:
     return attribute(folder, _REDIRECT) is not None
 
 
+def _hides(folder: Path) -> bool:
+    """Whether a folder of the upper hides the committed ones, by the marks of its own kind of mount."""
+    if attribute(folder, _COPIED_UP) is not None:
+        return attribute(folder, _OPAQUE) == b"y"
+    return is_opaque(folder)
+
+
 def _fingerprint(entry: Path, status: os.stat_result) -> tuple[int | bool, ...]:
     if is_whiteout(status):
         return (status.st_mode,)  # the kernel links all of them to one
     if stat.S_ISDIR(status.st_mode):
-        return (status.st_mode, status.st_ino, is_opaque(entry))
+        return (status.st_mode, status.st_ino, _hides(entry))
     changes = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return (status.st_mode, status.st_ino, *changes)
