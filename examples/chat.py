@@ -12,7 +12,7 @@ import time
 
 import modal
 
-from modalkit import GPUProfile, ModelService, Transformers, serve
+from modalkit import BearerKeys, Endpoint, GPUProfile, ModelService, Transformers, serve
 
 app = modal.App("chat")
 
@@ -24,6 +24,7 @@ class Chat(ModelService):
     model = "./models/small-chat"
     engine = Transformers()
     gpu = GPUProfile("T4")
+    api = Endpoint(auth=BearerKeys())
 
 
 @app.local_entrypoint()

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 import modal
 from pydantic import BaseModel, Field
 
-from modalkit import Batch, ImageSpec, ModelService, Scaling, endpoint, serve
+from modalkit import (
+    Batch,
+    BearerKeys,
+    Endpoint,
+    ImageSpec,
+    ModelService,
+    Scaling,
+    endpoint,
+    serve,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +52,7 @@ class Classifier(ModelService):
 
     image = ImageSpec(python="3.12").pip("numpy==2.4.6")
     scaling = Scaling(max_containers=2)
+    api = Endpoint(auth=BearerKeys())
 
     def load(self) -> None:
         import numpy as np

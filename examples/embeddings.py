@@ -9,7 +9,7 @@ From the hub it would be `model = "sentence-transformers/all-MiniLM-L6-v2"` with
 
 import modal
 
-from modalkit import GPUProfile, ModelService, Transformers, serve
+from modalkit import BearerKeys, Endpoint, GPUProfile, ModelService, Transformers, serve
 
 app = modal.App("embeddings")
 
@@ -27,6 +27,7 @@ class Embedder(ModelService):
     model = "./models/all-MiniLM-L6-v2"
     engine = Transformers(task="embed")
     gpu = GPUProfile("T4")
+    api = Endpoint(auth=BearerKeys())
 
 
 @app.local_entrypoint()

@@ -8,7 +8,16 @@ It needs a GPU of Modal's; on this machine it compiles, and `modalkit local` say
 
 import modal
 
-from modalkit import GPUProfile, ModelService, Scaling, SGLang, WeightCache, serve
+from modalkit import (
+    BearerKeys,
+    Endpoint,
+    GPUProfile,
+    ModelService,
+    Scaling,
+    SGLang,
+    WeightCache,
+    serve,
+)
 
 app = modal.App("sglang-qwen")
 
@@ -21,6 +30,7 @@ class Qwen(ModelService):
     engine = SGLang(context_length=32_768, tool_parser="qwen", reasoning_parser="qwen3")
     gpu = GPUProfile("L40S", fallbacks=["A100-80GB", "H100"])
     weights = WeightCache("qwen3")
+    api = Endpoint(auth=BearerKeys())
     scaling = Scaling(max_containers=4, concurrency=64)
 
 

@@ -3,12 +3,22 @@
     modal secret create modalkit-api-key MODALKIT_API_KEY=...
     modal deploy examples/vllm_server.py
 
-vLLM itself asks for the key, so that no Python of modalkit's stands between client and engine.
+Requests reach vLLM's own port; modalkit's door in vLLM's process asks for the key and closes every
+route that is not for clients, and no other process stands between client and engine.
 """
 
 import modal
 
-from modalkit import VLLM, Endpoint, GPUProfile, ModelService, Scaling, WeightCache, serve
+from modalkit import (
+    VLLM,
+    BearerKeys,
+    Endpoint,
+    GPUProfile,
+    ModelService,
+    Scaling,
+    WeightCache,
+    serve,
+)
 
 app = modal.App("vllm-qwen")
 
@@ -21,5 +31,5 @@ class Qwen(ModelService):
     engine = VLLM(context_length=32_768, tool_parser="hermes", reasoning_parser="qwen3")
     gpu = GPUProfile("H100:2", fallbacks=["H200:1"])
     weights = WeightCache("qwen3-moe")
-    api = Endpoint(kind="server", routing_region="us-east")
+    api = Endpoint(kind="server", auth=BearerKeys(), routing_region="us-east")
     scaling = Scaling(max_containers=2, target_concurrency=32)

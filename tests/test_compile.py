@@ -12,6 +12,7 @@ import pytest
 from modalkit import (
     VLLM,
     Batch,
+    BearerKeys,
     Echo,
     Endpoint,
     GPUProfile,
@@ -168,7 +169,8 @@ def test_serve_takes_services_only():
 
 def test_secrets_reach_modal_in_order():
     """The keywords hold the service's secrets and then the endpoint's key, by name."""
-    declared = service(secrets=[Secret("a", keys=["A"]), Secret("b")])
+    api = Endpoint(auth=BearerKeys())
+    declared = service(secrets=[Secret("a", keys=["A"]), Secret("b")], api=api)
     keywords = cls_keywords(declared, plan_service(declared))
     assert [secret.name for secret in plan_service(declared).secrets] == [
         "a",

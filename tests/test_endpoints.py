@@ -11,8 +11,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from modalkit.endpoints import CORS, ApiKey, Endpoint, ProxyAuth
+from modalkit.credentials import BearerKeys, ProxyAuth
+from modalkit.endpoints import Endpoint
 from modalkit.errors import DeclarationError
+from modalkit.exposure import CORS
 from modalkit.secrets import Secret
 
 
@@ -22,39 +24,49 @@ def refused(make) -> str:
     return str(raised.value)
 
 
-def test_an_endpoint_asks_for_a_key_unless_it_says_public():
-    """Saying nothing means a Bearer key; public=True is the only way to have none."""
-    assert Endpoint().auth == ApiKey(Secret("modalkit-api-key"), variable="MODALKIT_API_KEY")
-    assert Endpoint(auth=None).auth is not None
-    assert Endpoint(public=True).auth is None
+def test_an_endpoint_asks_for_modals_tokens_unless_it_says_otherwise():
+    """Saying nothing means Modal's proxy tokens; public=True is the only way to ask for nothing."""
+    assert Endpoint().auth == (ProxyAuth(),)
+    assert Endpoint(auth=None).asks_proxy_tokens
+    assert Endpoint(public=True).auth == ()
+    assert Endpoint().keys is None
+
+
+def test_both_credentials_may_be_asked_for():
+    """A list asks for both, in whatever order and sequence it is written."""
+    both = Endpoint(auth=[BearerKeys(), ProxyAuth()])
+    assert both.asks_proxy_tokens
+    assert both.keys == BearerKeys(Secret("modalkit-api-key"), variable="MODALKIT_API_KEY")
+    assert both.to_modal() == {"requires_proxy_auth": True}
 
 
 def test_the_key_is_a_required_key_of_its_secret():
     """Modal refuses the deployment when the Secret lacks the variable that holds the key."""
-    assert ApiKey(Secret("team", keys=["A"]), variable="B").secret.keys == ("A", "B")
-    assert ApiKey().secret.keys == ("MODALKIT_API_KEY",)
+    assert BearerKeys(Secret("team", keys=["A"]), variable="B").secret.keys == ("A", "B")
+    assert BearerKeys().secret.keys == ("MODALKIT_API_KEY",)
 
 
 @pytest.mark.parametrize(
     ("endpoint", "web"),
     [
-        (Endpoint(), {"requires_proxy_auth": False}),
-        (Endpoint(auth=ProxyAuth()), {"requires_proxy_auth": True}),
+        (Endpoint(auth=BearerKeys()), {"requires_proxy_auth": False}),
+        (Endpoint(), {"requires_proxy_auth": True}),
         (Endpoint(public=True, label="chat"), {"requires_proxy_auth": False, "label": "chat"}),
     ],
 )
 def test_web_keywords(endpoint, web):
-    """Modal's edge asks for a token just with ProxyAuth; a key is asked for behind it."""
+    """Modal's edge asks for a token just with ProxyAuth; keys are asked for behind it."""
     assert endpoint.to_modal() == web
     assert web.keys() <= inspect.signature(modal.asgi_app).parameters.keys()
     modal.asgi_app(**web)
 
 
 @pytest.mark.parametrize(
-    ("auth", "unauthenticated"), [(None, True), (ApiKey(), True), (ProxyAuth(), False)]
+    ("auth", "unauthenticated"),
+    [(None, False), (BearerKeys(), True), ([ProxyAuth(), BearerKeys()], False)],
 )
 def test_server_keywords(auth, unauthenticated):
-    """Behind an open edge the engine asks for the key; with ProxyAuth the edge does."""
+    """Behind an open edge the container asks for keys; with ProxyAuth the edge asks first."""
     options = Endpoint(
         kind="server", auth=auth, port=30000, routing_region="eu-west"
     ).to_modal_server()
@@ -77,9 +89,20 @@ def test_each_kind_has_its_own_compile_method():
     ("make", "told"),
     [
         (
-            lambda: Endpoint(public=True, auth=ApiKey()),
-            "auth is ApiKey(). Leave one of the two out.",
+            lambda: Endpoint(public=True, auth=BearerKeys()),
+            "auth is BearerKeys(). Leave one of the two out.",
         ),
+        (lambda: Endpoint(auth=[]), "neither auth nor public=True"),
+        (lambda: Endpoint(auth=[BearerKeys(), BearerKeys(Secret("b"))]), "in one Secret"),
+        (lambda: Endpoint(rate_limit_per_minute=60), "auth is ProxyAuth(). Write auth=BearerKeys"),
+        (lambda: Endpoint(public=True, rate_limit_per_minute=60), "but auth is None."),
+        (
+            lambda: Endpoint(auth=BearerKeys(), rate_limit_per_minute=0),
+            "rate_limit_per_minute must be 1 to 1000000, got 0.",
+        ),
+        (lambda: Endpoint(max_body_mib=0), "must be 1 to 4096 MiB, got 0."),
+        (lambda: Endpoint(metrics="public"), "must be 'open', 'key' or 'closed', got 'public'."),
+        (lambda: Endpoint(access_log=True), "must be 'off', 'requests' or 'prompts', got True."),
         (lambda: Endpoint("chat"), "Write '/chat'."),
         (lambda: Endpoint("/chat/"), "Write '/chat'."),
         (lambda: Endpoint("/my chat?x=1"), "Write '/my-chat'."),
@@ -107,9 +130,9 @@ def test_impossible_endpoints_are_refused(make, told):
     "make",
     [
         lambda key: Endpoint(auth=key),
-        ApiKey,
-        lambda key: ApiKey(variable=key),
-        lambda key: ApiKey(Secret("team"), variable=key),
+        BearerKeys,
+        lambda key: BearerKeys(variable=key),
+        lambda key: BearerKeys(Secret("team"), variable=key),
     ],
 )
 def test_a_pasted_key_is_refused_and_never_shown(make):

@@ -9,9 +9,9 @@ import modal
 import pytest
 
 from modalkit import (
-    CORS,
     VLLM,
     Batch,
+    BearerKeys,
     Echo,
     Endpoint,
     GPUProfile,
@@ -152,10 +152,18 @@ def test_declarations_are_inherited_and_overridden():
             "on L4: ",
         ),
         ({**QWEN, "load": lambda self: None}, "load is never called: SGLang serves the model"),
-        ({**QWEN, "api": Endpoint("/llm", kind="server")}, "path has no effect"),
         (
-            {**QWEN, "api": Endpoint(kind="server", cors=CORS("*"))},
-            "requests reach SGLang directly",
+            {**QWEN, "engine": SGLang(metrics=False), "api": Endpoint(metrics="key")},
+            "nothing to show with SGLang(metrics=False)",
+        ),
+        ({"api": Endpoint(metrics="open")}, "a service without an engine has none"),
+        (
+            {
+                **QWEN,
+                "engine": VLLM(env={"VLLM_SERVER_DEV_MODE": "1"}),
+                "api": Endpoint(kind="server"),
+            },
+            "serves /sleep, /collective_rpc and /update_weights without a key",
         ),
         ({"api": Endpoint(kind="server")}, "has nothing to serve"),
         ({"image": ImageSpec.engine().pip("x==1")}, "there is no engine"),
@@ -230,24 +238,25 @@ def test_the_model_is_where_the_container_finds_it():
     assert local.engine.launch.served_name == "small-chat"
 
 
-def test_a_key_stands_before_every_endpoint_that_is_not_public():
-    """The default endpoint brings its Secret; public and proxy endpoints bring none."""
-    plan = plan_service(service(**QWEN))
+def test_keys_bring_their_secret_and_nothing_else_does():
+    """An endpoint with keys brings their Secret; public and proxy endpoints bring none."""
+    plan = plan_service(service(**QWEN, api=Endpoint(auth=[ProxyAuth(), BearerKeys()])))
     assert [secret.name for secret in plan.secrets] == ["modalkit-api-key"]
     assert plan.secrets[0].keys == ("MODALKIT_API_KEY",)
-    for api in (Endpoint(public=True), Endpoint(auth=ProxyAuth()), None):
+    for api in (Endpoint(public=True), Endpoint(), None):
         plan = plan_service(service(**QWEN, api=api))
         assert plan.secrets == ()
 
 
-def test_behind_the_gateway_the_engine_is_on_loopback_and_as_a_server_it_asks_for_the_key():
-    """Whoever faces the network asks for the key: the gateway, or the engine itself."""
+@pytest.mark.parametrize("rules", [{}, {"public": True}, {"auth": BearerKeys()}])
+def test_behind_the_gateway_the_engine_is_on_loopback_and_as_a_server_it_has_the_door(rules):
+    """Whoever faces the network has the door in front: the gateway, or the engine itself."""
     web = plan_service(service(**QWEN)).engine.launch
-    assert (web.host, web.key_variable) == ("127.0.0.1", None)
-    server = plan_service(service(**QWEN, api=Endpoint(kind="server", port=9000)))
+    assert (web.host, web.door) == ("127.0.0.1", False)
+    server = plan_service(service(**QWEN, api=Endpoint(kind="server", port=9000, **rules)))
     assert server.engine.launch.host == "0.0.0.0"
     assert server.engine.launch.port == 9000
-    assert server.engine.launch.key_variable == "MODALKIT_API_KEY"
+    assert server.engine.launch.door
     assert server.methods == ()
 
 

@@ -11,8 +11,10 @@ from pydantic import Strict
 from modalkit import errors
 from modalkit._names import check_container_path, check_environment_name, is_object_name
 from modalkit._values import Value, between, did_you_mean, one_of
-from modalkit.endpoints import CORS, ApiKey, Endpoint, ProxyAuth
+from modalkit.credentials import BearerKeys, ProxyAuth
+from modalkit.endpoints import Endpoint
 from modalkit.errors import DeclarationError
+from modalkit.exposure import CORS
 from modalkit.gpu import GPUProfile
 from modalkit.image import ImageSpec
 from modalkit.resources import Resources
@@ -44,9 +46,11 @@ DECLARATIONS = [
     WeightCache("qwen3", mount="/models", read_only=True, sub_path="/a/b", version=1),
     Scaling(max_containers=3, concurrency=8, target_concurrency=4),
     Endpoint(),
+    Endpoint(auth=[ProxyAuth(), BearerKeys()], rate_limit_per_minute=60, access_log="off"),
+    Endpoint(access_log="prompts", metrics="key", health="closed", max_body_mib=1),
     Endpoint(public=True, cors=CORS(["https://a.example"], credentials=True), label="chat"),
     Endpoint(kind="server", auth=ProxyAuth(), port=30000, routing_region="eu-west"),
-    ApiKey(Secret("team"), variable="KEYS"),
+    BearerKeys(Secret("team"), variable="KEYS"),
     Resources(cpu=(1, 4), memory_mib=(512, 1024), disk_mib=2048, region=["us", "eu"], cloud="aws"),
     Cron("*/5 8-18 * * mon-fri", timezone="Europe/Berlin"),
     Period(days=1, seconds=0.5),

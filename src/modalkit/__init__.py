@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .cold_start import ColdStart
     from .compile import serve
-    from .endpoints import CORS, ApiKey, Endpoint, ProxyAuth
+    from .credentials import BearerKeys, ProxyAuth
+    from .endpoints import Endpoint
     from .engines import VLLM, Echo, Engine, Launch, SGLang, Transformers
     from .errors import ModalkitError
+    from .exposure import CORS
     from .gpu import GPUProfile
     from .image import ImageSpec
     from .messages import Message, Reply
@@ -34,8 +36,8 @@ __version__ = "0.1.0"
 __all__ = [
     "CORS",
     "VLLM",
-    "ApiKey",
     "Batch",
+    "BearerKeys",
     "ColdStart",
     "Cron",
     "Echo",
@@ -66,9 +68,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ApiKey": "endpoints",
     "Batch": "routes",
-    "CORS": "endpoints",
+    "BearerKeys": "credentials",
+    "CORS": "exposure",
     "ColdStart": "cold_start",
     "Cron": "schedule",
     "Echo": "engines",
@@ -82,7 +84,7 @@ _HOMES = {
     "ModelFacts": "sizing.model",
     "ModelService": "service",
     "Period": "schedule",
-    "ProxyAuth": "endpoints",
+    "ProxyAuth": "credentials",
     "Reply": "messages",
     "Resources": "resources",
     "SGLang": "engines",

@@ -39,6 +39,8 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
     if engine is None:
         if service.image is not None and service.image.extends_engine:
             yield "image extends the engine's, but there is no engine. Begin with ImageSpec()."
+        if service.api is not None and service.api.metrics != "closed":
+            yield f"Endpoint(metrics={service.api.metrics!r}): a service without an engine has none. Leave it out."
         if isinstance(service.gpu, GPUFit):
             yield (
                 f"gpu = GPUProfile.{service.gpu}: how much memory a custom model takes is not known. "
@@ -53,7 +55,7 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         if getattr(service, name) is not getattr(ModelService, name):
             yield f"{name} is never called: {engine.title} serves the model. Use @modal.enter()."
     yield from _parallelism_conflicts(service, engine)
-    yield from _direct_conflicts(service.api, engine)
+    yield from _endpoint_conflicts(service.api, engine)
     for name, route in routes_of(service).items():
         yield (
             f"{name} is an @endpoint({route.path!r}) of a service with an engine, whose routes are "
@@ -61,16 +63,21 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         )
 
 
-def _direct_conflicts(api: Endpoint | None, engine: Engine) -> Iterator[str]:
-    """Without modalkit's gateway in front nothing moves paths or answers for web pages."""
-    if api is None or api.kind != "server":
+def _endpoint_conflicts(api: Endpoint | None, engine: Engine) -> Iterator[str]:
+    """What an endpoint asks of an engine that the engine does not do."""
+    if api is None:
         return
-    for field, is_set in (("path", api.path != "/"), ("cors", api.cors is not None)):
-        if is_set:
-            yield (
-                f"Endpoint(kind='server').{field} has no effect, since requests reach {engine.title} "
-                f"directly. Leave {field} out, or write kind='web'."
-            )
+    if api.kind == "server" and not engine.takes_door:
+        yield (
+            f"Endpoint(kind='server') reaches the port of {engine.title} directly, and nothing there "
+            "asks for a key or keeps its administration closed. Write kind='web', or let its process "
+            "put modalkit.runtime.door.EngineDoor in front and say takes_door = True."
+        )
+    if api.metrics != "closed" and getattr(engine, "metrics", True) is False:
+        yield (
+            f"Endpoint(metrics={api.metrics!r}) has nothing to show with {engine.title}(metrics=False). "
+            "Leave one of them out."
+        )
 
 
 def _parallelism_conflicts(service: type[ModelService], engine: Engine) -> Iterator[str]:
@@ -78,8 +85,9 @@ def _parallelism_conflicts(service: type[ModelService], engine: Engine) -> Itera
     if isinstance(service.gpu, GPUFit):
         yield from _fit_conflicts(engine, service.gpu)
         return
+    door = service.api is not None and service.api.kind == "server"
     for choice in service.gpu.choices if service.gpu else ():
-        launch = Launch(model="any", served_name="any", gpu_count=choice.count)
+        launch = Launch(model="any", served_name="any", gpu_count=choice.count, door=door)
         try:
             engine.argv(launch)
         except DeclarationError as error:
@@ -147,7 +155,7 @@ def _route_conflicts(service: type[ModelService]) -> Iterator[str]:
 
 
 def _environment_conflicts(service: type[ModelService]) -> Iterator[str]:
-    key = service.api.api_key if service.api else None
+    key = service.api.keys if service.api else None
     for secret in (*service.secrets, *((key.secret,) if key else ())):
         for key in secret.keys:
             if key in service.env:

@@ -60,6 +60,7 @@ def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[s
             launch,
             timeout_s,
             weights_of(plan),
+            plan.endpoint,
             cold_start=plan.cold_start,
             service=plan.name,
             leave=_end_server if plan.is_server else _end_container,
@@ -90,7 +91,7 @@ def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[s
     for name in plan.methods:
         members[name] = modal.method()(getattr(engine_methods, name))
     if plan.endpoint is not None:
-        members[_HTTP] = _web_member(plan.endpoint, _engine_app)
+        members[_HTTP] = _web_member(plan.endpoint, _engine_app, engine.client_routes)
     return members
 
 
@@ -214,10 +215,14 @@ def _caller_signature(route: Route[..., object]) -> inspect.Signature:
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _web_member(endpoint: Endpoint, make_app: Callable[[Any], ASGIApp]) -> object:
+def _web_member(
+    endpoint: Endpoint,
+    make_app: Callable[[Any], ASGIApp],
+    routes: frozenset[str] | None = None,
+) -> object:
     def http(self: Any) -> ASGIApp:
-        from .runtime.access import guarded  # noqa: PLC0415 - needs what the image holds
+        from .runtime.door import guarded  # noqa: PLC0415 - needs what the image holds
 
-        return guarded(make_app(self), endpoint)
+        return guarded(make_app(self), endpoint, routes)
 
     return modal.asgi_app(**endpoint.to_modal())(http)

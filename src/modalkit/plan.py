@@ -213,8 +213,7 @@ def _engine_plan(
         host="0.0.0.0" if server else "127.0.0.1",  # noqa: S104 - Modal's proxy reaches it there
         port=server.port if server else ENGINE_PORT,
         gpu_count=gpu.count if gpu else 0,
-        # Behind modalkit's gateway the engine asks for nothing: the gateway has asked already.
-        key_variable=server.api_key.variable if server and server.api_key else None,
+        door=server is not None,  # else the gateway in front of the engine has it
         snapshot=service.cold_start.snapshot == "gpu",
     )
     return EnginePlan(
@@ -282,7 +281,7 @@ def _scaling(service: type[ModelService], locked: LockedService | None) -> Scali
 
 
 def _secrets(service: type[ModelService]) -> tuple[Secret, ...]:
-    key = service.api.api_key if service.api else None
+    key = service.api.keys if service.api else None
     return (*service.secrets, key.secret) if key else tuple(service.secrets)
 
 

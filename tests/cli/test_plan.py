@@ -75,7 +75,8 @@ def test_everything_of_a_file_is_shown():
         "+ pip numpy==2.4.6",
         "qwen3 at /cache, shared at /shared",
         "huggingface (HF_TOKEN), modalkit-api-key (MODALKIT_API_KEY)",
-        "server, /; Bearer key, from MODALKIT_API_KEY",
+        "web, /; Bearer keys, from MODALKIT_API_KEY in Secret 'modalkit-api-key'",
+        "server, /; Modal proxy tokens",
         "0 to 4 containers, 64 inputs each, idle for 300 s",
         "at 9216db5781bf",
         "nightly a plain Modal function",
@@ -406,7 +407,7 @@ def test_a_file_to_compare_with_that_is_none(tmp_path):
 
 SECRETIVE = """
 import modal
-from modalkit import ApiKey, Endpoint, ModelService, ImageSpec, Secret, VLLM, GPUProfile, serve
+from modalkit import BearerKeys, Endpoint, ModelService, ImageSpec, Secret, VLLM, GPUProfile, serve
 value = {value!r}
 app = modal.App("kept", secrets=[modal.Secret.from_dict({{"A": value}})])
 
@@ -417,7 +418,7 @@ class Chat(ModelService):
     gpu = GPUProfile("H100")
     secrets = [Secret("named", keys=["TOKEN"])]
     env = {{"GREETING": value}}
-    api = Endpoint(auth=ApiKey(Secret("team")))
+    api = Endpoint(auth=BearerKeys(Secret("team")))
     image = ImageSpec.engine().env(NOTE=value)
 
 @app.function(secrets=[modal.Secret.from_dict({{"B": value}})], env={{"C": value}})

@@ -298,26 +298,30 @@ def test_parallelism_that_does_not_fit_is_refused(engine, gpus, message):
 
 
 def test_a_key_never_stands_in_a_command_line():
-    """With a key each engine is told where it is, by its variable, and nothing more."""
-    keyed = launch(key_variable="THE_KEY")
+    """Where requests reach an engine directly, its argv names the door and no key."""
+    keyed = launch(door=True)
     assert SGLang().argv(keyed)[:7] == (
-        *("python", "-m", "modalkit.runtime.keyed", "--key-variable=THE_KEY"),
-        *("--key-flag=--api-key", "--random-key-flag=--admin-api-key", "sglang.launch_server"),
+        *("python", "-m", "modalkit.runtime.keyed"),
+        "--door=sglang.srt.entrypoints.http_server:app",
+        *("--key-flag=--api-key", "--admin-key-flag=--admin-api-key", "sglang.launch_server"),
     )
     assert {"--api-key", "--admin-api-key"} <= set(SGLang.table().by_name)
-    assert VLLM().argv(keyed) == VLLM().argv(launch())
+    own = ("--middleware", "my.Own")
+    door = ("--middleware", "modalkit.runtime.door.EngineDoor")
+    assert VLLM(extra_args=own).argv(keyed) == (*VLLM(extra_args=own).argv(launch()), *door)
     assert VLLM.child_key_variable == "VLLM_API_KEY"
     for engine in (Transformers(), Echo()):
-        words = " ".join(engine.argv(keyed))
-        assert "--api-key-env THE_KEY" in words
+        assert engine.argv(keyed) == engine.argv(launch())
+        assert engine.takes_door
 
 
 def test_vllm_does_not_open_admin_routes_to_the_world():
     """Development routes ask for no key, so they are refused where no gateway stands in front."""
     engine = VLLM(env={"VLLM_SERVER_DEV_MODE": "1"})
     assert engine.argv(launch())
-    with pytest.raises(DeclarationError, match="opens /sleep"):
-        engine.argv(launch(key_variable="THE_KEY"))
+    with pytest.raises(DeclarationError, match=r"serves /sleep, .* Endpoint\(kind='web'\)"):
+        engine.argv(launch(door=True))
+    assert VLLM(env={"VLLM_SERVER_DEV_MODE": "0"}).argv(launch(door=True))
 
 
 @pytest.mark.parametrize(("engine", "rows"), [("transformers", TRANSFORMERS), ("echo", ECHO)])
@@ -326,10 +330,10 @@ def test_own_servers_take_what_their_engines_emit(engine, rows):
     parser = own_parser(engine)
     declared = {"transformers": Transformers, "echo": Echo}[engine]
     for fields, _ in rows:
-        keyed = launch(key_variable="THE_KEY", revision="abc" if engine != "echo" else None)
+        keyed = launch(door=True, revision="abc" if engine != "echo" else None)
         parsed = parser.parse_args(declared(**fields).argv(keyed)[3:])
         assert parsed.served_model_name == "name"
-        assert parsed.api_key_env == "THE_KEY"
+        assert parsed.api_key_env is None
         for field, value in fields.items():
             assert getattr(parsed, field) == value
 

@@ -10,11 +10,13 @@ import httpx
 import pytest
 from pydantic import BaseModel, Field
 
-from modalkit.endpoints import CORS, ApiKey, Endpoint
+from modalkit.credentials import BearerKeys
+from modalkit.endpoints import Endpoint
 from modalkit.errors import DeclarationError
+from modalkit.exposure import CORS
 from modalkit.routes import Batch, endpoint
-from modalkit.runtime.access import guarded
 from modalkit.runtime.custom_host import CustomHost
+from modalkit.runtime.door import guarded
 
 
 class Text(BaseModel):
@@ -220,7 +222,7 @@ def test_the_schema_asks_for_a_key_where_one_is_asked_for(monkeypatch):
         key = {"Authorization": "Bearer key"}
         return ask(lambda client: client.get("/openapi.json", headers=key), rules).json()
 
-    closed, public = schema(Endpoint()), schema(Endpoint(public=True))
+    closed, public = schema(Endpoint(auth=BearerKeys())), schema(Endpoint(public=True))
     assert closed["security"] == [{"key": []}]
     assert closed["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert "security" not in public
@@ -259,7 +261,7 @@ def test_the_docs_page_needs_nothing_from_outside():
 def test_a_key_guards_everything_but_health(monkeypatch):
     """With a key declared every route but the health check answers 401 without it."""
     monkeypatch.setenv("MODALKIT_API_KEY", "old-key,new-key")
-    closed = Endpoint()
+    closed = Endpoint(auth=BearerKeys())
     assert post("/classify", {"text": "x"}, closed).status_code == 401
     wrong = {"Authorization": "Bearer other"}
     assert post("/classify", {"text": "x"}, closed, headers=wrong).status_code == 401
@@ -277,7 +279,7 @@ def test_a_missing_key_stops_the_container(monkeypatch):
     """A container whose key variable is empty refuses to serve rather than serve openly."""
     monkeypatch.delenv("TEAM_KEYS", raising=False)
     with pytest.raises(DeclarationError, match="TEAM_KEYS"):
-        post("/classify", {"text": "x"}, Endpoint(auth=ApiKey(variable="TEAM_KEYS")))
+        post("/classify", {"text": "x"}, Endpoint(auth=BearerKeys(variable="TEAM_KEYS")))
 
 
 def test_a_path_prefix_moves_every_route():
@@ -293,7 +295,7 @@ def test_a_path_prefix_moves_every_route():
 def test_cors_answers_a_preflight_without_a_key(monkeypatch):
     """A browser's preflight from an allowed origin passes; another origin's does not."""
     monkeypatch.setenv("MODALKIT_API_KEY", "key")
-    rules = Endpoint(cors=CORS("https://app.example.com"))
+    rules = Endpoint(auth=BearerKeys(), cors=CORS("https://app.example.com"))
 
     def preflight(origin):
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}

@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field
 
 from modalkit.endpoints import Endpoint
 from modalkit.routes import endpoint
-from modalkit.runtime.access import guarded
 from modalkit.runtime.custom_host import CustomHost
+from modalkit.runtime.door import guarded
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH")

@@ -21,12 +21,15 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modalkit.credentials import BearerKeys
 from modalkit.endpoints import Endpoint
 from modalkit.engines import Echo, Launch
+from modalkit.engines.client_routes import COMMON_ROUTES
 from modalkit.errors import EngineError, EngineExitedError
-from modalkit.runtime.access import guarded
+from modalkit.runtime.door import guarded
+from modalkit.runtime.door.routes import is_client_route
 from modalkit.runtime.engine_host import EngineHost
-from modalkit.runtime.gateway import HOP_BY_HOP, PUBLIC_ROUTES, Gateway, is_public
+from modalkit.runtime.gateway import HOP_BY_HOP, Gateway
 
 
 def free_port() -> int:
@@ -43,7 +46,7 @@ class Door:
         launch = Launch(model="echo", served_name="echo")
         self.host = EngineHost(engine, launch, timeout_s=60)
         self.host.start()
-        app = guarded(Gateway(lambda: self.host.client), rules)
+        app = guarded(Gateway(lambda: self.host.client), rules, COMMON_ROUTES)
         config = uvicorn.Config(app, port=self.port, log_level="error", lifespan="off")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
@@ -77,7 +80,7 @@ def key(monkeypatch):
 
 @pytest.fixture
 def door(key):
-    opened = Door(Echo(), Endpoint())
+    opened = Door(Echo(), Endpoint(auth=BearerKeys()))
     yield opened
     opened.close()
 
@@ -132,7 +135,7 @@ def test_administration_routes_stay_closed(door, key, path):
     """Routes that are not for clients answer 404 even with the right key."""
     headers = {"Authorization": f"Bearer {key}"}
     assert httpx.post(door.url + path, headers=headers).status_code == 404
-    assert path not in PUBLIC_ROUTES
+    assert path not in COMMON_ROUTES
 
 
 def raw_get(port, target, key):
@@ -170,15 +173,15 @@ def test_no_spelling_of_a_path_reaches_an_administration_route(door, key, target
 def test_a_model_may_be_asked_for_by_its_name(door, key):
     """The route of one model passes, slashes in its name included."""
     assert raw_get(door.port, "/v1/models/echo", key) == 200
-    assert is_public("/v1/models/Qwen/Qwen3-8B")
-    assert is_public("/v1/models/a..b")
+    assert is_client_route("/v1/models/Qwen/Qwen3-8B", COMMON_ROUTES)
+    assert is_client_route("/v1/models/a..b", COMMON_ROUTES)
 
 
 @given(st.text(alphabet="ab./%2eE\\?#:@", max_size=12))
 def test_law_a_public_path_means_itself(tail):
     """Whatever follows /v1/models/, a public path is not changed by decoding or normalising."""
     path = f"/v1/models/{tail}"
-    if is_public(path):
+    if is_client_route(path, COMMON_ROUTES):
         assert unquote(path) == path
         assert posixpath.normpath(path) == path
 
@@ -191,7 +194,7 @@ def test_the_engine_does_not_get_the_key(door, key):
 
 def test_a_request_that_is_cancelled_ends_its_generation(key):
     """When the platform ends a request, at its timeout say, the engine stops too."""
-    door = Door(Echo(delay_ms=200), Endpoint())
+    door = Door(Echo(delay_ms=200), Endpoint(auth=BearerKeys()))
     sent: list[dict] = []
 
     async def scenario():
@@ -237,7 +240,7 @@ def test_health_needs_no_key(door):
 
 def test_a_client_that_leaves_ends_its_generation(key):
     """Closing a stream frees the engine long before the answer would have ended."""
-    door = Door(Echo(delay_ms=200), Endpoint())
+    door = Door(Echo(delay_ms=200), Endpoint(auth=BearerKeys()))
     try:
         long_prompt = " ".join(["word"] * 500)  # at 200 ms a word: 100 s
         stream = client(door, key).chat.completions.create(
@@ -255,7 +258,7 @@ def test_a_client_that_leaves_ends_its_generation(key):
 
 def test_streams_are_not_buffered(key):
     """The first chunk arrives while the engine is still writing the last."""
-    door = Door(Echo(delay_ms=100), Endpoint())
+    door = Door(Echo(delay_ms=100), Endpoint(auth=BearerKeys()))
     try:
         started = time.monotonic()
         first = None
@@ -290,7 +293,7 @@ def test_a_dead_engine_is_a_502_and_an_error_with_its_last_lines(door, key):
 
 def test_two_containers_of_one_machine_do_not_meet(door, key):
     """Engines started from the same plan on one network listen on ports of their own."""
-    other = Door(Echo(), Endpoint())
+    other = Door(Echo(), Endpoint(auth=BearerKeys()))
     try:
         assert other.host.port != door.host.port
         assert client(other, key).models.list().data

@@ -1,18 +1,53 @@
-"""The process that hands a key to a module without showing it."""
+"""The process that puts the door and its keys into a server that knows neither."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import httpx
 import pytest
 
-KEY = "sk-not-for-the-process-list"
+from modalkit import BearerKeys, Endpoint
+from modalkit.runtime.door.settings import DOOR_VARIABLE, DoorSettings
+from modalkit.runtime.openai.auth import KeyRing
+
+CLIENT_KEY = "key-of-a-client"
+ROUTES = frozenset({"/v1/models"})
+
+# As SGLang: an app of its own module, whose key check is added when the server starts.
+APP = """
+import hmac
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+def who(request):
+    return JSONResponse(dict(request.headers))
+
+routes = [Route(path, who) for path in ("/v1/models", "/admin", "/health")]
+app = Starlette(routes=routes)
+
+class AsksKey:
+    def __init__(self, app, key, admin):
+        self.app, self.key, self.admin = app, key, admin
+
+    async def __call__(self, scope, receive, send):
+        asked = self.admin if scope.get("path") == "/admin" else self.key
+        sent = dict(scope.get("headers", ())).get(b"authorization", b"")
+        right = hmac.compare_digest(sent, b"Bearer " + asked.encode())
+        answer = self.app if right or scope["type"] == "lifespan" else PlainTextResponse("no", 401)
+        await answer(scope, receive, send)
+"""
 
 # Says what it was given, through a file; prints its argv; starts a helper as SGLang does.
-MODULE = """
+SERVER = """
 import argparse, json, logging, multiprocessing, os, pathlib, sys
 
 def helper(report):
@@ -24,108 +59,157 @@ def helper(report):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out")
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--port", type=int)
     parser.add_argument("--api-key")
     parser.add_argument("--admin-api-key")
-    parser.add_argument("rest", nargs="*")
     options = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     report = spawn.Queue()
     child = spawn.Process(target=helper, args=(report,))
     child.start()
     seen = {
-        "options": vars(options),
+        "key": options.api_key,
+        "admin": options.admin_api_key,
         "cmdline": pathlib.Path("/proc/self/cmdline").read_bytes().decode(),
-        "variable": os.environ.get("THE_KEY"),
         "helper": report.get(timeout=60),
     }
     child.join()
     logging.basicConfig(level=logging.INFO, force=True)
     logging.info("started with %s", options)
     print(sys.argv)
-    pathlib.Path(options.out).write_text(json.dumps(seen))
+    options.out.write_text(json.dumps(seen))
+
+    import uvicorn
+    from webapp import AsksKey, app
+    app.add_middleware(AsksKey, key=options.api_key, admin=options.admin_api_key)
+    uvicorn.run(app, port=options.port, log_level="warning")
 """
 
 
-def run(folder, *flags, key=KEY):
-    (folder / "target.py").write_text(MODULE)
-    command = [sys.executable, "-m", "modalkit.runtime.keyed", "--key-variable=THE_KEY", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    if key is not None:
-        environment["THE_KEY"] = key
-    return subprocess.run(
-        [*command, "target", "--out", str(folder / "seen.json"), "word"],
-        env=environment,
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server started through `keyed`, its files and what it was told."""
+
+    def __init__(self, folder: Path, rules: Endpoint) -> None:
+        (folder / "webapp.py").write_text(APP)
+        (folder / "target.py").write_text(SERVER)
+        self.port = free_port()
+        self.told = DoorSettings.made(rules, ROUTES, KeyRing.of([CLIENT_KEY]))
+        self.log = folder / "log"
+        out = folder / "seen.json"
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "modalkit.runtime.keyed", "--door=webapp:app"),
+                *("--key-flag=--api-key", "--admin-key-flag=--admin-api-key", "target"),
+                *("--out", str(out), "--port", str(self.port)),
+            ],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(folder),
+                DOOR_VARIABLE: self.told.model_dump_json(),
+            },
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        self.wait()
+        self.seen = json.loads(out.read_text())
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                self.get("/health")
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError(self.log.read_text())
+
+    def get(self, path: str, key: str | None = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    rules = Endpoint(kind="server", auth=BearerKeys())
+    started = Server(tmp_path_factory.mktemp("keyed"), rules)
+    yield started
+    started.process.terminate()
+    started.process.wait(timeout=30)
+
+
+def test_the_server_gets_keys_that_clients_do_not_have(server):
+    """The module's parser finds both keys, made for this start, behind their flags."""
+    assert server.seen["key"] == server.told.engine_key
+    assert server.seen["admin"] == server.told.admin_key
+    assert CLIENT_KEY not in server.told.model_dump_json()
+
+
+def test_no_key_is_in_the_process_list(server):
+    """Neither the process nor a helper it spawns shows a key in its command line."""
+    for cmdline in (server.seen["cmdline"], server.seen["helper"]["cmdline"]):
+        assert server.told.engine_key not in cmdline
+        assert server.told.admin_key not in cmdline
+
+
+def test_a_spawned_helper_has_the_modules_arguments_and_not_the_doors(server):
+    """A helper is started from the module itself; the door's settings are not in its variables."""
+    assert server.told.engine_key in server.seen["helper"]["argv"]
+    assert DOOR_VARIABLE not in server.seen["helper"]["environment"]
+
+
+def test_no_key_is_printed(server):
+    """What the module logs or prints of its arguments has *** in place of each key."""
+    printed = server.log.read_text()
+    assert "started with" in printed
+    assert "***" in printed
+    assert server.told.engine_key not in printed
+    assert server.told.admin_key not in printed
+
+
+def test_clients_pass_the_door_and_the_servers_own_check(server):
+    """A client's key opens client routes, where the server sees its own key in place of it."""
+    assert server.get("/v1/models").status_code == 401
+    answer = server.get("/v1/models", CLIENT_KEY)
+    assert answer.status_code == 200
+    assert answer.json()["authorization"] == f"Bearer {server.told.engine_key}"
+    assert "x-request-id" in answer.headers
+
+
+def test_administration_is_shut_to_clients_and_open_to_modalkit(server):
+    """A route that is not for clients is 404 with a client's key; modalkit's own reaches it."""
+    assert server.get("/admin").status_code == 401
+    assert server.get("/admin", CLIENT_KEY).status_code == 404
+    assert server.get("/admin", server.told.admin_key).status_code == 200
+    assert server.get("/v1/models", server.told.admin_key).status_code == 200
+
+
+def test_the_server_reaches_itself_with_its_own_key(server):
+    """SGLang warms itself up over HTTP, through the door, with the key it was given."""
+    assert server.get("/v1/models", server.told.engine_key).status_code == 200
+
+
+def test_without_settings_nothing_starts(tmp_path):
+    """A process that was told of no door does not start a server without one."""
+    (tmp_path / "target.py").write_text("raise SystemExit('started')")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "modalkit.runtime.keyed", "--door=webapp:app"),
+            *("--key-flag=--a", "--admin-key-flag=--b", "target"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory):
-    """A module that was started with a key, what it saw, and what it printed."""
-    folder = tmp_path_factory.mktemp("keyed")
-    done = run(folder, "--key-flag=--api-key", "--random-key-flag=--admin-api-key")
-    assert done.returncode == 0, done.stderr
-    return json.loads((folder / "seen.json").read_text()), done
-
-
-def test_the_module_gets_its_key_and_its_own_arguments(started):
-    """The module's parser finds the key behind its flag, and its other arguments untouched."""
-    seen, _ = started
-    assert seen["options"]["api_key"] == KEY
-    assert seen["options"]["rest"] == ["word"]
-
-
-def test_the_key_is_not_in_the_process_list(started):
-    """Neither the process nor a helper it spawns shows a key in its command line."""
-    seen, _ = started
-    for cmdline in (seen["cmdline"], seen["helper"]["cmdline"]):
-        assert KEY not in cmdline
-        assert seen["options"]["admin_api_key"] not in cmdline
-
-
-def test_a_spawned_helper_has_the_module_and_its_arguments(started):
-    """A helper is started from the module itself, with its arguments and without the variable."""
-    seen, _ = started
-    assert KEY in seen["helper"]["argv"]
-    assert KEY not in seen["helper"]["environment"]
-    assert seen["variable"] is None
-
-
-def test_the_other_key_is_random(started, tmp_path):
-    """A flag that nobody may use is given a long key, a different one each time."""
-    seen, _ = started
-    run(tmp_path, "--key-flag=--api-key", "--random-key-flag=--admin-api-key")
-    again = json.loads((tmp_path / "seen.json").read_text())
-    first, second = (each["options"]["admin_api_key"] for each in (seen, again))
-    assert first != second
-    assert len(first) >= 32
-
-
-def test_no_key_is_printed(started):
-    """What the module logs or prints of its arguments has *** in place of each key."""
-    seen, done = started
-    printed = done.stdout + done.stderr
-    assert "started with" in printed
-    assert "***" in done.stdout
-    assert KEY not in printed
-    assert seen["options"]["admin_api_key"] not in printed
-
-
-def test_the_first_of_several_keys_is_used(tmp_path):
-    """While keys rotate, a module that takes one key is given the first."""
-    run(tmp_path, "--key-flag=--api-key", key="new-key,old-key")
-    seen = json.loads((tmp_path / "seen.json").read_text())
-    assert seen["options"]["api_key"] == "new-key"
-
-
-@pytest.mark.parametrize("key", [None, "", " , "])
-def test_without_a_key_nothing_starts(tmp_path, key):
-    """An empty key would open the module to everybody, so it is not started."""
-    done = run(tmp_path, "--key-flag=--api-key", key=key)
     assert done.returncode == 2
-    assert "'THE_KEY' should hold the API key" in done.stderr
-    assert not (tmp_path / "seen.json").exists()
+    assert "'MODALKIT_DOOR' is not set, so nobody may be let in." in done.stderr

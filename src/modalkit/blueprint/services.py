@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from .._values import Value
-from ..endpoints import Endpoint, ProxyAuth
+from ..endpoints import Endpoint
 from ..fitting import engine_name, load_of
 from ..gpu import GPUProfile, gpu_catalogue
 from ..image import ImageSpec
@@ -270,10 +270,10 @@ def _endpoint(endpoint: Endpoint | None, routes: tuple[RoutePlan, ...]) -> Endpo
 
 
 def _auth(endpoint: Endpoint) -> str:
-    if endpoint.api_key is not None:
-        key = endpoint.api_key
-        return f"Bearer key, from {key.variable} in Secret {key.secret.name!r}"
-    return "Modal proxy tokens" if isinstance(endpoint.auth, ProxyAuth) else "anyone"
+    asked = ["Modal proxy tokens"] if endpoint.asks_proxy_tokens else []
+    if (keys := endpoint.keys) is not None:
+        asked.append(f"Bearer keys, from {keys.variable} in Secret {keys.secret.name!r}")
+    return " and ".join(asked) or "anyone"
 
 
 def image_use(image: ImageSpec) -> ImageUse:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from .._values import Value
 from ..image import ImageSpec
+from .client_routes import COMMON_ROUTES
 
 __all__ = ["Engine", "Launch"]
 
@@ -29,8 +30,8 @@ class Launch(Value):
             proxy reaches the engine directly.
         port: TCP port to listen on.
         gpu_count: GPUs of this container; 0 on a machine without one.
-        key_variable: Environment variable whose value the engine must ask its clients for;
-            ``None`` when something in front of it does.
+        door: Whether requests reach its port directly, so that modalkit's door has to stand in
+            its own process; else the door is in front of it.
         snapshot: Whether its GPUs' memory goes into a snapshot, so that it must be able to sleep.
     """
 
@@ -40,7 +41,7 @@ class Launch(Value):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     gpu_count: int = Field(default=1, ge=0)
-    key_variable: str | None = None
+    door: bool = False
     snapshot: bool = False
 
 
@@ -66,8 +67,13 @@ class Engine(Value, ABC):
         needs_gpu: Whether its image runs on a GPU only.
         runtime_included: Whether its image already holds what modalkit's own code needs there
             (aiohttp, pydantic, starlette, uvicorn).
+        takes_door: Whether its process puts modalkit's door (`modalkit.runtime.door`) in front of
+            its routes when ``Launch.door`` asks for it. Without, it is served behind modalkit's
+            gateway only (``Endpoint(kind="web")``).
         child_key_variable: Variable in which the process itself looks for its API key, where it
-            has one; the runtime copies the key there, so that it never stands in argv.
+            has one; behind the door it asks for a key that only the door knows.
+        client_routes: Paths that are for clients. No other path of it is reached from outside,
+            but ``/health`` and ``/metrics`` where the endpoint says so.
         sleep_path: Route that lets go of the GPUs' memory for a snapshot, its query included;
             ``None`` where there is none and the snapshot takes all of it.
         wake_path: Route that takes it back.
@@ -81,11 +87,13 @@ class Engine(Value, ABC):
     needs_model: ClassVar[bool] = True
     needs_gpu: ClassVar[bool] = False
     runtime_included: ClassVar[bool] = False
+    takes_door: ClassVar[bool] = False
     child_key_variable: ClassVar[str | None] = None
     sleep_path: ClassVar[str | None] = None
     wake_path: ClassVar[str | None] = None
     compiles: ClassVar[bool] = False
     start_marks: ClassVar[Mapping[str, str]] = {}
+    client_routes: ClassVar[frozenset[str]] = COMMON_ROUTES
 
     @abstractmethod
     def image(self) -> ImageSpec:

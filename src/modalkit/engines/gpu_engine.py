@@ -27,6 +27,8 @@ _OWNED = {
     "--admin-api-key": "A key in a command line can be read by every process. modalkit sets one.",
     "--hf-token": "A token in a command line can be read by every process. Write secrets = [Secret(...)] in the service.",
     "--ssl-keyfile-password": "A password in a command line can be read by every process. Modal ends TLS before the engine.",
+    "--root-path": "It would shift the paths that the door compares. Write Endpoint(path=...).",
+    "--fastapi-root-path": "It would shift the paths that the door compares. Write Endpoint(path=...).",
     "--help": "It would print and exit. Leave it out.",
     "--headless": "The engine has to answer HTTP on its port. Leave it out.",
     "--uds": "The engine has to answer HTTP on its port. Leave it out.",

@@ -23,6 +23,7 @@ class OwnServer(Engine):
         env: Environment variables of the process; never secrets.
     """
 
+    takes_door: ClassVar[bool] = True
     module: ClassVar[str]
     option_flags: ClassVar[Mapping[str, str]]
     """The server's flag for every field that is passed on as it is."""
@@ -33,11 +34,9 @@ class OwnServer(Engine):
 
     def argv(self, launch: Launch) -> tuple[str, ...]:
         """Return the command line; ``python`` in it is the container's interpreter."""
-        key = ("--api-key-env", launch.key_variable) if launch.key_variable else ()
         return (
             *("python", "-m", self.module, "--host", launch.host, "--port", str(launch.port)),
             *("--served-model-name", self.served_name or launch.served_name),
-            *key,
             *self._options(),
         )
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
-from ..errors import DeclarationError
 from ..image import ImageSpec
 from .base import Launch
+from .client_routes import SGLANG_ROUTES
 from .flags import EngineName
 from .gpu_engine import GPUEngine
 from .speculative import Speculative
@@ -24,9 +24,9 @@ class SGLang(GPUEngine):
     with the version's real parser, on a CPU.
 
     Behind modalkit's gateway the process listens on the loopback address and asks for no key.
-    Reached directly it asks for one, and closes its administration with another that nobody
-    knows; but its ``/server_info`` shows both to whoever has the first, so give that one only to
-    people you would let administer the engine.
+    Reached directly (``Endpoint(kind="server")``) it has modalkit's door in its own process: only
+    client routes are let in, and its two keys, one of them for administration, are made anew at
+    each start and known to nobody outside the container.
 
     Args:
         version: Release; its flags are known for the default.
@@ -53,6 +53,8 @@ class SGLang(GPUEngine):
     """
 
     title: ClassVar[str] = "SGLang"
+    takes_door: ClassVar[bool] = True
+    client_routes: ClassVar[frozenset[str]] = SGLANG_ROUTES
     # /health runs a token through the model; /ready only says whether it may.
     ready_path: ClassVar[str] = "/ready"
     sleep_path: ClassVar[str | None] = "/release_memory_occupation"
@@ -112,20 +114,14 @@ class SGLang(GPUEngine):
 
     def _program(self, launch: Launch) -> tuple[str, ...]:
         keyed: tuple[str, ...] = ()
-        if launch.key_variable:
-            if self.interpreter:
-                msg = (
-                    f"SGLang(interpreter={self.interpreter!r}) cannot be given its key by modalkit, "
-                    "which that Python does not have. Write Endpoint(kind='web'), which has a "
-                    "gateway in front, or leave interpreter out."
-                )
-                raise DeclarationError(msg)
-            # SGLang takes its keys from argv only; this puts them there inside the process.
+        if launch.door:
+            # SGLang takes its keys from argv only, and no middleware: this adds both inside the
+            # process.
             keyed = (
                 "modalkit.runtime.keyed",
-                f"--key-variable={launch.key_variable}",
+                "--door=sglang.srt.entrypoints.http_server:app",
                 "--key-flag=--api-key",
-                "--random-key-flag=--admin-api-key",
+                "--admin-key-flag=--admin-api-key",
             )
         revision = ("--revision", launch.revision) if launch.revision else ()
         return (

@@ -8,6 +8,7 @@ from typing import ClassVar
 from ..errors import DeclarationError
 from ..image import ImageSpec
 from .base import Launch
+from .client_routes import VLLM_ROUTES
 from .flags import EngineName
 from .gpu_engine import GPUEngine
 from .speculative import Speculative
@@ -19,6 +20,8 @@ _PYTHON = "3.12"
 # Routes that these open ask for no key, not even vLLM's own (vllm/entrypoints/serve).
 _OPENS_ADMIN_ROUTES = "VLLM_SERVER_DEV_MODE"
 _DRAIN_S = 20  # less than a container has
+_OFF = frozenset({"", "0"})
+_DOOR = "modalkit.runtime.door.EngineDoor"
 
 
 class VLLM(GPUEngine):
@@ -48,7 +51,9 @@ class VLLM(GPUEngine):
     """
 
     title: ClassVar[str] = "vLLM"
+    takes_door: ClassVar[bool] = True
     child_key_variable: ClassVar[str | None] = "VLLM_API_KEY"
+    client_routes: ClassVar[frozenset[str]] = VLLM_ROUTES
     sleep_path: ClassVar[str | None] = "/sleep?level=1"  # weights to the CPU's memory, cache let go
     wake_path: ClassVar[str | None] = "/wake_up"
     sleep_flags: ClassVar[tuple[str, ...]] = ("--enable-sleep-mode",)
@@ -144,14 +149,16 @@ class VLLM(GPUEngine):
             DeclarationError: Parallelism the container's GPUs do not allow, or routes without a
                 key on an address that others reach.
         """
-        if launch.key_variable and self.env.get(_OPENS_ADMIN_ROUTES) == "1":
+        if launch.door and self.env.get(_OPENS_ADMIN_ROUTES, "0") not in _OFF:
             msg = (
-                f"VLLM.env {_OPENS_ADMIN_ROUTES}='1' opens /sleep, /wake_up and /collective_rpc "
-                "without a key to everyone who reaches the endpoint. Write "
-                "Endpoint(kind='web'), which has a gateway in front, or leave it out."
+                f"VLLM.env {_OPENS_ADMIN_ROUTES}={self.env[_OPENS_ADMIN_ROUTES]!r} serves /sleep, "
+                "/collective_rpc and /update_weights without a key on the port that "
+                "Endpoint(kind='server') opens to the outside. Write Endpoint(kind='web'), whose "
+                "engine listens on loopback only, or leave the variable out."
             )
             raise DeclarationError(msg)
-        return super().argv(launch)
+        # The last middleware is the outermost; what a user adds in extra_args stays behind it.
+        return (*super().argv(launch), *(("--middleware", _DOOR) if launch.door else ()))
 
 
 def _speculative(guess: Speculative) -> Iterator[str]:

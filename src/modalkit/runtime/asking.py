@@ -33,16 +33,16 @@ class Asker:
         process: The engine.
         port: Where it listens.
         model: The name it serves.
-        key: What it asks of its clients, if it does.
+        headers: What modalkit's own requests to it carry.
     """
 
-    def __init__(self, process: EngineProcess, port: int, model: str, key: str | None) -> None:
+    def __init__(
+        self, process: EngineProcess, port: int, model: str, headers: Mapping[str, str]
+    ) -> None:
         self._process = process
         self._port = port
         self._model = model
-        self._headers = {"Content-Type": "application/json"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
+        self._headers = {"Content-Type": "application/json", **headers}
 
     def post(self, path: str, body: Mapping[str, object], timeout_s: float) -> Answer:
         """Post a request and wait for the whole answer.

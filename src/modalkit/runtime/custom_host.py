@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..cold_start import ColdStart
-from ..endpoints import ApiKey, Endpoint
+from ..endpoints import Endpoint
 from ..routes import Route
 from .model_calls import ModelThread, bind
 from .phases import Phases
@@ -93,7 +93,7 @@ class CustomHost:
             self.calls,
             endpoint.path.rstrip("/"),
             docs=endpoint.docs,
-            asks_key=isinstance(endpoint.auth, ApiKey),
+            asks_key=endpoint.keys is not None,
         )
 
     async def _warm_up(self) -> None:

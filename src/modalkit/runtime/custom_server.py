@@ -10,8 +10,8 @@ import uvicorn
 
 from ..endpoints import Endpoint
 from ..errors import EngineError
-from .access import guarded
 from .custom_host import CustomHost
+from .door import guarded
 
 __all__ = ["CustomServer"]
 

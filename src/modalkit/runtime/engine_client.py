@@ -29,7 +29,13 @@ class EngineClient:
         EngineRequestError: It answered with an error.
     """
 
-    def __init__(self, process: EngineProcess, base_url: str, served_name: str) -> None:
+    def __init__(
+        self,
+        process: EngineProcess,
+        base_url: str,
+        served_name: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._process = process
         self._served_name = served_name
         # The engine is on loopback: a connection costs nothing, and no limit queues requests here.
@@ -37,7 +43,7 @@ class EngineClient:
             base_url,
             timeout=_NO_LIMIT,
             connector=aiohttp.TCPConnector(limit=0),
-            headers={"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity", **(headers or {})},
         )
 
     async def post(self, path: str, body: Body) -> dict[str, JsonValue]:

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..cold_start import ColdStart
+from ..endpoints import Endpoint
 from ..engines.base import Engine, Launch
 from ..errors import EngineError, EngineExitedError
 from .asking import Asker
+from .door.handover import Handover, handover
 from .engine_client import EngineClient
 from .phases import Phases
 from .process import EngineProcess
@@ -40,6 +42,7 @@ class EngineHost:
             on loopback gets a free port, since containers of a local Modal share one network.
         timeout_s: How long it may take to be ready, in seconds.
         weights: What must be as it is locked before the engine reads it. Default: nothing is locked.
+        endpoint: Who may reach it from outside. Default: nobody does.
         cold_start: Snapshot and warm-up. Default: `ColdStart`'s.
         service: The class it serves, for the log.
         leave: Called once when the engine dies while it serves, so that the container ends too
@@ -52,6 +55,7 @@ class EngineHost:
         launch: Launch,
         timeout_s: float,
         weights: LockedWeights | None = None,
+        endpoint: Endpoint | None = None,
         *,
         cold_start: ColdStart | None = None,
         service: str = "",
@@ -67,6 +71,8 @@ class EngineHost:
         self._service = service or launch.served_name
         self._leave = leave
         self._serving = False
+        self._endpoint = endpoint
+        self._handover = Handover()
         self._process: EngineProcess | None = None
         self._client: EngineClient | None = None
 
@@ -77,7 +83,8 @@ class EngineHost:
             WeightsError: The weights are not the locked ones.
             EngineExitedError: It ended while starting.
             EngineTimeoutError: It was not ready in time.
-            EngineError: It refused or failed the requests that warm it up.
+            EngineError: It refused or failed the requests that warm it up, or would be reached
+                without modalkit's door in front.
         """
         self._run()
         self._serve()
@@ -125,7 +132,9 @@ class EngineHost:
         """The client, made at first use inside the container's event loop."""
         if self._client is None:
             url = f"http://127.0.0.1:{self._launch.port}"
-            self._client = EngineClient(self._started, url, self._launch.served_name)
+            self._client = EngineClient(
+                self._started, url, self._launch.served_name, self._handover.headers
+            )
         return self._client
 
     async def stop(self) -> None:
@@ -166,8 +175,13 @@ class EngineHost:
         with self._or_stop():
             with self._phases.measure("engine"):
                 self._process.wait_ready(
-                    "127.0.0.1", self.port, self._engine.ready_path, deadline - time.monotonic()
+                    "127.0.0.1",
+                    self.port,
+                    self._engine.ready_path,
+                    deadline - time.monotonic(),
+                    self._handover.headers,
                 )
+                self._handover.try_door(self._engine.title, self.port)
             if self._weights and awaited:  # what the engine has downloaded meanwhile
                 with self._phases.measure("weights"):
                     self._weights.verify(awaited)
@@ -178,15 +192,12 @@ class EngineHost:
 
     def _new_process(self) -> EngineProcess:
         engine, launch = self._engine, self._launch
-        keys = _keys(launch)
-        environment = engine.environment(launch)
-        if engine.child_key_variable and keys:
-            environment[engine.child_key_variable] = keys[0]
+        self._handover = handover(engine, self._endpoint)
         return EngineProcess(
             engine.title,
             _with_this_python(engine.argv(launch)),
-            environment,
-            secrets=keys,
+            {**engine.environment(launch), **self._handover.environment},
+            secrets=self._handover.hidden,
             on_line=self._phases.hear,
             on_death=self._died,
         )
@@ -205,8 +216,7 @@ class EngineHost:
             self._leave()
 
     def _asker(self) -> Asker:
-        key = next(iter(_keys(self._launch)), None)
-        return Asker(self._started, self.port, self._launch.served_name, key)
+        return Asker(self._started, self.port, self._launch.served_name, self._handover.headers)
 
     @contextmanager
     def _or_stop(self) -> Iterator[None]:
@@ -221,12 +231,6 @@ class EngineHost:
 def _with_this_python(argv: tuple[str, ...]) -> tuple[str, ...]:
     """Let ``python`` be the interpreter of this container, whatever PATH says."""
     return (sys.executable, *argv[1:]) if argv[0] == "python" else argv
-
-
-def _keys(launch: Launch) -> tuple[str, ...]:
-    if launch.key_variable is None:
-        return ()
-    return tuple(os.environ.get(launch.key_variable, "").replace(",", "\n").split())
 
 
 def _of_this_container(launch: Launch) -> dict[str, object]:

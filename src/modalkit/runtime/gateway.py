@@ -1,14 +1,9 @@
-"""The HTTP door of a service with an engine: known routes pass, everything else stays closed.
-
-Engines open administration routes (sleep, weight updates, LoRA loading) on the port that serves
-the API, some of them without a key. Only the routes below reach the engine.
-"""
+"""Forward requests to the engine of this container; the door in front has let them in."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -23,28 +18,7 @@ from yarl import URL
 from ..errors import EngineError
 from .engine_client import EngineClient
 
-__all__ = ["HOP_BY_HOP", "PUBLIC_ROUTES", "Gateway", "is_public"]
-
-# What SGLang 0.5.23 and vLLM 0.33.0 serve for clients (the documentation of both); the
-# administration routes that share the prefix, such as /v1/load_lora_adapter, are not among them.
-PUBLIC_ROUTES = frozenset(
-    {
-        "/health",
-        "/tokenize",
-        "/detokenize",
-        "/v1/audio/transcriptions",
-        "/v1/audio/translations",
-        "/v1/chat/completions",
-        "/v1/classify",
-        "/v1/completions",
-        "/v1/embeddings",
-        "/v1/messages",
-        "/v1/models",
-        "/v1/rerank",
-        "/v1/responses",
-        "/v1/score",
-    }
-)
+__all__ = ["HOP_BY_HOP", "Gateway"]
 
 HOP_BY_HOP = frozenset(
     {
@@ -62,13 +36,8 @@ HOP_BY_HOP = frozenset(
 )
 
 
-# The id of a model may hold slashes (``/v1/models/Qwen/Qwen3-8B``), but nothing that an HTTP client
-# or server would read as another path: no empty or dotted part, no percent sign, ``?`` or ``#``.
-_MODEL_ROUTE = re.compile(r"/v1/models(/(?!\.{1,2}(/|\Z))[\w.:@+-]+)+", re.ASCII)
-
-
 class Gateway:
-    """An ASGI app that forwards public routes to the engine of this container.
+    """An ASGI app that forwards what the door lets in to the engine of this container.
 
     A client that disconnects closes its connection to the engine, which ends the generation.
 
@@ -81,15 +50,9 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request; the ASGI entry."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "HTTP only"})
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        if not is_public(scope["path"]):
-            there_is_none = _problem(404, f"There is no {request.method} {scope['path']} here.")
-            await there_is_none(scope, receive, send)
-            return
         with suppress(ClientDisconnect):  # it left while it was sending; nobody waits for an answer
             await self._until_either_leaves(request, await request.body(), send)
 
@@ -125,7 +88,7 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _answer(self, request: Request, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
-        # Already encoded, so that what was found public is what the engine is asked.
+        # Already encoded, so that what the door let in is what the engine is asked.
         path, query = quote(request.scope["path"]), request.scope["query_string"].decode("latin-1")
         url = URL(f"{path}?{query}" if query else path, encoded=True)
         headers = [pair for pair in request.headers.items() if pair[0] not in HOP_BY_HOP]
@@ -133,11 +96,6 @@ class Gateway:
             request.method, url, data=body or None, headers=headers, allow_redirects=False
         ) as answer:
             yield answer
-
-
-def is_public(path: str) -> bool:
-    """Whether a decoded path is a route for clients, however it would be decoded again."""
-    return path in PUBLIC_ROUTES or _MODEL_ROUTE.fullmatch(path) is not None
 
 
 async def _relay(answer: aiohttp.ClientResponse, send: Send) -> None:

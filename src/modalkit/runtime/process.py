@@ -102,7 +102,14 @@ class EngineProcess:
         """Wait for its end, which follows a lost connection by a moment; whether it came."""
         return self._ended.wait(seconds)
 
-    def wait_ready(self, host: str, port: int, path: str, timeout_s: float) -> float:
+    def wait_ready(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> float:
         """Wait until the readiness route answers 200; return the seconds it took.
 
         Raises:
@@ -115,7 +122,7 @@ class EngineProcess:
             left = started + timeout_s - time.monotonic()
             if left <= 0:
                 raise EngineTimeoutError(self.title, time.monotonic() - started, self.last_lines)
-            if _answers_ok(host, port, path, min(left, _REQUEST_TIMEOUT_S)):
+            if _answers_ok(host, port, path, min(left, _REQUEST_TIMEOUT_S), headers or {}):
                 return time.monotonic() - started
             self._ended.wait(_POLL_S)
 
@@ -203,10 +210,12 @@ def _start(
     return guard, ours
 
 
-def _answers_ok(host: str, port: int, path: str, timeout_s: float) -> bool:
+def _answers_ok(
+    host: str, port: int, path: str, timeout_s: float, headers: Mapping[str, str]
+) -> bool:
     connection = HTTPConnection(host, port, timeout=timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers))
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False

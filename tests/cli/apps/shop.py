@@ -8,6 +8,7 @@ from modalkit import (
     CORS,
     VLLM,
     Batch,
+    BearerKeys,
     Endpoint,
     GPUProfile,
     ImageSpec,
@@ -39,6 +40,7 @@ class Chat(ModelService):
     weights = WeightCache("qwen3")
     scaling = Scaling(min_containers=0, max_containers=4)
     secrets = (Secret("huggingface", keys=["HF_TOKEN"]),)
+    api = Endpoint(auth=BearerKeys())
 
 
 @serve(app)

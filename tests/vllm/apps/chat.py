@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import modal
 
-from modalkit import VLLM, Endpoint, GPUProfile, ModelService, Scaling, serve
+from modalkit import VLLM, BearerKeys, Endpoint, GPUProfile, ModelService, Scaling, serve
 
 app = modal.App("vllm-chat")
 
@@ -22,7 +22,7 @@ class Chat(ModelService):
         env={"VLLM_CPU_KVCACHE_SPACE": "1"},
     )
     gpu = GPUProfile("T4")
-    api = Endpoint()
+    api = Endpoint(auth=BearerKeys())
     scaling = Scaling(max_containers=1, scaledown_window=600)
     env: ClassVar = {"TEST_VLLM_PYTHON": os.environ["TEST_VLLM_PYTHON"]}
 

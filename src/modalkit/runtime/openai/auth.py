@@ -1,10 +1,12 @@
-"""Bearer keys in front of every route that is not for probes."""
+"""Bearer keys: where they come from, and whether a request carries one of them."""
 
 from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Iterable
 from hashlib import sha256
+from typing import Self
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ...errors import DeclarationError
 from .problems import wrong_key
 
-__all__ = ["BearerAuth", "keys_from_environment"]
+__all__ = ["BearerAuth", "KeyRing", "keys_from_environment"]
 
 _OPEN_PATHS = frozenset({"/health", "/metrics"})
+_FINGERPRINT_DIGITS = 8
 
 
 def keys_from_environment(variable: str | None) -> tuple[str, ...]:
@@ -30,25 +33,62 @@ def keys_from_environment(variable: str | None) -> tuple[str, ...]:
     if not keys:
         msg = (
             f"The environment variable {variable!r} should hold the API key but is empty or unset. "
-            "Set it, or leave out --api-key-env to serve without a key."
+            "Put the key into the Secret that brings it, or set the variable."
         )
         raise DeclarationError(msg)
     return keys
 
 
+class KeyRing:
+    """The keys that are good, as SHA-256 digests, with which nobody can call.
+
+    Args:
+        digests: The digest of each key.
+    """
+
+    def __init__(self, digests: Iterable[bytes]) -> None:
+        self.digests = tuple(digests)
+
+    @classmethod
+    def of(cls, keys: Iterable[str]) -> Self:
+        """The ring of these keys."""
+        return cls(sha256(key.encode()).digest() for key in keys)
+
+    @classmethod
+    def from_environment(cls, variable: str) -> Self:
+        """The ring of the keys in a variable.
+
+        Raises:
+            DeclarationError: It holds none.
+        """
+        return cls.of(keys_from_environment(variable))
+
+    def fingerprint(self, authorization: bytes, api_key: bytes = b"") -> str | None:
+        """The first digits of the digest of the key that was sent; ``None`` if it is not good.
+
+        Args:
+            authorization: The header of that name: ``Bearer KEY``.
+            api_key: The header ``x-api-key``, looked at where there is no ``authorization``.
+        """
+        scheme, _, key = authorization.partition(b" ")
+        if not authorization:
+            scheme, key = b"bearer", api_key
+        digest = sha256(key.strip()).digest()
+        # Digests have one length, and every key is compared: time tells nothing about a key.
+        matches = [hmac.compare_digest(digest, known) for known in self.digests]
+        good = scheme.lower() == b"bearer" and any(matches)
+        return digest.hex()[:_FINGERPRINT_DIGITS] if good else None
+
+
 class BearerAuth:
     """ASGI middleware: 401 unless the request carries one of the keys.
 
-    ``/health`` and ``/metrics`` stay open, so that probes need no secret; ``open_paths`` names
-    others that do.
+    ``/health`` and ``/metrics`` stay open, so that probes need no secret.
     """
 
-    def __init__(
-        self, app: ASGIApp, keys: tuple[str, ...], open_paths: frozenset[str] = _OPEN_PATHS
-    ) -> None:
+    def __init__(self, app: ASGIApp, keys: tuple[str, ...]) -> None:
         self._app = app
-        self._open_paths = open_paths
-        self._digests = tuple(sha256(key.encode()).digest() for key in keys)
+        self._ring = KeyRing.of(keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
@@ -63,14 +103,10 @@ class BearerAuth:
         await response(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
-        return scope["type"] == "http" and scope["path"] in self._open_paths
+        return scope["type"] == "http" and scope["path"] in _OPEN_PATHS
 
     def _admits(self, scope: Scope) -> bool:
-        if not self._digests:
+        if not self._ring.digests:
             return True
         sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        scheme, _, key = sent.partition(b" ")
-        digest = sha256(key.strip()).digest()
-        # Digests have one length, and every key is compared: time tells nothing about a key.
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return scheme.lower() == b"bearer" and any(matches)
+        return self._ring.fingerprint(sent) is not None

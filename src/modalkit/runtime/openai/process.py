@@ -78,10 +78,13 @@ def run(backend: Backend, options: ServerOptions) -> int:
     except ModalkitError as error:
         _say(str(error))
         return 2
+    # Not at the top: the door answers with this package's errors.
+    from ..door import with_door_from_environment  # noqa: PLC0415
+
     app, routes = build_app(backend, keys)
     server = _Server(
         uvicorn.Config(
-            app,
+            with_door_from_environment(app),
             host=options.host,
             port=options.port,
             log_level="warning",

@@ -1,0 +1,191 @@
+"""Decide about a request: its path, its key, its rate and its size, in this order."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from hashlib import sha256
+from http import HTTPStatus
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ...endpoints import Endpoint
+from ...exposure import Exposure
+from ..openai.auth import KeyRing
+from ..openai.problems import ApiError, wrong_key
+from .rates import Rates
+from .routes import is_client_route
+from .visit import Visit
+
+__all__ = ["Door", "InnerKeys"]
+
+
+@dataclass(frozen=True, repr=False)
+class InnerKeys:
+    """Keys that never leave a container.
+
+    Attributes:
+        engine: What the engine asks of everyone; the door puts it on requests that it lets in.
+        admin: What modalkit's own requests carry; they pass the door to every route.
+    """
+
+    engine: str
+    admin: str
+
+
+class Door:
+    """ASGI middleware: lets in whom and what an endpoint declares, and answers everything else.
+
+    Args:
+        app: What stands behind.
+        endpoint: The declared rules.
+        keys: Keys of clients; ``None`` asks for none.
+        routes: Paths of an engine that are for clients; ``None`` for an app that has no others.
+        inner: Keys between this container's processes, where the app is an engine that asks.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        endpoint: Endpoint,
+        keys: KeyRing | None,
+        routes: AbstractSet[str] | None = None,
+        inner: InnerKeys | None = None,
+    ) -> None:
+        self._app = app
+        self._rules = endpoint
+        self._keys = keys
+        self._routes = routes
+        self._inner = inner
+        self._inner_digests = _digests(inner)
+        self._prefix = endpoint.path.rstrip("/")
+        self._rates = Rates(per_minute) if (per_minute := endpoint.rate_limit_per_minute) else None
+        self._limit = endpoint.max_body_mib * 1024 * 1024
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or refuse it; the ASGI entry."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "HTTP only"})
+        elif scope["type"] != "http":
+            await self._app(scope, receive, send)
+        else:
+            await self._visit(Visit(scope), scope, receive, send)
+
+    async def _visit(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._is_ours(visit):
+            await self._app(self._as_ours(visit, scope["path"]), receive, send)
+            return
+        watched = visit.watching(send)
+        try:
+            path = self._inner_path(scope["path"])
+            self._admit(visit, path)
+            key = self._inner.engine if self._inner else None
+            reading = visit.reading(receive, self._limit, self._rules.access_log)
+            sending = watched if reading is receive else _unless_too_large(visit, watched)
+            await self._app(visit.onward(path, key), reading, sending)
+            if visit.too_large and not visit.started:
+                raise _too_large(self._rules.max_body_mib)
+        except ApiError as error:
+            answer = JSONResponse(error.body(), error.status, error.headers())
+            await answer(scope, receive, watched)
+        finally:
+            if self._rules.access_log != "off":
+                visit.write(self._rules.access_log)
+
+    # ── modalkit's own requests, from inside the container ─────────────────────────────────────
+
+    def _is_ours(self, visit: Visit) -> bool:
+        if not self._inner_digests:
+            return False
+        sent = sha256(_bearer(visit.credentials[0])).digest()
+        matches = [hmac.compare_digest(sent, known) for known in self._inner_digests]
+        return any(matches)
+
+    def _as_ours(self, visit: Visit, path: str) -> Scope:
+        """An engine asks another key of its administration than of the rest."""
+        assert self._inner is not None  # noqa: S101 - else no request is ours
+        if _bearer(visit.credentials[0]) == self._inner.engine.encode():  # the engine, to itself
+            return visit.onward(path, self._inner.engine)
+        client = self._exposure(path) != "closed" or path == "/metrics"
+        return visit.onward(path, self._inner.engine if client else self._inner.admin)
+
+    # ── everybody else's ───────────────────────────────────────────────────────────────────────
+
+    def _inner_path(self, path: str) -> str:
+        inner = path.removeprefix(self._prefix) if self._prefix else path
+        if self._prefix and (path == inner or (inner and not inner.startswith("/"))):
+            message = (
+                f"There is nothing at {path!r}; this endpoint is served below {self._prefix!r}."
+            )
+            raise ApiError(HTTPStatus.NOT_FOUND, message, code="not_found")
+        return inner or "/"
+
+    def _admit(self, visit: Visit, path: str) -> None:
+        """Let a request pass.
+
+        Raises:
+            ApiError: Why it may not.
+        """
+        exposure = self._exposure(path)
+        if self._keys is not None:
+            visit.key = self._keys.fingerprint(*visit.credentials)
+            if visit.key is None and exposure != "open":
+                raise wrong_key()
+        if exposure == "closed":
+            raise ApiError(HTTPStatus.NOT_FOUND, f"There is no {path!r} here.", code="not_found")
+        if visit.length is not None and visit.length > self._limit:
+            raise _too_large(self._rules.max_body_mib)
+        if self._rates is not None and visit.key is not None:
+            wait_s = self._rates.wait_s(visit.key)
+            if wait_s:
+                raise _too_often(self._rules, wait_s)
+
+    def _exposure(self, path: str) -> Exposure:
+        if path == "/health":
+            return self._rules.health
+        if self._routes is None:
+            # The documentation page says nothing by itself: it asks the visitor for the key and
+            # fetches the schema with it.
+            return "open" if path == "/docs" else "key"
+        if path == "/metrics":
+            return self._rules.metrics
+        return "key" if is_client_route(path, self._routes) else "closed"
+
+
+def _digests(inner: InnerKeys | None) -> tuple[bytes, ...]:
+    keys = (inner.engine, inner.admin) if inner else ()
+    return tuple(sha256(key.encode()).digest() for key in keys)
+
+
+def _bearer(authorization: bytes) -> bytes:
+    return authorization.removeprefix(b"Bearer ")
+
+
+def _unless_too_large(visit: Visit, send: Send) -> Send:
+    """``send`` that keeps back what an app says of a request that was cut off: a 413 follows."""
+
+    async def sending(message: Message) -> None:
+        if visit.started or not visit.too_large:
+            await send(message)
+
+    return sending
+
+
+def _too_large(max_body_mib: int) -> ApiError:
+    message = (
+        f"The request's body is larger than this endpoint takes, {max_body_mib} MiB. "
+        "Send less, or raise Endpoint(max_body_mib=...)."
+    )
+    return ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code="request_too_large")
+
+
+def _too_often(rules: Endpoint, wait_s: int) -> ApiError:
+    message = (
+        f"This key may make {rules.rate_limit_per_minute} requests a minute. "
+        f"Try again in {wait_s} s."
+    )
+    return ApiError(
+        HTTPStatus.TOO_MANY_REQUESTS, message, code="rate_limit_exceeded", retry_after_s=wait_s
+    )

@@ -1,0 +1,109 @@
+"""What a container gives its engine so that nobody reaches it but through the door."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+from ...endpoints import Endpoint
+from ...engines.base import Engine
+from ...errors import EngineError
+from ..openai.auth import KeyRing, keys_from_environment
+from .settings import DOOR_VARIABLE, DoorSettings
+
+__all__ = ["Handover", "handover"]
+
+_NOT_FOR_CLIENTS = "/modalkit-is-this-door-shut"
+_TIMEOUT_S = 30
+_PACKAGE = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, repr=False)
+class Handover:
+    """One start of an engine.
+
+    Attributes:
+        environment: Variables for its process.
+        hidden: Values that must not be printed.
+        headers: What modalkit's own requests to it carry.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def try_door(self, title: str, port: int) -> None:
+        """Knock as a stranger at a route that is nobody's.
+
+        Raises:
+            EngineError: It was not the door that answered.
+        """
+        if not self.headers:
+            return
+        knock = uuid.uuid4().hex
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+        try:
+            line.request("GET", _NOT_FOR_CLIENTS, headers={"x-request-id": knock})
+            answer = line.getresponse()
+        finally:
+            line.close()
+        refused = answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED}
+        if not refused or answer.getheader("x-request-id") != knock:
+            msg = (
+                f"{title} answers on port {port} without modalkit's door in front of it, so its "
+                "administration would be open. Take back what starts its server in another way "
+                "(several tokenizer workers, another front end), or write Endpoint(kind='web')."
+            )
+            raise EngineError(msg)
+
+
+def handover(engine: Engine, endpoint: Endpoint | None) -> Handover:
+    """Make the keys and settings of one start.
+
+    The clients' keys stay in this process: the engine's gets their digests, and only where requests
+    reach it directly.
+
+    Raises:
+        DeclarationError: The variable that should hold the clients' keys is empty.
+    """
+    if endpoint is None:
+        return Handover()
+    variable = endpoint.keys.variable if endpoint.keys else None
+    clients = keys_from_environment(variable)
+    emptied = {variable: ""} if variable else {}
+    if endpoint.kind != "server":
+        return Handover(emptied, clients)
+    ring = KeyRing.of(clients) if variable else None
+    told = DoorSettings.made(endpoint, engine.client_routes, ring)
+    environment = {
+        **emptied,
+        DOOR_VARIABLE: told.model_dump_json(),
+        "PYTHONPATH": _with_modalkit(os.environ.get("PYTHONPATH", "")),
+    }
+    if engine.child_key_variable:
+        environment[engine.child_key_variable] = told.engine_key
+    return Handover(
+        environment,
+        (*clients, told.engine_key, told.admin_key),
+        {"Authorization": f"Bearer {told.admin_key}"},
+    )
+
+
+def _with_modalkit(search_path: str) -> str:
+    """A Python of the engine's own finds the door where this one did, and nothing else of it."""
+    folders = [folder for folder in search_path.split(os.pathsep) if folder]
+    home = str(_PACKAGE.parent)
+    if home in folders:
+        return search_path
+    if _PACKAGE.parent.name in {"site-packages", "dist-packages"}:
+        home = tempfile.mkdtemp(
+            prefix="modalkit-door-"
+        )  # this Python's packages are not for another
+        (Path(home) / _PACKAGE.name).symlink_to(_PACKAGE)
+    return os.pathsep.join([*folders, home])

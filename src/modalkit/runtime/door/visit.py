@@ -1,0 +1,145 @@
+"""One request from its arrival to its last byte: its headers read once, and its line in the log."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+import uuid
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from starlette.types import Message, Receive, Scope, Send
+
+from ...exposure import AccessLog
+
+__all__ = ["Visit"]
+
+_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_PROMPT_BYTES = 16_384
+# Read here, and not for whom the request goes on to: credentials, and what CORS has answered.
+_KEPT_HERE = frozenset(
+    {b"authorization", b"x-api-key", b"modal-key", b"modal-secret", b"origin", b"x-request-id"}
+)
+# Asked by machines every few seconds; a line for each answer would hide the others.
+_PROBES = frozenset({"/health", "/metrics"})
+
+
+class Visit:
+    """One HTTP request.
+
+    Args:
+        scope: ASGI's description of it.
+
+    Attributes:
+        request_id: The client's ``x-request-id``, or a new one where that is missing or not plain.
+        credentials: What it sent as its key, as it stood in ``authorization`` or ``x-api-key``.
+        length: Bytes its body announces; ``None`` where it does not say.
+        key: Fingerprint of the key it came with, once that is known.
+        started: Whether an answer is on its way.
+        too_large: Whether its body was longer than allowed, found while reading it.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._arrived = time.perf_counter()
+        self._first = 0.0
+        self._status = 0
+        self._received = self._sent = 0
+        self._prompt = b""
+        self._forwarded: list[tuple[bytes, bytes]] = []
+        self.request_id = b""
+        self.credentials: tuple[bytes, bytes] = (b"", b"")
+        self.length: int | None = None
+        self.key: str | None = None
+        self.started = self.too_large = False
+        self._read_headers(scope["headers"])
+
+    def _read_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        found: dict[bytes, bytes] = {}
+        for name, value in headers:
+            if name in _KEPT_HERE:
+                found.setdefault(name, value)
+            else:
+                self._forwarded.append((name, value))
+                if name == b"content-length" and value.isdigit():
+                    self.length = int(value)
+        given = found.get(b"x-request-id", b"")
+        self.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        self._forwarded.append((b"x-request-id", self.request_id))
+        self.credentials = (found.get(b"authorization", b""), found.get(b"x-api-key", b""))
+
+    def onward(self, path: str, key: str | None) -> Scope:
+        """The scope for the app behind: another path, no credentials but ``key``."""
+        headers = self._forwarded
+        if key is not None:
+            headers = [*headers, (b"authorization", b"Bearer " + key.encode())]
+        scope: Scope = {**self._scope, "headers": headers}
+        if path != scope["path"]:
+            scope.update(path=path, raw_path=path.encode())
+        return scope
+
+    def watching(self, send: Send) -> Send:
+        """``send`` with the request's id in the answer, and what the log says of it.
+
+        A plain function that hands on the other's coroutine: a token waits for no frame of ours.
+        """
+
+        def watched(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.body":
+                if not self._sent:
+                    self._first = time.perf_counter()
+                self._sent += len(message.get("body", b""))
+            elif message["type"] == "http.response.start":
+                self.started, self._status = True, message["status"]
+                others = [pair for pair in message.get("headers", ()) if pair[0] != b"x-request-id"]
+                message["headers"] = [*others, (b"x-request-id", self.request_id)]
+            return send(message)
+
+        return watched
+
+    def reading(self, receive: Receive, limit: int, log: AccessLog) -> Receive:
+        """``receive`` that ends the request once its body is longer than ``limit`` bytes."""
+        prompts = log == "prompts"
+        if self.length is not None and not prompts:  # the server holds it to what it announced
+            return receive
+
+        async def read() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                body: bytes = message.get("body", b"")
+                self._received += len(body)
+                if prompts and len(self._prompt) < _PROMPT_BYTES:
+                    self._prompt = (self._prompt + body)[:_PROMPT_BYTES]
+                if self._received > limit:
+                    self.too_large = True
+                    return {"type": "http.disconnect"}
+            return message
+
+        return read
+
+    def write(self, log: AccessLog) -> None:
+        """Write its line to standard error."""
+        path: str = self._scope["path"]
+        if path in _PROBES and self._status == HTTPStatus.OK:
+            return
+        now = time.perf_counter()
+        line: dict[str, object] = {
+            "log": "modalkit.access",
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "id": self.request_id.decode("ascii"),
+            "method": self._scope["method"],
+            "path": path,
+            "status": self._status or None,  # none: the client left before an answer
+            "first_ms": round(1000 * ((self._first or now) - self._arrived), 1),
+            "ms": round(1000 * (now - self._arrived), 1),
+            "bytes_in": self._received or self.length or 0,
+            "bytes_out": self._sent,
+            "key": self.key,
+        }
+        if log == "prompts":
+            line["body"] = self._prompt.decode("utf-8", "replace")
+        sys.stderr.write(json.dumps(line) + "\n")
+        sys.stderr.flush()
