@@ -212,7 +212,7 @@ class LocalModal:
         return [
             AppRpcs(self.apps, self._deployments, self._page),
             PublishingRpcs(self._deployments, self._page, self.schedules.changed),
-            LogRpcs(self.apps, self._deployments),
+            LogRpcs(self.apps, self._deployments, self.images),
             TaskRpcs(self.apps),
             FunctionRpcs(
                 self.apps,

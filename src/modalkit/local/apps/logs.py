@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..protocol import api
@@ -65,6 +65,15 @@ class AppLog:
     _grew: asyncio.Event = field(default_factory=asyncio.Event)
     _file: LogFile | None = None
     _unread: bool = False
+
+    @classmethod
+    def of(cls, lines: Iterable[api.TaskLogs]) -> AppLog:
+        """Return a log that has these lines and gets no more."""
+        log = cls()
+        for line in lines:
+            log._number(api.TaskLogsBatch(items=[line]))
+        log.finish()
+        return log
 
     def keep_in(self, file: LogFile) -> None:
         """Write to disk from now on; what is there already is read when somebody asks for it."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from pathlib import Path
 
 from ..protocol import api
 
-__all__ = ["BuildLog"]
+__all__ = ["BuildLog", "kept_lines"]
 
 _KEPT_LINES = 5_000
 _SHORTEST_SECRET = 4
@@ -36,10 +38,7 @@ class BuildLog:
         """Add a line."""
         for value in self._hidden:
             text = text.replace(value, "***")
-        line = api.TaskLogs(
-            data=f"{text}\n", timestamp=time.time(), file_descriptor=api.FILE_DESCRIPTOR_STDOUT
-        )
-        self._lines.append(line)
+        self._lines.append(_line(f"{text}\n", time.time()))
         self._written += 1
         self._wake()
 
@@ -47,8 +46,14 @@ class BuildLog:
         """Say that no line will follow, and write the log down."""
         self.done = True
         if self._path.parent.is_dir():
-            self._path.write_text("".join(line.data for line in self._lines), "utf-8")
+            kept = (json.dumps([line.timestamp, line.data]) + "\n" for line in self._lines)
+            self._path.write_text("".join(kept), "utf-8")
         self._wake()
+
+    @property
+    def lines(self) -> list[api.TaskLogs]:
+        """What is kept so far."""
+        return list(self._lines)
 
     def tail(self, count: int) -> list[str]:
         """Return the last lines."""
@@ -70,3 +75,16 @@ class BuildLog:
     def _wake(self) -> None:
         self._grew.set()
         self._grew = asyncio.Event()
+
+
+def kept_lines(path: Path) -> Iterator[api.TaskLogs]:
+    """Yield the lines of a build that is over, if its log was kept; a broken line is skipped."""
+    text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, TypeError):
+            moment, data = json.loads(line)
+            yield _line(data, moment)
+
+
+def _line(text: str, moment: float) -> api.TaskLogs:
+    return api.TaskLogs(data=text, timestamp=moment, file_descriptor=api.FILE_DESCRIPTOR_STDOUT)

@@ -26,14 +26,14 @@ from ..store.state import remove_tree
 from .builder import ImageBuilder, Job
 from .built import Built, host_image
 from .locks import file_lock
-from .logs import BuildLog
+from .logs import BuildLog, kept_lines
 from .recipes import lay_over
 from .steps import Install, Recipe
 
 __all__ = ["Build", "Builds", "ImageUse", "Images", "Surroundings"]
 
 _KIND, _NEWEST = "image", "newest image"
-_BUILT, _CURRENT, _LOG = "built.json", "current", "log.txt"
+_BUILT, _CURRENT, _LOG = "built.json", "current", "log.jsonl"
 _KEPT_BUILDS = 100
 
 
@@ -221,10 +221,11 @@ class Images:
         build.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return build
 
-    def log_text(self, image_id: str) -> str:
-        """Return the log of an image's last build."""
-        path = self._folder / image_id / _LOG
-        return path.read_text("utf-8") if path.exists() else ""
+    def log_lines(self, image_id: str) -> list[api.TaskLogs]:
+        """Return the log of an image's last build; empty for one that needed none."""
+        if (build := self.builds.under_way.get(image_id)) is not None:
+            return build.log.lines
+        return list(kept_lines(self._folder / image_id / _LOG))
 
     async def stop(self) -> None:
         """End the builds under way; what they made so far is never used."""
