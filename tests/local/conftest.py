@@ -69,6 +69,13 @@ class Processes:
                 found += [int(child), *self.below(int(child))]
         return found
 
+    def command(self, pid: int) -> bytes:
+        """Return a process's command line; empty when it is gone."""
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return b""
+
     def alive(self, pid: int) -> bool:
         """Return whether a process runs (a zombie does not)."""
         try:

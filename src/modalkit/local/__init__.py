@@ -7,13 +7,13 @@ It knows nothing of the rest of modalkit and serves any Modal app. From the grou
     address, presence   a plane's port and credentials, known before it is loaded; which plane is up
     wire/           gRPC over HTTP/2 and HTTP/1.1, written for this; no handler
     store/          the state folder: records, files, blobs, secrets, dicts, queues
-    processes/      one container's process: its view, its limits, its end; `launch/` runs there
+    processes/      one container's process: its view, its limits, its end; `launch/`, `inside/` run there
     calls/          inputs on their way in, outputs on their way out
     volumes/, images/   layers that containers see
     containers/     how many a function has, which input goes where, what one finds
     apps/           what clients declared: functions, deployments, schedules, logs
     web/            HTTP from outside to a container
-    sandboxes/      commands in a container; `inside/` runs there
+    sandboxes/      commands in containers: sandboxes, `modal container exec`
     rpc/            a module per area of RPCs; admin: the routes of other commands
     dashboard/      the page about it all
     plane           every part put together; start and stop

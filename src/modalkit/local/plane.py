@@ -52,6 +52,7 @@ from .rpc.volumes import VolumeRpcs
 from .rpc.workspace import WorkspaceRpcs
 from .sandboxes.command_router import CommandRouter
 from .sandboxes.host import SandboxHost
+from .sandboxes.visits import Visits
 from .settings import Settings
 from .store.blobs import Blobs
 from .store.environments import Environments
@@ -209,6 +210,7 @@ class LocalModal:
 
     def _parts(self) -> list[object]:
         blobs = self._blobs
+        visits = Visits(self._isolation, self._secrets.values)
         return [
             AppRpcs(self.apps, self._deployments, self._page),
             PublishingRpcs(self._deployments, self._page, self.schedules.changed),
@@ -230,7 +232,7 @@ class LocalModal:
             BlobRpcs(blobs),
             Dicts(self._state),
             Queues(self._state),
-            SandboxRpcs(self._sandboxes, self.apps, self._commands),
+            SandboxRpcs(self._sandboxes, visits, self.apps, self._commands),
             EnvironmentRpcs(self._environments, self.apps, self._erase_environment),
             WorkspaceRpcs(self._page, self._prepare_container),
         ]

@@ -13,6 +13,7 @@ from ..protocol import api
 from .logs import AppLog
 
 if TYPE_CHECKING:
+    from ..containers.container import Container
     from ..containers.inputs import InputPool
     from ..containers.servers import ServerPool
     from .functions import FunctionEntry
@@ -137,6 +138,16 @@ class Apps:
     def all(self) -> list[App]:
         """Return every app."""
         return list(self._apps.values())
+
+    def container(self, task_id: str) -> Container | None:
+        """Return a function's container that runs."""
+        running = (
+            container
+            for app in self._apps.values()
+            for pool in app.pools
+            for container in pool.containers
+        )
+        return next((container for container in running if container.id == task_id), None)
 
     def with_task(self, task_id: str) -> App | None:
         """Return the app of a container, of an ended one as long as its output is kept."""

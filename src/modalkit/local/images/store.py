@@ -155,7 +155,8 @@ class Images:
 
     def known(self, image_id: str) -> bool:
         """Return whether there is such an image."""
-        return self._records.by_id(image_id) is not None
+        record = self._records.by_id(image_id)
+        return record is not None and record.kind == _KIND
 
     def recipe(self, image_id: str) -> Recipe:
         """Return what an image says, from its base up."""

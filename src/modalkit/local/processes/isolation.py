@@ -33,6 +33,9 @@ _PROBE_TIMEOUT_S = 10
 SHOWN = "MODALKIT_LOCAL_SHOW"
 """The variable with folders below the masks that containers see all the same, copy-on-write."""
 
+_PROGRAMS = Path(__file__).with_name("inside")
+_TOOLS = "/__modal/inside"  # where a container with namespaces finds those
+
 INSIDE = "/__modal/task"
 """Where a container with namespaces finds its socket and arguments."""
 
@@ -78,6 +81,11 @@ class Isolation:
         _LOG.debug("Namespaces: exit %d %s", done.returncode, done.stderr.decode(errors="replace"))
         return cls(namespaces=done.returncode == 0)
 
+    def tool(self, name: str) -> list[str]:
+        """Return the start of a command line that runs a program of `inside/` in a container."""
+        folder = Path(_TOOLS) if self.namespaces else _PROGRAMS
+        return [sys.executable, "-I", "-S", str(folder / name)]
+
     def spec(
         self,
         folder: Path,
@@ -105,13 +113,19 @@ class Isolation:
             scratch=str(folder / "scratch"),
             masks=list(MASKS),
             keep=_python_below(MASKS, keep),
-            binds=list(binds),
+            binds=[*self._tools(), *binds],
             cgroups=[],
             argv=argv,
+            visitor=self.tool("attendant.py"),
             env=env,
             cwd="/root" if self.namespaces else str(layer / "root"),
             listen_ports=[],
         )
+
+    def _tools(self) -> list[Bind]:
+        if not self.namespaces:
+            return []
+        return [Bind(source=str(_PROGRAMS), target=_TOOLS, read_only=True)]
 
 
 def _python_below(masks: tuple[str, ...], keep: Iterable[Path]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .isolation import launcher_command
 from .launch import ContainerSpec
-from .launch.control import ENDED, MESSAGE, PID, SIGNALS, SOCKET, WANT_SOCKET
+from .launch.control import ENDED, MESSAGE, PID, SIGNALS, SOCKET, VISIT, WANT_SOCKET
 from .zygotes import Zygotes
 
 __all__ = ["LaunchedProcess", "Launcher", "Streams", "read_pipe"]
@@ -87,6 +87,14 @@ class LaunchedProcess:
             self._arrived.clear()
             await self._arrived.wait()
         return self._sockets.popleft()
+
+    def visit(self, channel: socket.socket) -> None:
+        """Start the container's visitor with a socket as its standard input.
+
+        Raises:
+            OSError: The container has ended.
+        """
+        socket.send_fds(self._control, [VISIT], [channel.fileno()])
 
     def abandon(self) -> None:
         """Let go of the launcher: whatever it started ends."""

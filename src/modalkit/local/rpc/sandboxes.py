@@ -18,6 +18,7 @@ from ..protocol import Empty, api, asks_for, refuse, secret_sources
 from ..sandboxes.command_router import CommandRouter
 from ..sandboxes.host import SandboxHost
 from ..sandboxes.sandbox import Sandbox
+from ..sandboxes.visits import Visits
 from ..wire.grpc_server import Caller, rpc, stream_rpc
 
 __all__ = ["SandboxRpcs"]
@@ -28,8 +29,11 @@ _PAGE = 100
 class SandboxRpcs:
     """Sandboxes from their creation to what is left of them."""
 
-    def __init__(self, host: SandboxHost, apps: Apps, router: CommandRouter) -> None:
+    def __init__(
+        self, host: SandboxHost, visits: Visits, apps: Apps, router: CommandRouter
+    ) -> None:
         self._host = host
+        self._visits = visits
         self._apps = apps
         self._router = router
 
@@ -78,10 +82,17 @@ class SandboxRpcs:
     async def access(
         self, request: api.TaskGetCommandRouterAccessRequest, _caller: Caller
     ) -> api.TaskGetCommandRouterAccessResponse:
-        """Say where commands are run, with a token for it."""
-        sandbox = self._running(request.task_id)
+        """Say where commands are run in a container, a function's or a sandbox's, with a token."""
+        task_id = request.task_id
+        container = self._apps.container(task_id)
+        if container is None and not self._host.knows(task_id):
+            refuse(
+                Status.NOT_FOUND,
+                f"No container {task_id!r} runs in this local Modal. See: modal container list",
+            )
+        place = await self._visits.to(container) if container else self._running(task_id)
         return api.TaskGetCommandRouterAccessResponse(
-            url=self._router.url, jwt=self._router.admit(sandbox)
+            url=self._router.url, jwt=self._router.admit(place)
         )
 
     @rpc("SandboxWait", "SandboxWaitV2")

@@ -60,13 +60,11 @@ class TaskRpcs:
         self, request: api.ContainerStopRequest, _caller: Caller
     ) -> api.ContainerStopResponse:
         """End one container; with ``graceful`` it finishes what it does, else that runs elsewhere."""
-        for _app, container in self._running():
-            if container.id == request.task_id:
-                container.pool.retire(container)
-                if not request.graceful:
-                    container.preempt()
-                return api.ContainerStopResponse()
-        if self._apps.with_task(request.task_id) is None:
+        if (container := self._apps.container(request.task_id)) is not None:
+            container.pool.retire(container)
+            if not request.graceful:
+                container.preempt()
+        elif self._apps.with_task(request.task_id) is None:
             _refuse_unknown(request.task_id)
         return api.ContainerStopResponse()
 

@@ -1,1 +1,1 @@
-"""Sandboxes: containers in which clients run commands of their own; `inside/` runs there."""
+"""Sandboxes: containers in which clients run commands of their own."""

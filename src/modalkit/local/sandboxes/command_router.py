@@ -1,7 +1,7 @@
-"""The command router: the second gRPC service, over which clients run commands in sandboxes.
+"""The command router: the second gRPC service, over which clients run commands in containers.
 
-It answers on a port of its own. A client is sent here with a token for one sandbox; what a token is
-for decides which sandbox a call is about. grpclib serves it, because standard input comes as a
+It answers on a port of its own. A client is sent here with a token for one sandbox or container of a
+function; what a token is for decides which one a call is about. grpclib serves it, because standard input comes as a
 stream of messages, which the plane's own server does not take.
 """
 
@@ -12,10 +12,10 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from grpclib.const import Handler, Status
@@ -24,7 +24,6 @@ from grpclib.server import Server, Stream
 
 from ..protocol import Message, not_served, refuse, router, router_rpcs, secret_sources
 from .commands import Command, Order
-from .sandbox import Sandbox
 
 __all__ = ["CommandRouter"]
 
@@ -32,12 +31,44 @@ _TOKEN_LIFETIME_S = 7 * 24 * 3600
 _FILE_TOOLS = "/__modal/.bin/modal-sandbox-fs-tools"
 
 
+class Place(Protocol):
+    """Where commands run: a sandbox, or a visit to a function's container."""
+
+    @property
+    def id(self) -> str:
+        """Its name in messages."""
+
+    @property
+    def workdir(self) -> str:
+        """Where commands start unless told otherwise."""
+
+    @property
+    def file_tools(self) -> list[str]:
+        """The command that stands for Modal's file tools."""
+
+    @property
+    def main(self) -> Command | None:
+        """Its own command, if it has one."""
+
+    def environment(self, secrets: Iterable[dict[str, str] | str]) -> dict[str, str]:
+        """Return a command's variables."""
+
+    async def run(self, identity: str, order: Order) -> Command:
+        """Start a command, or refuse."""
+
+    def find(self, identity: str) -> Command | None:
+        """Return a command by the id its client gave it."""
+
+    async def write_main(self, data: bytes, offset: int, *, last: bool) -> None:
+        """Pass input to its own command, or refuse."""
+
+
 @dataclass
 class CommandRouter:
-    """Serves the commands of every sandbox of a plane."""
+    """Serves the commands of every sandbox and container of a plane."""
 
     port: int = 0
-    _tokens: WeakValueDictionary[str, Sandbox] = field(default_factory=WeakValueDictionary)
+    _tokens: WeakValueDictionary[str, Place] = field(default_factory=WeakValueDictionary)
     _server: Server = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,15 +102,15 @@ class CommandRouter:
         self._server.close()
         await self._server.wait_closed()
 
-    def admit(self, sandbox: Sandbox) -> str:
-        """Return a token with which a client may run commands in a sandbox."""
+    def admit(self, place: Place) -> str:
+        """Return a token with which a client may run commands in a place, while that is kept."""
 
         def part(value: dict[str, object]) -> str:
             return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
         expires = int(time.time()) + _TOKEN_LIFETIME_S
         token = f"{part({'alg': 'none'})}.{part({'exp': expires})}.{secrets.token_urlsafe(24)}"
-        self._tokens[token] = sandbox
+        self._tokens[token] = place
         return token
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -98,111 +129,109 @@ class CommandRouter:
         self, name: str, serve: _Serve | None
     ) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
         async def call(stream: Stream[Any, Any]) -> None:
-            sandbox = self._sandbox(stream)
+            place = self._place(stream)
             if serve is None:
                 raise GRPCError(Status.UNIMPLEMENTED, not_served(name))
-            async for message in serve(sandbox, stream):
+            async for message in serve(place, stream):
                 await stream.send_message(message)
 
         return call
 
-    def _sandbox(self, stream: Stream[Any, Any]) -> Sandbox:
+    def _place(self, stream: Stream[Any, Any]) -> Place:
         shown = stream.metadata.get("authorization") if stream.metadata else None
-        sandbox = self._tokens.get(str(shown).removeprefix("Bearer "))
-        if sandbox is None:
+        place = self._tokens.get(str(shown).removeprefix("Bearer "))
+        if place is None:
             raise GRPCError(
-                Status.UNAUTHENTICATED, "This token is for no sandbox of this local Modal."
+                Status.UNAUTHENTICATED, "This token is for no container of this local Modal."
             )
-        return sandbox
+        return place
 
 
-_Serve = Callable[[Sandbox, Stream[Any, Any]], AsyncIterator[Message]]
+_Serve = Callable[[Place, Stream[Any, Any]], AsyncIterator[Message]]
 
 
-async def _start(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _start(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Start a command."""
     request = await _request(stream)
     if request.HasField("pty_info"):
-        refuse(
-            Status.UNIMPLEMENTED, "The local Modal gives commands in sandboxes no terminal (pty)."
-        )
+        refuse(Status.UNIMPLEMENTED, "The local Modal gives commands no terminal (pty).")
     order = Order(
-        argv=_argv(sandbox, [*request.command_args]),
-        environment=sandbox.environment(
+        argv=_argv(place, [*request.command_args]),
+        environment=place.environment(
             [*request.secret_ids, *secret_sources(request), dict(request.env)]
         ),
-        workdir=request.workdir or sandbox.workdir,
+        workdir=request.workdir or place.workdir,
         keep_stdout=request.stdout_config == router.TASK_EXEC_STDOUT_CONFIG_PIPE,
         keep_stderr=request.stderr_config == router.TASK_EXEC_STDERR_CONFIG_PIPE,
         timeout_s=request.timeout_secs,
     )
-    await sandbox.run(request.exec_id, order)
+    await place.run(request.exec_id, order)
     yield router.TaskExecStartResponse()
 
 
-async def _poll(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _poll(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Say whether and how a command has ended."""
-    command = _command(sandbox, (await _request(stream)).exec_id)
+    command = _command(place, (await _request(stream)).exec_id)
     yield router.TaskExecPollResponse(**command.how_it_ended())
 
 
-async def _wait(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _wait(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Wait for the end of a command."""
-    command = _command(sandbox, (await _request(stream)).exec_id)
+    command = _command(place, (await _request(stream)).exec_id)
     await command.ended.wait()
     yield router.TaskExecWaitResponse(**command.how_it_ended())
 
 
-async def _read(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _read(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Give what a command prints, to its end."""
     request = await _request(stream)
-    command = _command(sandbox, request.exec_id)
+    command = _command(place, request.exec_id)
     stderr = request.file_descriptor == router.TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDERR
     transcript = command.stderr if stderr else command.stdout
     async for data in transcript.read(request.offset):
         yield router.TaskExecStdioReadResponse(data=data)
 
 
-async def _write(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _write(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Pass input to a command."""
     request = await _request(stream)
-    stdin = _command(sandbox, request.exec_id).stdin
+    stdin = _command(place, request.exec_id).stdin
     await stdin.write(request.data, request.offset, last=request.eof)
     yield router.TaskExecStdinWriteResponse()
 
 
-async def _write_stream(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _write_stream(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Pass input to a command as it comes; only an explicit end closes it."""
     start = (await _request(stream)).start
-    stdin, offset = _command(sandbox, start.exec_id).stdin, start.offset
+    stdin, offset = _command(place, start.exec_id).stdin, start.offset
     while (request := await stream.recv_message()) is not None:
         await stdin.write(request.data, offset, last=request.HasField("end"))
         offset += len(request.data)
     yield router.TaskExecStdinWriteStreamResponse()
 
 
-async def _stdin_status(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _stdin_status(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Say how much input a command has been given."""
-    stdin = _command(sandbox, (await _request(stream)).exec_id).stdin
+    stdin = _command(place, (await _request(stream)).exec_id).stdin
     yield router.TaskExecStdinStatusResponse(num_bytes_written=stdin.written, closed=stdin.closed)
 
 
-async def _read_main(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _read_main(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Give what the sandbox's own command prints, to its end."""
     request = await _request(stream)
     offset = request.offset
     stderr = request.file_descriptor == router.SANDBOX_STDIO_FILE_DESCRIPTOR_STDERR
-    if sandbox.main is not None:
-        transcript = sandbox.main.stderr if stderr else sandbox.main.stdout
+    if place.main is not None:
+        transcript = place.main.stderr if stderr else place.main.stdout
         async for data in transcript.read(offset):
             yield router.SandboxStdioReadV2Response(data=data, starting_offset=offset)
             offset += len(data)
 
 
-async def _write_main(sandbox: Sandbox, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+async def _write_main(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Pass input to the sandbox's own command."""
     request = await _request(stream)
-    await sandbox.write_main(request.data, request.offset, last=request.eof)
+    await place.write_main(request.data, request.offset, last=request.eof)
     yield router.SandboxStdinWriteV2Response()
 
 
@@ -226,13 +255,13 @@ async def _request(stream: Stream[Any, Any]) -> Any:
     return request
 
 
-def _command(sandbox: Sandbox, identity: str) -> Command:
-    command = sandbox.find(identity)
+def _command(place: Place, identity: str) -> Command:
+    command = place.find(identity)
     if command is None:
-        refuse(Status.NOT_FOUND, f"No command {identity!r} was started in {sandbox.id!r}.")
+        refuse(Status.NOT_FOUND, f"No command {identity!r} was started in {place.id!r}.")
     return command
 
 
-def _argv(sandbox: Sandbox, argv: list[str]) -> list[str]:
+def _argv(place: Place, argv: list[str]) -> list[str]:
     """Return a command, with this package's file tools in the place of Modal's."""
-    return [*sandbox.file_tools, *argv[1:]] if argv[0] == _FILE_TOOLS else argv
+    return [*place.file_tools, *argv[1:]] if argv[0] == _FILE_TOOLS else argv

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..processes.launcher import read_pipe
 from ..protocol import refuse
 from .transcripts import Transcript
 
-__all__ = ["Attendant", "Command", "Order"]
+__all__ = ["Attendant", "Command", "Order", "with_secrets"]
 
 _LENGTH = struct.Struct("!I")
 
@@ -41,6 +41,18 @@ class Order:
     keep_stdout: bool = True
     keep_stderr: bool = True
     timeout_s: float = 0
+
+
+def with_secrets(
+    variables: Mapping[str, str],
+    secrets: Iterable[dict[str, str] | str],
+    values_of: Callable[[str], dict[str, str]],
+) -> dict[str, str]:
+    """Return variables with those of secrets, by id or value; later ones win."""
+    env = dict(variables)
+    for secret in secrets:
+        env.update(values_of(secret) if isinstance(secret, str) else secret)
+    return env
 
 
 class Stdin:

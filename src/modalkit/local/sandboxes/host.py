@@ -64,6 +64,10 @@ class SandboxHost:
         """Return every sandbox, newest first."""
         return list(self._sandboxes.values())[::-1]
 
+    def knows(self, identity: str) -> bool:
+        """Whether this is the id of a sandbox or of its container."""
+        return any(identity in {one.id, one.task_id} for one in self._sandboxes.values())
+
     def find(self, identity: str) -> Sandbox:
         """Return a sandbox by its id or its container's, or refuse."""
         for sandbox in self._sandboxes.values():

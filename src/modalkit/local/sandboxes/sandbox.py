@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from grpclib.const import Status
 
@@ -16,20 +14,15 @@ from ..apps.apps import App
 from ..containers.container import Container
 from ..processes.launcher import LaunchedProcess
 from ..protocol import api, refuse
-from .commands import Attendant, Command, Order
+from .commands import Attendant, Command, Order, with_secrets
 
-__all__ = ["MAIN", "Sandbox", "inside"]
+__all__ = ["MAIN", "Sandbox"]
 
 MAIN = "main"
 """The id of a sandbox's own command."""
 
 _LOOK_S = 0.5
 _KILLED = 128 + signal.SIGKILL
-
-
-def inside(folder: Path) -> list[str]:
-    """Return the start of a command line that runs something of `inside/`, seen at ``folder``."""
-    return [sys.executable, "-I", "-S", str(folder)]
 
 
 @dataclass(eq=False)
@@ -41,7 +34,7 @@ class Sandbox:
         variables: What every command in it finds in its environment.
         result: How it ended, or None while it runs.
         main: Its own command, if it has one; the sandbox ends with it.
-        tools: Where it sees `inside/`.
+        file_tools: The command that stands for Modal's file tools.
         ports: By port in the sandbox, the port on this machine that leads there.
     """
 
@@ -54,7 +47,7 @@ class Sandbox:
     created_at: float = field(default_factory=time.time)
     variables: dict[str, str] = field(default_factory=dict, repr=False)
     workdir: str = "/root"
-    tools: Path = field(default_factory=Path)
+    file_tools: list[str] = field(default_factory=list)
     ports: dict[int, int] = field(default_factory=dict)
     result: api.GenericResult | None = None
     main: Command | None = None
@@ -68,17 +61,9 @@ class Sandbox:
         """What Modal calls its container."""
         return self.container.id
 
-    @property
-    def file_tools(self) -> list[str]:
-        """The command that stands for Modal's file tools."""
-        return inside(self.tools / "file_tools.py")
-
     def environment(self, secrets: Iterable[dict[str, str] | str]) -> dict[str, str]:
         """Return the sandbox's variables with those of secrets, by id or value; later ones win."""
-        env = dict(self.variables)
-        for secret in secrets:
-            env.update(self.secret_values(secret) if isinstance(secret, str) else secret)
-        return env
+        return with_secrets(self.variables, secrets, self.secret_values)
 
     async def run(self, identity: str, order: Order) -> Command:
         """Start a command, or refuse when the sandbox has ended."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from grpclib.const import Status
 
-from ..processes.launch import Bind, ContainerSpec
+from ..processes.launch import ContainerSpec
 from ..protocol import api, refuse
 from ..wire.outgoing_proxy import PROXY_PORT, proxy_variables
-from .sandbox import Sandbox, inside
+from .sandbox import Sandbox
 
 if TYPE_CHECKING:
     from ..containers.factory import ContainerFactory
@@ -19,16 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["as_function", "check", "describe"]
 
-_TOOLS = "/__modal/sandbox"
-_PROGRAMS = Path(__file__).with_name("inside")
-
 
 def describe(sandbox: Sandbox, world: World, factory: ContainerFactory) -> ContainerSpec:
     """Describe a sandbox's container, whose program is the attendant; tell the sandbox of it."""
     container = sandbox.container
     namespaces = factory.isolation.namespaces
     layer = world.layer
-    sandbox.tools = Path(_TOOLS) if namespaces else _PROGRAMS
+    sandbox.file_tools = factory.isolation.tool("file_tools.py")
     sandbox.workdir = sandbox.definition.workdir or (
         world.workdir if namespaces else str(layer / "root")
     )
@@ -48,15 +45,13 @@ def describe(sandbox: Sandbox, world: World, factory: ContainerFactory) -> Conta
     spec = factory.isolation.spec(
         container.folder,
         layer,
-        inside(sandbox.tools / "attendant.py"),
+        factory.isolation.tool("attendant.py"),
         env,
         binds=world.binds,
         own_network=own_network,
         lowers=world.lowers,
         keep=world.keep,
     )
-    if namespaces:
-        spec["binds"].insert(0, Bind(source=str(_PROGRAMS), target=_TOOLS, read_only=True))
     spec["cwd"] = sandbox.workdir
     spec["listen_ports"] = [] if blocked or not spec["own_network"] else [PROXY_PORT]
     return spec

@@ -2,7 +2,8 @@
 
 The launcher sends ``p PID`` first, ``s`` with a socket made in the container's network for each one
 asked for, and ``e STATUS`` last; each is five bytes. The plane sends single bytes: ``c`` asks for a
-socket, the others are signals for the container. Closing the socket ends the container.
+socket, ``v`` comes with one and asks for a visitor that has it as standard input, the others are
+signals for the container. Closing the socket ends the container.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Callable
 
-__all__ = ["ENDED", "MESSAGE", "PID", "SIGNALS", "SOCKET", "WANT_SOCKET", "Control"]
+__all__ = ["ENDED", "MESSAGE", "PID", "SIGNALS", "SOCKET", "VISIT", "WANT_SOCKET", "Control"]
 
 MESSAGE = struct.Struct("!cI")
 PID, SOCKET, ENDED = b"p", b"s", b"e"
 WANT_SOCKET = b"c"
+VISIT = b"v"
 SIGNALS = {b"k": signal.SIGKILL, b"i": signal.SIGINT, b"t": signal.SIGTERM}
 
 
@@ -39,17 +42,24 @@ class Control:
         with contextlib.suppress(OSError):
             socket.send_fds(self.sock, [MESSAGE.pack(kind, number)], handed)
 
-    def obey(self, child: int) -> None:
-        """Do the next thing the plane wants; kill the container if the plane is gone."""
+    def obey(self, child: int, visit: Callable[[int], None]) -> None:
+        """Do the next thing the plane wants; kill the container if the plane is gone.
+
+        ``visit`` starts a visitor with a descriptor, which stays the caller's.
+        """
         if self.sock is None:
             return
         try:
-            order = self.sock.recv(1)
+            order, handed, _flags, _address = socket.recv_fds(self.sock, 1, 1)
         except OSError:
-            order = b""
+            order, handed = b"", []
         if order == WANT_SOCKET:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
                 self.say(SOCKET, sock=sock)
+        elif order == VISIT:
+            for descriptor in handed:
+                visit(descriptor)
+                os.close(descriptor)
         elif order:
             os.kill(child, SIGNALS[order])
         else:

@@ -35,6 +35,7 @@ class ContainerSpec(TypedDict):
         binds: Volumes and the folder with the plane's socket.
         cgroups: Files into which the container's first process writes itself.
         argv: The program and its arguments; the first is its path, not only its name.
+        visitor: What to run in it besides, for whoever wants to run commands there; as ``argv``.
         cwd: Made if it is missing.
         listen_ports: Loopback ports the plane serves inside an own network.
     """
@@ -50,6 +51,7 @@ class ContainerSpec(TypedDict):
     binds: list[Bind]
     cgroups: list[str]
     argv: list[str]
+    visitor: list[str]
     env: dict[str, str]
     cwd: str
     listen_ports: list[int]

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -45,7 +46,7 @@ def grow(spec: ContainerSpec, control: Control) -> None:
         kernel = leave_machine(spec, control)
         launcher = os.getpid()
         if child := os.fork():
-            status = attend(child, control)
+            status = attend(child, control, spec)
             if kernel is None:
                 end_strays(child)
             control.say(ENDED, status)
@@ -142,7 +143,7 @@ def reap_until(program: int) -> int:
             return shell_status(status)
 
 
-def attend(child: int, control: Control) -> int:
+def attend(child: int, control: Control, spec: ContainerSpec) -> int:
     """Do what the plane says until the child ends; return its exit status as a shell would."""
     parent = os.getppid()
     woken, waker = os.pipe()
@@ -159,9 +160,31 @@ def attend(child: int, control: Control) -> int:
         if woken in ready:
             os.read(woken, 4096)
         elif ready:
-            control.obey(child)
+            control.obey(child, partial(visit, spec))
         elif os.getppid() != parent:
             os.kill(child, signal.SIGKILL)
+
+
+def visit(spec: ContainerSpec, descriptor: int) -> None:
+    """As the launcher: start the visitor, which sees what the container sees.
+
+    A launcher's children are in the PID namespace that it made, and `pivot_root` has moved the
+    launcher's own root with the container's.
+    """
+    if os.fork():
+        return
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        os.set_inheritable(descriptor, False)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for copied, place in ((descriptor, 0), (nothing, 1), (nothing, 2)):
+            os.dup2(copied, place)
+        os.chdir(spec["cwd"])
+        os.execve(spec["visitor"][0], spec["visitor"], spec["env"])  # noqa: S606 - an argv list, no shell
+    finally:
+        os._exit(FAILED)
 
 
 def reap(child: int) -> int | None:
