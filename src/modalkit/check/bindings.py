@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .nodes import Function, Nodes, Scope
 
-__all__ = ["Binding", "Bindings"]
+__all__ = ["Binding", "Bindings", "position"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Bindings:
             self._note(definition.name, None, definition)
         for function in [*nodes.functions, *nodes.of(ast.Lambda)]:
             self._bind_arguments(function)
+        for bindings in self.assigned.values():
+            bindings.sort(key=lambda one: position(one.at))
 
     def _targets(self) -> Iterator[tuple[ast.expr, ast.expr | None, ast.AST]]:
         """Everything that is assigned to, with its value where it has one of its own."""
@@ -93,3 +95,10 @@ class Bindings:
 
     def _scope(self, node: ast.AST) -> Scope:
         return next(self._nodes.scopes(node), self._nodes.tree)
+
+
+def position(node: ast.AST) -> tuple[int, int]:
+    """Return where a node stands, as line and byte, for sorting."""
+    if isinstance(node, ast.withitem):
+        node = node.context_expr
+    return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)

@@ -8,6 +8,7 @@ from .declared import ModalFile
 
 __all__ = ["command_words"]
 
+_MOST = 100  # words of one list
 _DEEPEST = 5  # lists in lists, names of names
 _Words = list[tuple[str, ast.expr]]
 
@@ -33,7 +34,8 @@ def _words(file: ModalFile, node: ast.expr, depth: int = 0) -> _Words:
     if isinstance(node, ast.JoinedStr):
         return _formatted(file, node)
     if isinstance(node, ast.List | ast.Tuple):
-        return [pair for one in node.elts for pair in _words(file, one, depth + 1) or [("", one)]]
+        entries = node.elts[:_MOST] if depth < _DEEPEST else []
+        return [pair for one in entries for pair in _words(file, one, depth + 1) or [("", one)]]
     inner = _parts(file, node) if depth < _DEEPEST else []
     return [pair for one in inner for pair in _words(file, one, depth + 1)]
 

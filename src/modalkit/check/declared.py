@@ -10,6 +10,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
+from typing import TypeVar
 
 from .images import Image, read_image
 from .names import Names
@@ -18,8 +20,13 @@ from .source import SourceFile
 
 __all__ = ["Decorator", "Member", "ModalFile", "Option", "Options", "Unit"]
 
+_Node = TypeVar("_Node", bound=ast.AST)
 _REGISTERS = {"function": "function", "cls": "class", "server": "server"}
 _APP = "modal.App()"
+_IMAGES = ("modal.Image", "modalkit.ImageSpec")
+# More of them than that is generated code, which would only take long.
+_MOST_UNITS = 300
+_MOST_IMAGES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +154,12 @@ class ModalFile:
         self.source = source
         self.nodes = Nodes(source.tree)
         self.names = Names(self.nodes)
+        self._within: dict[type[ast.AST], dict[ast.AST, list[ast.AST]]] = {}
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """Every function, class and server that is registered on an app."""
-        return tuple(self._units())
+        return tuple(islice(self._units(), _MOST_UNITS))
 
     @cached_property
     def calls(self) -> tuple[tuple[str, ast.Call], ...]:
@@ -167,6 +175,16 @@ class ModalFile:
                 found.setdefault(scope, []).append(named)
         return found
 
+    def within(self, body: ast.AST, kind: type[_Node]) -> list[_Node]:
+        """Return the nodes of a kind in a function, nested functions too."""
+        if kind not in self._within:
+            by_scope: dict[ast.AST, list[ast.AST]] = {}
+            for node in self.nodes.of(kind):
+                for scope in self.nodes.scopes(node):
+                    by_scope.setdefault(scope, []).append(node)
+            self._within[kind] = by_scope
+        return self._within[kind].get(body, [])  # type: ignore[return-value] # filed by kind
+
     def calls_in(self, body: ast.AST) -> list[tuple[str, ast.Call]]:
         """Return the calls in a function, nested functions too, with their full names or ``""``."""
         return self._calls_of.get(body, [])
@@ -179,9 +197,8 @@ class ModalFile:
     @cached_property
     def images(self) -> tuple[Image, ...]:
         """Every image that is built somewhere in the file, each by its longest chain."""
-        ends = [
-            call for name, call in self.calls if name.startswith("modal.Image") and self._ends(call)
-        ]
+        built = (call for name, call in self.calls if name.startswith(_IMAGES))
+        ends = islice((call for call in built if self._ends(call)), _MOST_IMAGES)
         found = (read_image(call, self.names) for call in ends)
         return tuple(image for image in found if image is not None)
 

@@ -54,7 +54,8 @@ def _python_files(folder: str, settings: Settings) -> Iterator[str]:
             and not settings.excludes(here / name)
         ]
         for name in names:
-            if name.endswith(".py") and not settings.excludes(here / name):
+            plain = name.endswith(".py") and (here / name).is_file()  # no pipe, no broken link
+            if plain and not settings.excludes(here / name):
                 yield str(here / name)
 
 

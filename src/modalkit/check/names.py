@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import ast
 import operator
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 
-from .bindings import Binding, Bindings
+from .bindings import Binding, Bindings, position
 from .nodes import Nodes, Scope
 
 __all__ = ["MADE_BY", "Names", "text_of"]
 
-_LARGEST = 1e18
+_LARGEST = 10**18
+_LONGEST = 20_000  # characters of a text that is put together
+_MOST_VALUES = 50  # of one name; more is generated code
 _DEEPEST = 40  # of names that stand for names; cycles end here too
 
 # What a call returns, for the objects of Modal that rules follow. `Image` is here by its prefix.
@@ -44,6 +47,9 @@ class Names:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._bound = Bindings(nodes)
+        # By scope and name: what names stand for is asked often, and may go in circles.
+        self._qualnames: dict[tuple[Scope, str], str] = {}
+        self._constants: dict[tuple[Scope, str], object] = {}
 
     @property
     def origins(self) -> set[str]:
@@ -62,10 +68,10 @@ class Names:
     def latest(self, node: ast.Name) -> ast.expr | None:
         """Return what a name was last given before this place in the file, if that is sure."""
         _, bindings = self.bindings(node)
-        before = [one for one in bindings if _position(one.at) < _position(node)]
-        if not before or self._nodes.is_conditional(before[-1].at):
+        index = bisect_left(bindings, position(node), key=lambda one: position(one.at))
+        if not index or self._nodes.is_conditional(bindings[index - 1].at):
             return None
-        return before[-1].value
+        return bindings[index - 1].value
 
     def qualname(self, node: ast.AST) -> str:
         """Return the full name of what an expression is, such as ``"modal.App"``; empty if unknown.
@@ -91,26 +97,33 @@ class Names:
 
     def _name_of(self, node: ast.Name, depth: int) -> str:
         scope, bindings = self.bindings(node)
-        if scope is not None and not bindings:
-            return _canonical(self._bound.imported[scope, node.id])
-        values = [one.value for one in bindings if one.value is not None]
+        if scope is None:
+            return node.id
+        key = (scope, node.id)
+        if key not in self._qualnames:
+            self._qualnames[key] = ""  # what a name that stands for itself is
+            self._qualnames[key] = self._bound_name(key, bindings, depth)
+        return self._qualnames[key]
+
+    def _bound_name(self, key: tuple[Scope, str], bindings: list[Binding], depth: int) -> str:
+        values = [one.value for one in bindings[:_MOST_VALUES] if one.value is not None]
         found = {name for value in values if (name := self._qualname(value, depth + 1))}
         if len(found) == 1:
             return found.pop()
-        if scope is not None and (scope, node.id) in self._bound.imported:
-            return _canonical(self._bound.imported[scope, node.id])
-        return "" if bindings else node.id
+        return _canonical(self._bound.imported.get(key, ""))
 
     def possible(self, node: ast.expr) -> Iterator[ast.expr]:
         """Yield every expression that a value may turn out to be: names, branches and defaults followed."""
-        yield from self._possible(node, 0)
-
-    def _possible(self, node: ast.expr, depth: int) -> Iterator[ast.expr]:
-        others = self._alternatives(node) if depth < _DEEPEST else []
-        if not others:
-            yield node
-        for other in others:
-            yield from self._possible(other, depth + 1)
+        waiting, seen = [node], set[ast.expr]()
+        while waiting:
+            one = waiting.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            others = self._alternatives(one) if len(seen) < _MOST_VALUES else []
+            if not others:
+                yield one
+            waiting.extend(reversed(others))
 
     def _alternatives(self, node: ast.expr) -> list[ast.expr]:
         """What stands behind an expression; empty when it stands for itself."""
@@ -122,7 +135,7 @@ class Names:
             return [node.value]
         if isinstance(node, ast.Name):
             _, bindings = self.bindings(node)
-            return [one.value for one in bindings if one.value is not None]
+            return [one.value for one in bindings[:_MOST_VALUES] if one.value is not None]
         default = self._environment_default(node)
         return [] if default is None else [default]
 
@@ -157,7 +170,7 @@ class Names:
             return self._single(node, depth)
         if isinstance(node, ast.JoinedStr):
             parts = [self._formatted(part, depth) for part in node.values]
-            return None if any(part is None for part in parts) else "".join(map(str, parts))
+            return None if None in parts else _short("".join(map(_limited, parts)))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             value = self._constant(node.operand, depth + 1)
             return -value if isinstance(value, int | float) else None
@@ -166,10 +179,14 @@ class Names:
         return None
 
     def _single(self, node: ast.Name, depth: int) -> object:
-        _, bindings = self.bindings(node)
-        if len(bindings) != 1:
+        scope, bindings = self.bindings(node)
+        if scope is None or len(bindings) != 1:
             return None
-        return self._constant(bindings[0].value, depth + 1)
+        key = (scope, node.id)
+        if key not in self._constants:
+            self._constants[key] = None
+            self._constants[key] = self._constant(bindings[0].value, depth + 1)
+        return self._constants[key]
 
     def _formatted(self, part: ast.expr, depth: int) -> object:
         if isinstance(part, ast.FormattedValue):
@@ -180,8 +197,10 @@ class Names:
         apply = _ARITHMETIC.get(type(node.op))
         left, right = self._constant(node.left, depth + 1), self._constant(node.right, depth + 1)
         if isinstance(node.op, ast.Add) and isinstance(left, str) and isinstance(right, str):
-            return left + right
+            return _short(left + right)
         if apply is None or not isinstance(left, int | float) or not isinstance(right, int | float):
+            return None
+        if abs(left) > _LARGEST or abs(right) > _LARGEST:
             return None
         try:
             return apply(left, right)
@@ -198,6 +217,16 @@ _ARITHMETIC: Mapping[type[ast.operator], _Numbers] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
+
+
+def _short(text: str) -> str | None:
+    """A text that names something; what doubles itself from line to line is none."""
+    return text if len(text) <= _LONGEST else None
+
+
+def _limited(value: object) -> str:
+    """A value as an f-string shows it; huge integers have no decimal form."""
+    return "" if isinstance(value, int) and abs(value) > _LARGEST else str(value)
 
 
 def text_of(node: ast.AST) -> str | None:
@@ -221,9 +250,3 @@ def _canonical(origin: str) -> str:
 
 
 _MODULES = {"app", "image", "volume", "secret", "schedule", "functions", "cls", "partial_function"}
-
-
-def _position(node: ast.AST) -> tuple[int, int]:
-    if isinstance(node, ast.withitem):
-        node = node.context_expr
-    return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 
 from .findings import Span
 
@@ -143,11 +144,15 @@ _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the word would not be foun
 
 def _data(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= MOST_BYTES else b""
+        status = path.stat()
+        is_plain, size = S_ISREG(status.st_mode), status.st_size
+        data = path.read_bytes() if is_plain and size <= MOST_BYTES else b""
     except OSError as error:
         msg = f"The file cannot be read: {error.strerror}."
         raise UnreadableError(msg, "Name a file that can be.") from None
+    if not is_plain:
+        msg = "This is no plain file."
+        raise UnreadableError(msg, "Name a Python file.")
     if size > MOST_BYTES:
         msg = f"The file has {size:,} bytes, more than the {MOST_BYTES:,} that are read."
         raise UnreadableError(msg, "Keep data in files of their own, or exclude this one.")

@@ -224,9 +224,7 @@ def threads_in_one_engine(file: ModalFile) -> Iterator[Problem]:
 def _shared_engines(file: ModalFile, unit: Unit) -> dict[str, str]:
     found = {}
     for member in unit.methods("modal.enter"):
-        for assign in file.nodes.of(ast.Assign):
-            if file.nodes.function(assign) is not member.node:
-                continue
+        for assign in file.within(member.node, ast.Assign):
             made = file.names.qualname(assign.value)
             name = _attribute_of_self(assign.targets[0])
             if name and made == "vllm.LLM()":

@@ -197,7 +197,7 @@ def _is_fp8(file: ModalFile, load: Load) -> bool:
     why="vLLM and SGLang refuse bfloat16 on such a card; PyTorch computes it slowly in float32.",
 )
 def bf16_without_units(file: ModalFile) -> Iterator[Problem]:
-    """bfloat16 on a card before Ampere."""
+    """A model in bfloat16 on a card before Ampere."""
     for unit in file.units:
         old = [one for one in gpu_choices(file, unit) if one.gpu.bf16_tflops is None]
         for load in _engine_loads(file, unit) if old else ():

@@ -36,6 +36,13 @@ def _imports(file: ModalFile) -> list[ast.Import | ast.ImportFrom]:
     return [*plain, *file.nodes.of(ast.ImportFrom)]
 
 
+def _imports_of(file: ModalFile, unit: Unit) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports in a unit's functions."""
+    for body in unit.bodies:
+        yield from file.within(body, ast.Import)
+        yield from file.within(body, ast.ImportFrom)
+
+
 def _is_missing(file: ModalFile, module: str, installed: Installed) -> bool:
     if is_standard(module) or _is_local(file, module):
         return False
@@ -67,9 +74,8 @@ def _is_local(file: ModalFile, module: str) -> bool:
 def missing_package(file: ModalFile) -> Iterator[Problem]:
     """An import inside a remote function or method that its image does not install."""
     for unit, installed in _known_images(file):
-        for node in _imports(file):
-            inside = next((one for one in unit.bodies if one in set(file.nodes.scopes(node))), None)
-            if inside is None or file.nodes.is_conditional(node):
+        for node in _imports_of(file, unit):
+            if file.nodes.is_conditional(node):
                 continue
             for module in _modules(node):
                 if _is_missing(file, module, installed):

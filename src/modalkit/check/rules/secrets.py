@@ -174,7 +174,7 @@ def _returned(file: ModalFile, unit: Unit) -> Iterator[Problem]:
             one.node is body for one in unit.members
         ):
             continue  # a method that Modal does not run answers to the class alone
-        for node in file.nodes.of(ast.Return):
+        for node in file.within(body, ast.Return):
             if node.value is None or file.nodes.function(node) is not body:
                 continue
             if (variable := _secret_shown(file, node.value)) is not None:
@@ -215,8 +215,8 @@ def missing_required_key(file: ModalFile) -> Iterator[Problem]:
 
 
 def _strictly_read(file: ModalFile, body: Function) -> Iterator[str]:
-    for node in file.nodes.of(ast.Subscript):
-        if body not in set(file.nodes.scopes(node)) or not isinstance(node.ctx, ast.Load):
+    for node in file.within(body, ast.Subscript):
+        if not isinstance(node.ctx, ast.Load):
             continue
         name = _environment_name(file, node)
         if name is not None and is_secret_name(name):
