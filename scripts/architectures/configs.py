@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from .symbols import Symbol
+from .symbols import Ratio, Symbol
 
 __all__ = [
     "LAYERS",
@@ -110,6 +110,8 @@ def _nested_kinds(kind: type[PreTrainedConfig]) -> Iterator[tuple[str, type[PreT
 
 
 def _as_symbol(value: Any, path: str) -> Any:
+    if type(value) is float and path.endswith("multiplier"):
+        return Ratio(value, path)  # the only fractions that widths are made of
     return Symbol(value, path) if type(value) is int else value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -19,13 +19,22 @@ _TRIALS = 6
 _ATTEMPTS = 40
 
 
-def differences(file: Mapping[str, Any], model: type, given: Mapping[str, Any]) -> list[str]:
-    """Return where the file's count differs from the class's: nothing for a good file."""
+def differences(
+    file: Mapping[str, Any], model: type, given: Mapping[str, Any], fixed: Collection[str] = ()
+) -> list[str]:
+    """Return where the file's count differs from the class's: nothing for a good file.
+
+    Args:
+        file: The architecture file.
+        model: The class.
+        given: Settings that the class needs.
+        fixed: Settings that stay as they are by default.
+    """
     chance = random.Random(file["model_type"])
     found: list[str] = []
     done = 0
     for attempt in range(_ATTEMPTS):
-        changes = _changes(file, given, chance) if attempt else {}
+        changes = _changes(file, given, fixed, chance) if attempt else {}
         try:
             changes = {**given, **changes}
             config = CONFIG_MAPPING[file["model_type"]](**_nested(changes))
@@ -52,9 +61,14 @@ def _count(file: Mapping[str, Any], raw: dict[str, Any]) -> object:
 
 
 def _changes(
-    file: Mapping[str, Any], given: Mapping[str, Any], chance: random.Random
+    file: Mapping[str, Any],
+    given: Mapping[str, Any],
+    fixed: Collection[str],
+    chance: random.Random,
 ) -> dict[str, Any]:
     defaults: dict[str, Any] = {**file["defaults"], **given}
+    for name in fixed:
+        defaults.pop(name, None)
     numbers = {name: value for name, value in defaults.items() if type(value) is int and value > 0}
     switches = [name for name, value in defaults.items() if isinstance(value, bool)]
     changes: dict[str, Any] = {}

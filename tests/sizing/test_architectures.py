@@ -31,6 +31,11 @@ ALONE: list[tuple[str, dict[str, Any]]] = [
     ("modernbert", {**SMALL, "num_attention_heads": 8, "vocab_size": 60_000}),
     ("whisper", {"d_model": 384, "encoder_layers": 3, "decoder_layers": 5}),
     ("t5", {"d_model": 256, "num_layers": 3, "num_decoder_layers": 4}),
+    ("bart", {"d_model": 256, "encoder_layers": 3, "decoder_layers": 4}),
+    ("lfm2", {**SMALL, "num_attention_heads": 8, "full_attn_idxs": [2, 5]}),
+    ("lfm2", {**SMALL, "num_attention_heads": 8, "block_auto_adjust_ff_dim": False}),
+    ("falcon_mamba", {"hidden_size": 512, "num_hidden_layers": 3, "intermediate_size": 1024}),
+    ("laguna", {**SMALL, "num_attention_heads_per_layer": [8, 8, 16, 8, 4, 8, 8]}),
 ]
 COMPOSED = [
     ("llava", "qwen2"),
@@ -47,13 +52,16 @@ def _real_count(config) -> int:
     import torch
     from transformers.models.auto import modeling_auto
 
-    for mapping in (
+    decoders = (
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
+    )
+    both = (
         modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
         modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
-        modeling_auto.MODEL_MAPPING,
-    ):
+    )
+    kinds = both if config.is_encoder_decoder else decoders
+    for mapping in (*kinds, modeling_auto.MODEL_MAPPING):
         if type(config) in mapping:
             with torch.device("meta"), warnings.catch_warnings(action="ignore"):
                 return sum(one.numel() for one in mapping[type(config)](config).parameters())

@@ -15,15 +15,6 @@ from modalkit.sizing.report import parse_choice
 
 MODELS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("models.json").read_text())
 COUNTED = [model for model in MODELS if "parameters" in model]
-# The stored copy of these configs leaves out a field that changes the count (latent experts, the
-# shared expert's width), so the count cannot come out right from it.
-INCOMPLETE = {
-    "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
-    "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-NVFP4",
-    "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16",
-    "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-FP8",
-    "nvidia/NVIDIA-Nemotron-3.5-Lightning-30B-A3B-NVFP4",
-}
 
 
 def facts(model: dict[str, Any], precision: str | None = None) -> ModelFacts:
@@ -41,9 +32,7 @@ def facts(model: dict[str, Any], precision: str | None = None) -> ModelFacts:
     return model_facts(raw | {"quantization_config": quantization}, name=model["id"])
 
 
-@pytest.mark.parametrize(
-    "model", [m for m in COUNTED if m["id"] not in INCOMPLETE], ids=lambda m: m["id"]
-)
+@pytest.mark.parametrize("model", COUNTED, ids=lambda m: m["id"])
 def test_parameter_counts(model: dict[str, Any]):
     """A model's text parameters are counted within 0.3 % of the real class; towers are in no listing."""
     counted = facts(model)
@@ -69,7 +58,7 @@ def _text_only(counted: ModelFacts, model: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize(
     "model",
-    [m for m in COUNTED if m.get("active_parameters") and m["id"] not in INCOMPLETE],
+    [m for m in COUNTED if m.get("active_parameters")],
     ids=lambda m: m["id"],
 )
 def test_active_parameters(model: dict[str, Any]):
@@ -81,11 +70,7 @@ def test_active_parameters(model: dict[str, Any]):
 
 @pytest.mark.parametrize(
     "model",
-    [
-        m
-        for m in COUNTED
-        if ("stored_bytes" in m or "stored_gib" in m) and m["id"] not in INCOMPLETE
-    ],
+    [m for m in COUNTED if "stored_bytes" in m or "stored_gib" in m],
     ids=lambda m: m["id"],
 )
 def test_published_sizes(model: dict[str, Any]):
@@ -142,12 +127,7 @@ def test_class_defaults(model_type: str, parameters: int | None, per_token: int,
     assert found.state_bytes_per_sequence == state
 
 
-SETUPS = [
-    (model, setup)
-    for model in COUNTED
-    if model["id"] not in INCOMPLETE
-    for setup in model.get("setups", ())
-]
+SETUPS = [(model, setup) for model in COUNTED for setup in model.get("setups", ())]
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,17 @@ from ..errors import SizingError
 from .expressions import fields_of
 from .layouts import architecture, known_architectures
 
-__all__ = ["ALIASES", "layout_of"]
+__all__ = ["ALIASES", "as_known", "layout_of"]
 
 TEXT = "text_config"
 # Model types of remote code whose layout is that of a known class.
-ALIASES = {"deepseek_ref": "deepseek_v4", "kimi_k2": "deepseek_v3", "mimo": "qwen2"}
+NEMOTRON_NAS = "nemotron-nas"
+ALIASES = {
+    "deepseek_ref": "deepseek_v4",
+    "kimi_k2": "deepseek_v3",
+    "mimo": "qwen2",
+    NEMOTRON_NAS: "llama",
+}
 _TEXT_PARTS = {"language_model", "text_model"}
 _SUFFIXES = re.compile(r"(_text|_vision|_audio|_model|_encoder|_config|_tower)+$")
 
@@ -46,6 +52,45 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
             raise SizingError(msg)
         layout = _with_text(layout, architecture(_known(inside)))
     return layout
+
+
+def as_known(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a config as the class of a known architecture would read it.
+
+    Nemotron-NAS (``DeciLMForCausalLM``) is Llama with attention and feed-forward of each layer's own
+    size, or left out; its ``block_configs`` become one figure for each layer.
+
+    Raises:
+        SizingError: A layer that is neither.
+    """
+    blocks = raw.get("block_configs")
+    if raw.get("model_type") != NEMOTRON_NAS or not isinstance(blocks, list):
+        return raw
+    heads, hidden = int(raw["num_attention_heads"]), int(raw["hidden_size"])
+    attentions = [block["attention"] for block in blocks]
+    forwards = [block["ffn"] for block in blocks]
+    if any(one.get("replace_with_linear") for one in (*attentions, *forwards)):
+        msg = (
+            f"A layer of this {NEMOTRON_NAS!r} model has a linear map in place of its attention or "
+            "feed-forward, which this version cannot size. State what it needs with ModelFacts(...)."
+        )
+        raise SizingError(msg)
+    return raw | {
+        "head_dim": hidden // heads,
+        "num_attention_heads": [0 if one["no_op"] else heads for one in attentions],
+        "num_key_value_heads": [
+            0 if one["no_op"] else heads // one["n_heads_in_group"] for one in attentions
+        ],
+        "intermediate_size": [
+            0 if one["no_op"] else _width(float(one["ffn_mult"]), hidden) for one in forwards
+        ],
+        "layer_types": ["identity" if one["no_op"] else "full_attention" for one in attentions],
+    }
+
+
+def _width(multiple: float, hidden: int) -> int:
+    """Width of a Nemotron-NAS feed-forward: two thirds of a multiple, up to the next 256."""
+    return -(-int(2 * multiple * hidden / 3) // 256) * 256
 
 
 def _known(model_type: str) -> str:

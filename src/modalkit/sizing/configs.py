@@ -9,7 +9,7 @@ from typing import Any, Self
 from .expressions import evaluate
 from .layer_types import derived_list
 
-__all__ = ["Config"]
+__all__ = ["Config", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,37 @@ class Config:
                 _same(given, f"{prefix}{alias}", f"{prefix}{name}")
         fields: dict[str, object] = {**layout["defaults"]}
         fields.update(given)
-        _imply_gemma_4(given, fields)
+        if str(layout["model_type"]).startswith("gemma4"):
+            _imply_gemma_4(given, fields)
         for name, expression in layout["derived"].items():
             if given.get(name) is None:
                 fields[name] = evaluate(expression, fields)
+        _spread_per_layer(fields)
         for name, rule in layout["lists"].items():
             fields[name] = derived_list(name, rule, given, fields)
         return cls(str(raw.get("model_type", layout["model_type"])), raw, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The fields of one nested config.
+
+    Attributes:
+        fields: Values by dotted name.
+        prefix: Where the nested config is, such as ``text_config.``; empty for the whole.
+    """
+
+    fields: Mapping[str, object]
+    prefix: str
+
+    def get(self, name: str) -> object:
+        """Return a field's value, or None."""
+        return self.fields.get(f"{self.prefix}{name}")
+
+    def number(self, *names: str) -> int:
+        """Return the first of these fields that is a whole number other than 0; else 0."""
+        values = (self.get(name) for name in names)
+        return next((one for one in values if isinstance(one, int) and one is not True and one), 0)
 
 
 def _text_nested(raw: dict[str, Any], layout: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +81,9 @@ def _text_nested(raw: dict[str, Any], layout: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
+_GLOBAL_HEADS = "num_global_key_value_heads"
 # Gemma 4's switches, and the field whose presence stands for them where a config leaves them out.
-_IMPLIED = {"enable_moe_block": "num_experts", "attention_k_eq_v": "num_global_key_value_heads"}
+_IMPLIED = {"enable_moe_block": "num_experts", "attention_k_eq_v": _GLOBAL_HEADS}
 _PER_LAYER_INPUT = "hidden_size_per_layer_input"
 
 
@@ -71,10 +96,48 @@ def _imply_gemma_4(given: Mapping[str, object], fields: dict[str, object]) -> No
         for name in [name for name in fields if name.endswith(switch)]:
             if given.get(name) is None and given.get(name.replace(switch, sign)):
                 fields[name] = True
+    for path in [path for path in fields if path.rpartition(".")[2] == "per_layer_config"]:
+        _imply_global_heads(path.removesuffix("per_layer_config"), fields.pop(path), fields)
     for name in [name for name in fields if name.endswith(_PER_LAYER_INPUT)]:
         vocabulary = name.replace(_PER_LAYER_INPUT, "vocab_size_per_layer_input")
         if given.get(name) is None and given.get(vocabulary) is None and vocabulary in fields:
             fields[name] = 0
+
+
+def _imply_global_heads(prefix: str, changed: object, fields: dict[str, object]) -> None:
+    """Read the full-attention layers' heads where they are written layer by layer."""
+    if not isinstance(changed, Mapping):
+        return
+    own: Mapping[str, object] = next(iter(changed.values()), {})
+    for name, one in (("global_head_dim", "head_dim"), (_GLOBAL_HEADS, "num_key_value_heads")):
+        if one in own:
+            fields[f"{prefix}{name}"] = own[one]
+
+
+def _spread_per_layer(fields: dict[str, object]) -> None:
+    """Read a figure for each layer in place of the one for all.
+
+    ``num_attention_heads_per_layer`` lists them; ``per_layer_config`` names the layers that differ.
+    """
+    for path in [path for path in fields if path.rpartition(".")[2] == "per_layer_config"]:
+        changed, prefix = fields[path], path.removesuffix("per_layer_config")
+        count = fields.get(f"{prefix}num_hidden_layers")
+        if isinstance(changed, Mapping) and isinstance(count, int):
+            _lay_over(fields, prefix, changed, count)
+    for name in [name for name in fields if name.endswith("_per_layer")]:
+        figures, one = fields[name], name.removesuffix("_per_layer")
+        if isinstance(figures, list) and one in fields:
+            fields[one] = figures
+
+
+def _lay_over(
+    fields: dict[str, object], prefix: str, changed: Mapping[str, Mapping[str, object]], count: int
+) -> None:
+    for name in {name for settings in changed.values() for name in settings}:
+        figures = [fields.get(f"{prefix}{name}")] * count
+        for layer, settings in changed.items():
+            figures[int(layer)] = settings.get(name, figures[int(layer)])
+        fields[f"{prefix}{name}"] = figures
 
 
 def _flat(raw: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:

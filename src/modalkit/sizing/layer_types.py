@@ -108,6 +108,15 @@ def _kimi_linear(settings: object, layers: int) -> Kinds | None:
     return ["full_attention" if i + 1 in full else "linear_attention" for i in range(layers)]
 
 
+def _attention_among(others: str) -> Callable[[object, int], Kinds | None]:
+    def read(numbers: object, layers: int) -> Kinds | None:
+        if not isinstance(numbers, list):
+            return None
+        return ["full_attention" if i in numbers else others for i in range(layers)]
+
+    return read
+
+
 def _compressed(ratios: object, layers: int) -> Kinds | None:
     if not isinstance(ratios, list):
         return None
@@ -135,6 +144,8 @@ _LAYER_TYPES: dict[str, _Reader] = {
     "layers_block_type": _renamed,
     "full_attention_interval": _interval,
     "linear_attn_config": _kimi_linear,
+    "full_attn_idxs": _attention_among("conv"),  # Lfm2Config
+    "attn_layer_indices": _attention_among("linear_attention"),  # BambaConfig
     "compress_ratios": _compressed,
     "hybrid_layer_pattern": _choice("sliding_attention", "full_attention"),  # MiMoV2FlashConfig
     "no_rope_layers": _choice("chunked_attention", "full_attention"),  # Llama4TextConfig

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,7 +19,14 @@ from ..errors import SizingError
 from .expressions import evaluate
 from .layer_rules import kind_of
 
-__all__ = ["Parameter", "architecture", "known_architectures", "parameters"]
+__all__ = [
+    "Parameter",
+    "TextStack",
+    "architecture",
+    "known_architectures",
+    "parameters",
+    "text_stack",
+]
 
 Fields = Mapping[str, object]
 
@@ -112,8 +118,31 @@ def _stack(
             rows = _case(part, kind, row["stack"])
             if layers or copies > 1:
                 yield from _rows(rows, fields, inside, layers, copies * len(numbers))
-            else:
-                yield from _rows(rows, fields, inside, numbers, copies)
+                continue
+            for group, own in _by_own_fields(fields, numbers, count):
+                yield from _rows(rows, own, inside, group, copies)
+
+
+def _by_own_fields(
+    fields: Fields, numbers: tuple[int, ...], count: int
+) -> Iterator[tuple[tuple[int, ...], Fields]]:
+    """Group layers that have the same figures where a config lists one for each layer."""
+    varying = {
+        name: value
+        for name, value in fields.items()
+        if isinstance(value, list)
+        and len(value) == count
+        and isinstance(value[0], int)
+        and any(one != value[0] for one in value)
+    }
+    if not varying:
+        yield numbers, fields
+        return
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for layer in numbers:
+        groups.setdefault(tuple(value[layer] for value in varying.values()), []).append(layer)
+    for figures, group in groups.items():
+        yield tuple(group), {**fields, **dict(zip(varying, figures, strict=True))}
 
 
 def _kinds(part: dict[str, Any], fields: Fields, count: int) -> dict[str, tuple[int, ...]]:
@@ -141,9 +170,47 @@ def _holds(row: dict[str, Any], fields: Fields) -> bool:
     return all(bool(fields.get(name)) == wanted for name, wanted in conditions.items())
 
 
-def total(found: Iterator[Parameter]) -> Counter[str]:
-    """Return elements by parameter name."""
-    counted: Counter[str] = Counter()
-    for one in found:
-        counted[one.name] += one.elements
-    return counted
+@dataclass(frozen=True, slots=True)
+class TextStack:
+    """Where an architecture's text model is.
+
+    Attributes:
+        path: Its stack of layers, such as ``model.language_model.layers``.
+        prefix: Its settings, such as ``text_config.``.
+        count: How many layers it has, as an expression over the config.
+    """
+
+    path: str
+    prefix: str
+    count: str
+
+
+# Stacks beside the text model's: what sees, hears or reads before it.
+_BESIDE = (
+    "vision",
+    "visual",
+    "audio",
+    "tower",
+    "image",
+    "speech",
+    "qformer",
+    "perceiver",
+    "encoder",
+)
+# These generate text with layers that they call an encoder.
+_ENCODER_IN_NAME = {"cpmant", "git"}
+
+
+def text_stack(layout: dict[str, Any]) -> TextStack | None:
+    """Return an architecture's text model; None for an encoder, which keeps no token."""
+    read_from = str(layout["source"]).split()[-1]
+    if read_from.endswith("Model") and not read_from.endswith("LMHeadModel"):
+        return None  # the plain class
+    beside = _BESIDE[:-1] if layout["model_type"] in _ENCODER_IN_NAME else _BESIDE
+    stacks = [row for row in layout["rows"] if "stack" in row and "num_experts" not in row["count"]]
+    text = [row for row in stacks if not any(word in row["stack"] for word in beside)]
+    if not text:
+        return None
+    longest = max(text, key=lambda row: len(row["parts"]))
+    prefix = longest["count"].rpartition(".")[0]
+    return TextStack(longest["stack"], f"{prefix}." if prefix else "", longest["count"])

@@ -181,19 +181,27 @@ def _layer_bytes(layer: CacheLayer, load: Load, tensor: int) -> float:
     return entries * (layer.elements * load.cache_bytes * share + layer.extra_bytes)
 
 
-def kept_tokens(layer: CacheLayer, load: Load) -> float:
+def kept_tokens(layer: CacheLayer, load: Load, block: int = BLOCK_TOKENS) -> float:
     """Return the entries a layer keeps for one request of the load.
 
     A sliding layer keeps its window and the tokens being read, rounded up by a block; a chunked one its
-    chunk; a compressed one an entry for several tokens (vLLM's sliding-window and chunked-local managers).
+    chunk; a compressed one an entry for several tokens (vLLM's sliding-window and chunked-local managers);
+    cross-attention what its encoder was given.
+
+    Args:
+        layer: The layer.
+        load: What it must bear.
+        block: Tokens of a block of the paged cache.
     """
     context = load.context
     if layer.keeps is Keeps.WINDOW:
-        return min(layer.window - 1 + load.batched_tokens + BLOCK_TOKENS, context)
+        return min(layer.window - 1 + load.batched_tokens + block, context)
     if layer.keeps is Keeps.CHUNK:
         return min(layer.window + load.batched_tokens, context)
     if layer.keeps is Keeps.COMPRESSED:
         return math.ceil(context / layer.window)
+    if layer.keeps is Keeps.ENCODER:
+        return layer.window or context
     return context
 
 
