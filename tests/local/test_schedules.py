@@ -1,8 +1,9 @@
-"""Schedules of deployed apps fire, are fired by hand, are refused, and are never lost in silence."""
+"""Schedules of apps fire, are fired by hand, are refused, and are never lost in silence."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -146,10 +147,11 @@ def test_firings_that_were_due_while_nothing_ran_are_reported(up, timed, wait_un
     wait_until(lambda: "often ran" in again.log(), "it goes on")
 
 
-def test_a_command_does_not_fire_schedules(tmp_path: Path, timed):
-    """A deployment whose command ends, and `modal run`, fire nothing."""
+def test_a_deployment_whose_command_ends_fires_nothing(tmp_path: Path, timed):
+    """`modal deploy` leaves the firing to a local Modal that stays, and so do later commands."""
     state = ["--state", str(tmp_path / "state")]
-    for words in (("modal", "deploy", timed), ("modal", "run", f"{timed}::early")):
+    use = "import modal, time; modal.Function.from_name('timed', 'early').remote(); time.sleep(3)"
+    for words in (("modal", "deploy", timed), ("python", "-c", use)):
         done = subprocess.run(
             [*COMMAND, *state, *words],
             capture_output=True,
@@ -158,7 +160,39 @@ def test_a_command_does_not_fire_schedules(tmp_path: Path, timed):
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert "often ran" not in done.stdout
+    log = ("modal", "app", "logs", "timed", "--tail", "1000")
+    said = subprocess.run([*COMMAND, *state, *log], capture_output=True, text=True, check=False)
+    assert "early ran" in said.stdout
+    assert "often ran" not in said.stdout
+
+
+RUNNING = """
+if __name__ == "__main__":
+    with modal.enable_output(), app.run():
+        input()
+"""
+
+
+def test_the_schedules_of_a_running_app_fire(plane, tmp_path: Path):
+    """`app.run()` has its schedules fire while it is open, without a deployment, and ends them."""
+    program = tmp_path / "running.py"
+    program.write_text(SOURCE + RUNNING)
+    running = subprocess.Popen(
+        [sys.executable, str(program)],
+        env={**os.environ, **plane.exports},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    seen = 0
+    for line in running.stdout:
+        seen += "often ran" in line
+        if seen == 2:
+            break
+    rest, _ = running.communicate("\n", timeout=PATIENCE_S)
+    assert seen == 2
+    assert running.returncode == 0, rest
 
 
 @pytest.mark.parametrize(

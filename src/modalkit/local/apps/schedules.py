@@ -1,6 +1,7 @@
-"""Schedules of deployed apps: fired on time, never twice at once, and never lost in silence.
+"""Schedules of apps: fired on time, never twice at once, and never lost in silence.
 
-A firing that was due while no plane ran is reported when one starts, not made up for: what it
+An app of `modal run`, `modal serve` or `app.run()` has its schedules fire while it runs, as on Modal.
+Those of deployed apps fire while a plane stays up. A firing of theirs that was due while no plane ran is reported when one starts, not made up for: what it
 would have done may be out of date. `modalkit local tick` fires one by hand.
 """
 
@@ -29,6 +30,7 @@ __all__ = ["Missed", "Schedules", "Upcoming"]
 _LONGEST_SLEEP_S = 20.0
 _COUNTED = 1000
 _KEPT_MISSED = 200
+_EPHEMERAL = {api.APP_STATE_EPHEMERAL, api.APP_STATE_DETACHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Missed:
 
 @dataclass(slots=True)
 class _Plan:
-    """One function's schedule as it is deployed now."""
+    """One function's schedule as it is published now."""
 
     function: FunctionEntry
     version: int
@@ -75,7 +77,7 @@ class _Plan:
 
 
 class Schedules:
-    """The schedules of the deployed apps that a plane has brought back.
+    """The schedules of the apps that run, and of the deployed ones that a plane has brought back.
 
     Args:
         say: Tells the user something.
@@ -94,11 +96,16 @@ class Schedules:
         self._changed = asyncio.Event()
         self._clock: asyncio.Task[None] | None = None
         self._watching: set[asyncio.Task[None]] = set()
+        self._stays = False
 
     def start(self) -> None:
-        """Fire on time from now on; starting twice is fine."""
-        if self._clock is None:
-            self._clock = asyncio.get_running_loop().create_task(self._run())
+        """Fire the schedules of deployed apps too from now on; starting twice is fine."""
+        if not self._stays:
+            self._stays = True
+            self._plans = {  # anew, so that what was due while they did not fire is reported
+                key: plan for key, plan in self._plans.items() if _runs(plan.function.app)
+            }
+        self._begin()
 
     def stop(self) -> None:
         """Fire no more."""
@@ -107,8 +114,10 @@ class Schedules:
                 task.cancel()
 
     def changed(self) -> None:
-        """An app was deployed or stopped."""
+        """An app was published or stopped."""
         self._changed.set()
+        if any(_runs(app) for app, _function in self._scheduled()):
+            self._begin()
 
     def upcoming(self) -> list[Upcoming]:
         """Return every schedule, the one that fires next first."""
@@ -154,11 +163,13 @@ class Schedules:
         fitting = [
             (app, function)
             for app, function in known
-            if (app.name == app_name and function_name in {"", function.name})
+            if (app.label == app_name and function_name in {"", function.name})
             or function.name == name
         ]
+        # An app that runs for a while may have the name of a deployed one.
+        fitting = [one for one in fitting if not _runs(one[0])] or fitting
         if len(fitting) != 1:
-            names = ", ".join(f"{app.name}::{function.name}" for app, function in fitting or known)
+            names = ", ".join(f"{app.label}::{function.name}" for app, function in fitting or known)
             msg = (
                 f"{'More than one' if fitting else 'No'} schedule is called {name!r} in the "
                 f"environment {environment!r}. Write one of: {names or '(nothing is scheduled)'}."
@@ -166,16 +177,23 @@ class Schedules:
             raise LocalModalError(msg)
         return self.fire_now(*fitting[0])
 
+    def _begin(self) -> None:
+        if self._clock is None:
+            self._clock = asyncio.get_running_loop().create_task(self._run())
+
     async def _run(self) -> None:
         while True:
             self._changed.clear()
             self._plan()
             now = datetime.now(UTC)
-            for plan in self._plans.values():
+            firing = [
+                plan for plan in self._plans.values() if self._stays or _runs(plan.function.app)
+            ]
+            for plan in firing:
                 if plan.next_at <= now:
                     self._fire(plan, now)
             pause = min(
-                ((plan.next_at - now).total_seconds() for plan in self._plans.values()),
+                ((plan.next_at - now).total_seconds() for plan in firing),
                 default=_LONGEST_SLEEP_S,
             )
             with contextlib.suppress(TimeoutError):
@@ -184,14 +202,14 @@ class Schedules:
 
     def _scheduled(self) -> Iterator[tuple[App, FunctionEntry]]:
         for app in self._apps.all():
-            if app.state != api.APP_STATE_DEPLOYED:
+            if app.state != api.APP_STATE_DEPLOYED and not _runs(app):
                 continue
             for function in app.functions.values():
                 if function.definition.HasField("schedule"):
                     yield app, function
 
     def _plan(self) -> None:
-        """Follow what is deployed now."""
+        """Follow what is published now."""
         now = datetime.now(UTC)
         plans: dict[str, _Plan] = {}
         for app, function in self._scheduled():
@@ -246,7 +264,7 @@ class Schedules:
             api.GenericResult.GENERIC_STATUS_SUCCESS,
             api.GenericResult.GENERIC_STATUS_TERMINATED,
         }
-        if result.status not in fine:
+        if result.status not in fine and not app.over:
             at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
             text = f"the scheduled {app.label}::{function.name} failed at {at}: {result.exception}"
             app.log.remark(text, function_id=function.id)
@@ -259,10 +277,17 @@ class Schedules:
         return datetime.fromtimestamp(json.loads(record.body), UTC)
 
     def _handle(self, plan: _Plan, until: datetime) -> None:
-        """Remember that every firing up to then has happened or was reported."""
+        """Remember of a deployed app that each firing up to then has happened or was reported."""
         function = plan.function
+        if _runs(function.app):
+            return
         body = json.dumps(until.timestamp()).encode()
         self._records.put(SCHEDULE, function.app.id, function.id, f"schedule {function.id}", body)
+
+
+def _runs(app: App) -> bool:
+    """Whether an app lives no longer than its client wants it to."""
+    return app.state in _EPHEMERAL
 
 
 def _until(table: Timetable, moment: datetime, end: datetime) -> Iterator[datetime]:

@@ -44,6 +44,7 @@ class PublishingRpcs:
             app.state = request.app_state or app.state
             app.deployed_at, app.version = now, app.version + 1
             await self._deployments.install(app, layout, classes)
+            self._published()
             return api.AppPublishResponse(url=self._page(), deployed_at=now)
         version = Version(
             number=self._deployments.next_number(app),
