@@ -39,8 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "discovery": BASE | {"service"},
     "pinned_image": DECLARATIONS | {"lock"},
     "plan": BASE | DECLARATIONS | {"engines", "service", "conflicts", "lock", "pinned_image"},
-    "runtime": BASE | DECLARATIONS | {"engines", "hashing", "service", "plan", "lock"},
-    "members": BASE | DECLARATIONS | {"engines", "service", "conflicts", "plan", "runtime"},
+    "prefetch": BASE
+    | DECLARATIONS
+    | {"engines", "hashing", "hub", "lock", "lookup", "plan", "service"},
+    "runtime": BASE | DECLARATIONS | {"engines", "hashing", "service", "plan", "prefetch", "lock"},
+    "members": BASE
+    | DECLARATIONS
+    | {"engines", "service", "conflicts", "lookup", "plan", "runtime"},
     "compile": BASE
     | DECLARATIONS
     | {
@@ -51,9 +56,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "lock",
         "lookup",
         "plan",
+        "prefetch",
         "members",
         "runtime",
     },
+    "prefetching": BASE | {"compile", "discovery", "prefetch"},
     "sizing": BASE | {"gpu"},
     "pricing": BASE | DECLARATIONS | {"plan"},
     "lock": BASE | {"sizing"},
@@ -91,6 +98,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "local",
         "lock",
         "locking",
+        "prefetch",
+        "prefetching",
         "pricing",
         "sizing",
         "__init__",
@@ -141,6 +150,10 @@ HEAVY_AT_IMPORT = {
         "blueprint/reading.py",
         "compile.py",
         "members.py",
+        "prefetch/functions.py",
+        "prefetch/looking.py",
+        "prefetch/remote.py",
+        "prefetching.py",
         "local/",
         "testing/local_modal.py",
     ),

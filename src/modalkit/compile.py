@@ -27,6 +27,7 @@ from .lock import LockedImage, LockedService
 from .lookup import CONTAINER_LOCK, lock_path, locked_service
 from .members import member_functions
 from .plan import ServicePlan, plan_service
+from .prefetch.functions import add_prefetch
 from .runtime.typed_routes import typed_route
 from .secrets import secrets_to_modal
 from .service import ModelService
@@ -80,6 +81,8 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
         if plan.endpoint is not None:
             _check_routes(service)
         _SERVED.setdefault(app, []).append(Served(service, plan))
+        if plan.prefetched and not is_collecting():
+            add_prefetch(app, served_on(app))
         subclass = _subclass(service, member_functions(service, plan))
         if plan.is_server:
             return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle takes the class's name

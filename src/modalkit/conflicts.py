@@ -23,6 +23,7 @@ def conflicts(service: type[ModelService]) -> Iterator[str]:
     """Yield every combination of a service's declarations that cannot work."""
     yield from _engine_conflicts(service)
     yield from _model_conflicts(service)
+    yield from _weights_conflicts(service)
     yield from _route_conflicts(service)
     yield from _environment_conflicts(service)
     yield from _cold_start_conflicts(service)
@@ -128,6 +129,16 @@ def _model_conflicts(service: type[ModelService]) -> Iterator[str]:
     mount = service.weights.mount if service.weights else None
     if mount and (mount == "/models" or mount.startswith("/models/")) and model.startswith("."):
         yield f"weights are mounted at {mount!r}, where the folder {model!r} goes. Mount at '/cache'."
+
+
+def _weights_conflicts(service: type[ModelService]) -> Iterator[str]:
+    """A source that nothing would read."""
+    source, model = service.weights.source if service.weights else None, service.model
+    if source is not None and (model is None or model.startswith((".", "/"))):
+        yield (
+            f"weights come from {str(source)!r}, but model is {model!r}, which is loaded from elsewhere. "
+            "Give what the source holds a name: model = 'org/name'."
+        )
 
 
 def _route_conflicts(service: type[ModelService]) -> Iterator[str]:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import HubError, MissingExtraError
+from .hub_messages import down, gated, no_revision, not_found, refused
 from .lock import LockedFile
 from .sizing.model import ModelFacts, model_facts
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["HubModel", "find_model", "stored_parameters"]
+__all__ = ["HubFile", "HubListing", "HubModel", "find_model", "list_files", "stored_parameters"]
 
 _CONFIG, _DESCRIBED = "config.json", "hf_quant_config.json"
 # Where weights are, in the order engines look for them; an index names its files.
@@ -56,6 +57,60 @@ class HubModel:
             SizingError: An architecture this version does not know.
         """
         return model_facts(self.config, name=self.id, described=self.described)
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository.
+
+    Attributes:
+        name: Its path.
+        size: Bytes.
+        sha256: Of its contents; None for small files, which the hub keeps in git.
+        blob_id: What git calls its contents; None where the hub does not tell.
+    """
+
+    name: str
+    size: int
+    sha256: str | None
+    blob_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HubListing:
+    """Every file of a repository at one commit."""
+
+    commit: str
+    files: tuple[HubFile, ...]
+
+
+def list_files(model: str, revision: str | None = None) -> HubListing:
+    """Ask the hub for a model's files; nothing of them is fetched.
+
+    Args:
+        model: Hub id, ``"org/name"``.
+        revision: Branch, tag or commit. Default: the main branch.
+
+    Raises:
+        HubError: As `find_model`.
+        MissingExtraError: ``huggingface_hub`` is not installed.
+    """
+    with _explained(model, revision):
+        return _listed(_api(), model, revision)
+
+
+def _listed(api: HfApi, model: str, revision: str | None) -> HubListing:
+    info = api.model_info(model, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
+    files = tuple(
+        HubFile(
+            name=entry.rfilename,
+            size=entry.size or 0,
+            sha256=entry.lfs.sha256 if entry.lfs else None,
+            blob_id=entry.blob_id if not entry.lfs else None,
+        )
+        for entry in info.siblings or ()
+    )
+    return HubListing(str(info.sha), files)
 
 
 def find_model(model: str, revision: str | None = None) -> HubModel:
@@ -113,17 +168,11 @@ class _Online:
 
     def __init__(self, model: str, revision: str | None) -> None:
         self._api, self._model, self._asked = _api(), model, revision
-        info = self._api.model_info(
-            model, revision=revision, files_metadata=True, timeout=_TIMEOUT_S
-        )
-        self.commit = str(info.sha)
+        listing = _listed(self._api, model, revision)
+        self.commit = listing.commit
         self._files = {
-            entry.rfilename: LockedFile(
-                name=entry.rfilename,
-                size=entry.size or 0,
-                sha256=entry.lfs.sha256 if entry.lfs else None,
-            )
-            for entry in info.siblings or ()
+            file.name: LockedFile(name=file.name, size=file.size, sha256=file.sha256)
+            for file in listing.files
         }
 
     def file(self, name: str) -> LockedFile | None:
@@ -213,57 +262,24 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
     except HubError:
         raise
     except errors.GatedRepoError as error:
-        raise HubError(_gated(model)) from error
+        raise HubError(gated(model)) from error
     except errors.RevisionNotFoundError as error:
-        msg = f"{model!r} has no revision {revision!r} on the hub. Write a branch, a tag or a commit of it."
-        raise HubError(msg) from error
+        raise HubError(no_revision(model, revision)) from error
     except errors.RepositoryNotFoundError as error:
-        raise HubError(_not_found(model)) from error
+        raise HubError(not_found(model)) from error
     except errors.HFValidationError as error:
         msg = f"{model!r} is not a hub id. Write one such as 'Qwen/Qwen3-8B'."
         raise HubError(msg) from error
     except errors.HfHubHTTPError as error:
         raise HubError(_refused(model, error)) from error
     except (HTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-        raise HubError(_down(error)) from error
+        raise HubError(down(error)) from error
     except (errors.SafetensorsParsingError, errors.NotASafetensorsRepoError) as error:
         msg = f"The header of {model!r}'s weights cannot be read: {error}"
         raise HubError(msg) from error
 
 
-def _has_token() -> bool:
-    return bool(os.environ.get("HF_TOKEN"))
-
-
-def _gated(model: str) -> str:
-    token = "" if _has_token() else " and set HF_TOKEN to a token of an account that has"
-    return (
-        f"{model!r} is gated. Accept its terms on its page on the hub{token}, then run this again."
-    )
-
-
-def _not_found(model: str) -> str:
-    if _has_token():
-        return f"The hub has no model {model!r} that the account of HF_TOKEN may see. Check the id, or ask its owner."
-    return f"The hub has no public model {model!r}. Check the id; if it is private, set HF_TOKEN to a token that may read it."
-
-
 def _refused(model: str, error: OSError) -> str:
     response = getattr(error, "response", None)
-    status = getattr(response, "status_code", 0)
-    if status == 429:  # noqa: PLR2004 - too many requests
-        after = response.headers.get("Retry-After", "") if response is not None else ""
-        wait = f"in {after} s" if after.isdigit() else "in a few minutes"
-        token = "" if _has_token() else ", or set HF_TOKEN: accounts may ask more often"
-        return f"The hub answered 429, too many requests. Run this again {wait}{token}."
-    if status in {401, 403}:
-        return f"The hub answered {status} for {model!r}: HF_TOKEN is not valid or may not read it. Make another token on the hub."
-    return f"The hub answered {status} for {model!r}. {_LATER}"
-
-
-_LATER = "Run this again later; with HF_HUB_OFFLINE=1 what is cached on this machine is used."
-
-
-def _down(error: Exception) -> str:
-    where = os.environ.get("HF_ENDPOINT", "the model hub")
-    return f"{where} cannot be reached ({type(error).__name__}). Check the network and HF_ENDPOINT. {_LATER}"
+    headers = response.headers if response is not None else {}
+    return refused(model, getattr(response, "status_code", 0), headers.get("Retry-After", ""))

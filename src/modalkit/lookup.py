@@ -23,6 +23,7 @@ __all__ = [
     "lock_path",
     "locked_service",
     "model_folder",
+    "prefetch_command",
     "service_file",
 ]
 
@@ -101,6 +102,11 @@ def locked_service(service: type[ModelService]) -> LockedService | None:
 def lock_command(service: type[ModelService], option: str = "") -> str:
     """Return the command that writes a service's lock, as messages show it."""
     return f"modalkit lock {option}{service_file(service).name}"
+
+
+def prefetch_command(service: type[ModelService], option: str = "") -> str:
+    """Return the command that fills a service's cache, as messages show it."""
+    return f"modalkit prefetch {option}{service_file(service).name}"
 
 
 def _from_folder(service: type[ModelService], folder: Path) -> LockedService:

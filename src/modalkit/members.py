@@ -18,10 +18,12 @@ import modal
 from .conflicts import routes_of
 from .endpoints import Endpoint
 from .engines.base import Engine, Launch
+from .lookup import prefetch_command
 from .plan import ServicePlan, engine_of
 from .routes import Route
 from .runtime import engine_methods
 from .runtime.custom_host import CustomHost
+from .runtime.prefetched import Prefetched, find_prefetched
 from .runtime.verify import weights_of
 from .service import ModelService
 
@@ -41,25 +43,28 @@ def member_functions(service: type[ModelService], plan: ServicePlan) -> dict[str
     """Return the members of a planned service by name, decorated with Modal's decorators."""
     engine = engine_of(service)
     if engine is not None and plan.engine is not None:
-        return _engine_members(engine, plan.engine.launch, plan)
+        return _engine_members(service, engine, plan.engine.launch, plan)
     return _custom_members(service, plan)
 
 
 # ── an engine serves the model ──────────────────────────────────────────────────────────────────
 
 
-def _engine_members(engine: Engine, launch: Launch, plan: ServicePlan) -> dict[str, object]:
+def _engine_members(
+    service: type[ModelService], engine: Engine, launch: Launch, plan: ServicePlan
+) -> dict[str, object]:
     # Before Modal's own limit ends the container, so that the engine's last lines are heard.
     timeout_s = 0.95 * plan.scaling.startup_timeout
 
     def host_of(self: Any) -> EngineHost:
         from .runtime.engine_host import EngineHost  # noqa: PLC0415 - needs what the image holds
 
+        found = find_prefetched(service, plan, prefetch_command(service))
         self._modalkit_engine = EngineHost(
             engine,
-            launch,
+            _on_folder(launch, found),
             timeout_s,
-            weights_of(plan),
+            weights_of(plan, found),
             plan.endpoint,
             cold_start=plan.cold_start,
             service=plan.name,
@@ -117,6 +122,13 @@ def _enters(plan: ServicePlan, start: _Enter, before: _Enter, after: _Enter) -> 
     }
 
 
+def _on_folder(launch: Launch, found: Prefetched | None) -> Launch:
+    """The launch with the prefetched folder as the model: no engine can then ask the hub for it."""
+    if found is None:
+        return launch
+    return launch.model_copy(update={"model": str(found.folder), "revision": None})
+
+
 def _engine_app(self: Any) -> ASGIApp:
     from .runtime.gateway import Gateway  # noqa: PLC0415 - needs what the image holds
 
@@ -130,8 +142,8 @@ def _engine_app(self: Any) -> ASGIApp:
 def _custom_members(service: type[ModelService], plan: ServicePlan) -> dict[str, object]:
     routes = routes_of(service)
     if plan.is_server:
-        return _custom_server_lifecycle(plan, routes)
-    members = _custom_lifecycle(plan, routes)
+        return _custom_server_lifecycle(service, plan, routes)
+    members = _custom_lifecycle(service, plan, routes)
     for name, route in routes.items():
         members[name] = modal.method()(_route_method(name, route))
     if routes and plan.endpoint is not None:
@@ -141,10 +153,10 @@ def _custom_members(service: type[ModelService], plan: ServicePlan) -> dict[str,
 
 
 def _custom_lifecycle(
-    plan: ServicePlan, routes: Mapping[str, Route[..., object]]
+    service: type[ModelService], plan: ServicePlan, routes: Mapping[str, Route[..., object]]
 ) -> dict[str, object]:
     def host_of(self: Any) -> CustomHost:
-        return CustomHost(self, routes, weights_of(plan), plan.cold_start)
+        return _custom_host(self, service, plan, routes)
 
     async def start(self: Any) -> None:
         self._modalkit_custom = host_of(self)
@@ -164,7 +176,7 @@ def _custom_lifecycle(
 
 
 def _custom_server_lifecycle(
-    plan: ServicePlan, routes: Mapping[str, Route[..., object]]
+    service: type[ModelService], plan: ServicePlan, routes: Mapping[str, Route[..., object]]
 ) -> dict[str, object]:
     endpoint = plan.endpoint
     assert endpoint is not None  # noqa: S101 - a server plan has one
@@ -172,7 +184,7 @@ def _custom_server_lifecycle(
     def server_of(self: Any) -> CustomServer:
         from .runtime.custom_server import CustomServer  # noqa: PLC0415 - needs what the image holds
 
-        host = CustomHost(self, routes, weights_of(plan), plan.cold_start)
+        host = _custom_host(self, service, plan, routes)
         self._modalkit_server = CustomServer(host, endpoint)
         server: CustomServer = self._modalkit_server
         return server
@@ -190,6 +202,17 @@ def _custom_server_lifecycle(
         self._modalkit_server.stop()
 
     return {**_enters(plan, start, before, after), "_modalkit_stop": modal.exit()(stop)}
+
+
+def _custom_host(
+    instance: Any,
+    service: type[ModelService],
+    plan: ServicePlan,
+    routes: Mapping[str, Route[..., object]],
+) -> CustomHost:
+    found = find_prefetched(service, plan, prefetch_command(service))
+    instance._modalkit_model = found.folder if found else None  # noqa: SLF001 - what `model_path` returns
+    return CustomHost(instance, routes, weights_of(plan, found), plan.cold_start)
 
 
 def _route_method(name: str, route: Route[..., object]) -> Callable[..., Awaitable[object]]:

@@ -90,6 +90,8 @@ class ServicePlan(Value):
         resources: CPU, memory, disk, region.
         locked: What the lock holds for it, or what a fit was worked out from; None without either.
         verify: How a container holds its weights to the lock.
+        prefetched: Whether its weights must be in the cache before it starts: then ``weights`` is
+            mounted read-only, and nothing is downloaded.
     """
 
     name: str
@@ -113,6 +115,7 @@ class ServicePlan(Value):
     resources: Resources
     locked: LockedService | None = None
     verify: Literal["size", "sha256"] = "size"
+    prefetched: bool = False
 
     @property
     def is_server(self) -> bool:
@@ -146,7 +149,7 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         engine=_engine_plan(service, model, revision, gpu),
         gpu=gpu,
         image=pinned_image(_image(service), locked),
-        weights=service.weights,
+        weights=_weights_when_serving(service),
         environment=_environment(service),
         secrets=_secrets(service),
         scaling=_scaling(service, locked),
@@ -159,6 +162,7 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         resources=service.resources,
         locked=locked,
         verify=service.verify,
+        prefetched=_is_prefetched(service),
     )
 
 
@@ -252,7 +256,7 @@ def _image(service: type[ModelService]) -> ImageSpec:
 
 
 def _environment(service: type[ModelService]) -> dict[str, str]:
-    cache, compiled = service.weights, _compiled(service)
+    cache, compiled = _weights_when_serving(service), _compiled(service)
     if cache is None:
         return dict(service.env)
     variables = {**cache.env, **cache.compile_env(compiled.mount if compiled else None)}
@@ -265,7 +269,7 @@ def _environment(service: type[ModelService]) -> dict[str, str]:
 
 def _compiled(service: type[ModelService]) -> CompileVolume | None:
     """Weights mounted read-only hold no kernels: those get a Volume of their own."""
-    cache = service.weights
+    cache = _weights_when_serving(service)
     if cache is None or not cache.read_only or not service.cold_start.compile_cache:
         return None
     return CompileVolume(name=f"{cache.name}-compiled", environment_name=cache.environment_name)
@@ -278,6 +282,21 @@ def _scaling(service: type[ModelService], locked: LockedService | None) -> Scali
     compiles = service.engine is not None and service.engine.compiles
     seconds = startup_timeout_s(model.total_bytes, compiles=compiles)
     return scaling.model_copy(update={"startup_timeout": seconds})
+
+
+def _is_prefetched(service: type[ModelService]) -> bool:
+    """Whether a hub's model, or one with a source of its own, is kept in a cache that we fill."""
+    cache, model = service.weights, service.model
+    if cache is None or model is None or model.startswith((".", "/")):
+        return False
+    return cache.fill == "prefetch" and not cache.read_only
+
+
+def _weights_when_serving(service: type[ModelService]) -> WeightCache | None:
+    cache = service.weights
+    if cache is None or not _is_prefetched(service):
+        return cache
+    return cache.model_copy(update={"read_only": True})
 
 
 def _secrets(service: type[ModelService]) -> tuple[Secret, ...]:

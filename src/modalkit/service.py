@@ -133,6 +133,27 @@ class ModelService:
         """Release what `load` took, when the container stops. Override it."""
 
     @property
+    def model_path(self) -> PurePosixPath:
+        """Where the service's model is in the container: its prefetched files, or its folder.
+
+        Raises:
+            DeclarationError: Outside a container, or for a hub model that is not prefetched.
+        """
+        found: PurePosixPath | None = getattr(self, "_modalkit_model", None)
+        if found is not None:
+            return PurePosixPath(found)
+        name, model = type(self).__name__, self.model
+        if model is not None and model.startswith("/"):
+            return PurePosixPath(model)
+        if model is not None and model.startswith("."):
+            return PurePosixPath("/models") / PurePosixPath(model).name
+        msg = (
+            f"{name}.model {model!r} has no folder here: it is prefetched into a WeightCache and read in "
+            "the container, from load() on. Write weights = WeightCache('name')."
+        )
+        raise DeclarationError(msg)
+
+    @property
     def weights_path(self) -> PurePosixPath:
         """Where the service's `WeightCache` is mounted in the container."""
         if self.weights is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import Strict, model_validator
 from ._names import check_container_path, check_environment_name, check_object_name
 from ._values import Value
 from .errors import DeclarationError
+from .weights_sources import Bucket, WeightSource, weight_source
 
 if TYPE_CHECKING:
     import modal
@@ -62,6 +64,13 @@ class WeightCache(Value):
         sub_path: Mount only this folder of the Volume. Default: all of it.
         environment_name: Modal environment to look in. Default: the active one.
         create: Create the Volume if there is none. Default true.
+        fill: When the weights of a hub model arrive. ``"prefetch"``: before, on a CPU container, by
+            ``modalkit prefetch FILE``; what serves mounts them read-only and never downloads.
+            ``"start"``: the engine downloads what is missing when it starts. Default ``"prefetch"``.
+        source: Where `prefetch` takes them from instead of the hub: ``"s3://bucket/prefix"`` or a
+            `Bucket`, ``"volume://name/path"``, ``"./folder"`` beside the service's file.
+        include: Patterns of files to fetch besides those an engine reads, ``["*Q4_K_M.gguf"]``.
+        exclude: Patterns of files to leave out.
 
     Raises:
         DeclarationError: A name Modal does not accept, or a mount point that is taken.
@@ -85,6 +94,10 @@ class WeightCache(Value):
     sub_path: str | None = None
     environment_name: str | None = None
     create: Annotated[bool, Strict()] = True
+    fill: Literal["prefetch", "start"] = "prefetch"
+    source: WeightSource | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -96,6 +109,10 @@ class WeightCache(Value):
         sub_path: str | None = None,
         environment_name: str | None = None,
         create: bool = True,
+        fill: Literal["prefetch", "start"] = "prefetch",
+        source: str | Bucket | WeightSource | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
     ) -> None:
         super().__init__(
             name=name,
@@ -105,6 +122,10 @@ class WeightCache(Value):
             sub_path=sub_path,
             environment_name=environment_name,
             create=create,
+            fill=fill,
+            source=weight_source(f"WeightCache({name!r})", source),
+            include=_patterns(name, "include", include),
+            exclude=_patterns(name, "exclude", exclude),
         )
 
     @model_validator(mode="after")
@@ -116,6 +137,10 @@ class WeightCache(Value):
         _check_mount(where, self.mount)
         if self.sub_path is not None:
             _check_sub_path(where, self.sub_path)
+        if self.source is not None and (self.fill == "start" or self.read_only):
+            other = "fill='start'" if self.fill == "start" else "read_only=True"
+            msg = f"{where}.source is of no use with {other}: only prefetching reads it. Leave one of them out."
+            raise DeclarationError(msg)
         return self
 
     @property
@@ -171,6 +196,13 @@ class WeightCache(Value):
         if self.read_only or self.sub_path is not None:
             volume = volume.with_mount_options(read_only=self.read_only, sub_path=self.sub_path)
         return {self.mount: volume}
+
+
+def _patterns(name: str, field: str, patterns: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(patterns, str):
+        msg = f"WeightCache({name!r}).{field} is one string. Write a list of patterns: {field}=[{patterns!r}]."
+        raise DeclarationError(msg)
+    return tuple(patterns)
 
 
 def _check_mount(where: str, mount: str) -> None:

@@ -15,6 +15,7 @@ class _Commands(LazyGroup):
         "plan": "Show everything a file will create, whether it fits and what it costs.",
         "size": "Show what a model needs: memory, the GPUs it fits, their price.",
         "check": "Find every expensive mistake in Modal files before the deploy.",
+        "prefetch": "Fill the weight caches of a file's services, once and verified.",
         "lock": "Pin models, GPUs and packages in modalkit.lock; --check in CI.",
         "local": "Run a command against a local Modal, on this machine and without an account.",
     }

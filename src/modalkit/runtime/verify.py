@@ -16,6 +16,7 @@ from ..errors import WeightsError
 from ..hashing import hashed
 from ..lock import LockedFile, LockedModel
 from ..plan import ServicePlan
+from .prefetched import Prefetched
 
 __all__ = ["LockedWeights", "hub_snapshot", "weights_of"]
 
@@ -28,13 +29,16 @@ class LockedWeights:
         model: What is locked.
         folder: Where its files are, or will be.
         how: By size, or by SHA-256 too.
-        complete: Whether every file must be there already: a model folder, not a hub's cache.
+        complete: Whether every file must be there already: a model folder, a prefetched one, not a
+            hub's cache.
+        remedy: What to do about a file that is not the locked one. Default: as for a folder, or a cache.
     """
 
     model: LockedModel
     folder: Path
     how: Literal["size", "sha256"]
     complete: bool
+    remedy: str = ""
 
     def verify(self, files: Iterable[LockedFile] | None = None) -> tuple[LockedFile, ...]:
         """Verify files that are there; return those that are not there yet.
@@ -69,7 +73,7 @@ class LockedWeights:
                 raise WeightsError(self._problem(file, told))
 
     def _problem(self, file: LockedFile, what: str) -> str:
-        remedy = (
+        remedy = self.remedy or (
             "Restore the folder, or lock what it holds now: modalkit lock FILE."
             if self.complete
             else "Remove it from the cache, so that it is downloaded again, or lock another "
@@ -78,11 +82,19 @@ class LockedWeights:
         return f"{file.name} of {self.model.id!r} in {str(self.folder)!r} {what}. {remedy}"
 
 
-def weights_of(plan: ServicePlan) -> LockedWeights | None:
-    """Return the weights a plan's container must hold to its lock; None if nothing is locked."""
+def weights_of(plan: ServicePlan, prefetched: Prefetched | None = None) -> LockedWeights | None:
+    """Return the weights a plan's container must hold to its lock; None if nothing is locked.
+
+    Args:
+        plan: The plan.
+        prefetched: Where its model was found prefetched; None where it is not.
+    """
     locked = plan.locked.model if plan.locked else None
     if locked is None or not locked.files or plan.model is None:
         return None
+    if prefetched is not None:
+        remedy = f"Run: {prefetched.command} --again"
+        return LockedWeights(locked, prefetched.folder, plan.verify, complete=True, remedy=remedy)
     if locked.commit is None:
         return LockedWeights(locked, Path(plan.model), plan.verify, complete=True)
     folder = hub_snapshot(locked.id, locked.commit)

@@ -1,0 +1,212 @@
+"""Prefetching against ``snapshot_download``, and what twenty kills cost.
+
+    python bench/prefetch.py [--files 40] [--mib 100] [--rounds 3] [--kills 20] [--write]
+
+A stand-in hub on this machine serves the files from the page cache (``tests/hub``), in a process of its
+own. Each run is a fresh process that fetches everything into an empty folder; the two take turns, so that
+a busy machine slows both. ``snapshot_download`` does not verify what it fetched; prefetching does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results" / "prefetch.md"
+
+HUB = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from urllib.request import urlopen
+from stand_in_hub import stand_in_hub
+with stand_in_hub() as hub:
+    folder = Path(sys.argv[2])
+    names = sorted(path.name for path in folder.iterdir())
+    weight_map = {f"layer.{number}": name for number, name in enumerate(names)}
+    files = {"config.json": {}, "model.safetensors.index.json": {"weight_map": weight_map}}
+    hub.add("org/model", files | {name: folder / name for name in names})
+    urlopen(f"{hub.url}/api/models/org/model").read()  # hashes the files: not the hub's work each time
+    print(hub.url, flush=True)
+    for line in sys.stdin:
+        hub.rate = json.loads(line)["rate"]
+        print(json.dumps({"sent": hub.sent}), flush=True)
+        hub.sent = 0
+"""
+PREFETCH = """
+import sys
+from pathlib import Path
+from modalkit.prefetch.fill import fill
+from modalkit.prefetch.hub_source import HubSource
+from modalkit.prefetch.wanted import Wanted
+for _ in fill(Path(sys.argv[1]), Wanted(model="org/model"), lambda: HubSource("org/model", "main")):
+    pass
+"""
+SNAPSHOT = """
+import sys
+from huggingface_hub import snapshot_download
+snapshot_download("org/model", cache_dir=sys.argv[1])
+"""
+FIGURES = """
+import json, resource, time
+from pathlib import Path
+started = time.perf_counter()
+{code}
+took = time.perf_counter() - started
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({{"s": took, "cpu_s": usage.ru_utime + usage.ru_stime, "mib": usage.ru_maxrss / 1024}}))
+"""
+WHAT = {"prefetch": PREFETCH, "snapshot_download": SNAPSHOT}
+
+
+class Hub:
+    """The stand-in hub in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", HUB, str(ROOT / "tests" / "hub"), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.url = self._process.stdout.readline().strip()
+
+    def sent(self, rate: int = 0) -> int:
+        """Return the bytes of large files sent since the last time, and set the rate from now on."""
+        self._process.stdin.write(json.dumps({"rate": rate}) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())["sent"]
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def environment(hub: Hub, home: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+
+
+def fetch(what: str, hub: Hub, folder: Path) -> dict[str, float]:
+    target = folder / what
+    done = subprocess.run(
+        [sys.executable, "-c", FIGURES.format(code=WHAT[what]), str(target)],
+        env=environment(hub, folder / "home"),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    shutil.rmtree(target)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def kills(hub: Hub, folder: Path, count: int, total: int, rate: int) -> dict[str, float]:
+    """Kill a run again and again, then let it end; return what was sent beyond the files' bytes."""
+    target = folder / "killed"
+    words = [sys.executable, "-c", PREFETCH, str(target)]
+    hub.sent(rate=rate)
+    killed = 0
+    sent = 0
+    for number in range(count):
+        share = (number + 1) / (count + 1)
+        process = subprocess.Popen(words, env=environment(hub, folder / "home"))
+        until = total * share * random.uniform(0.9, 1.1)
+        while process.poll() is None and sent + (more := hub.sent(rate=rate)) < until:
+            sent += more
+            time.sleep(0.02)
+        sent += more
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(words, env=environment(hub, folder / "home"), check=True)
+    sent += hub.sent()
+    shutil.rmtree(target)
+    return {"killed": killed, "beyond": sent - total}
+
+
+def report(
+    took: dict[str, list[dict[str, float]]], ended: dict[str, float], chosen: argparse.Namespace
+) -> str:
+    def median(what: str, field: str) -> float:
+        return statistics.median(run[field] for run in took[what])
+
+    total = chosen.files * chosen.mib << 20
+    ratio = median("snapshot_download", "s") / median("prefetch", "s")
+    lines = [
+        "# Prefetch",
+        "",
+        f"`python bench/prefetch.py --files {chosen.files} --mib {chosen.mib} --rounds {chosen.rounds}`:",
+        f"{total / 1e9:.1f} GB in {chosen.files} files from a hub on this machine, medians of fresh processes in turn.",
+        f"{os.cpu_count()} cores shared with the hub, load {os.getloadavg()[0]:.1f} at the end of the run: provisional.",
+        "",
+        "| what | s (spread) | GB/s | CPU s | peak memory MiB |",
+        "|---|---|---|---|---|",
+    ]
+    for what, runs in took.items():
+        seconds = [run["s"] for run in runs]
+        verified = (
+            ", SHA-256 of every file included" if what == "prefetch" else ", nothing verified"
+        )
+        lines.append(
+            f"| {what}{verified} | {median(what, 's'):.1f} ({min(seconds):.1f}-{max(seconds):.1f}) "
+            f"| {total / 1e9 / median(what, 's'):.2f} | {median(what, 'cpu_s'):.1f} | {median(what, 'mib'):.0f} |"
+        )
+    lines += [
+        "",
+        f"prefetch against snapshot_download: **{ratio:.2f}x**.",
+        "",
+        (
+            f"Killed {ended['killed']:.0f} times (SIGKILL) while {total / 1e9:.1f} GB arrived, then run to its end: every "
+            f"file verified; the hub sent {ended['beyond'] / 2**20:.1f} MiB more than the files hold, "
+            f"{ended['beyond'] / 2**20 / max(ended['killed'], 1):.2f} MiB a kill (the most that can be under way: "
+            "8 connections with an unwritten block of 1 MiB and what lies in their sockets)."
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=40)
+    parser.add_argument("--mib", type=int, default=100, help="size of each file")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mk-bench-") as name:
+        folder = Path(name)
+        (folder / "files").mkdir()
+        for number in range(chosen.files):
+            path = folder / "files" / f"model-{number:05}.safetensors"
+            path.write_bytes(os.urandom(chosen.mib << 20))
+        hub = Hub(folder / "files")
+        took: dict[str, list[dict[str, float]]] = {what: [] for what in WHAT}
+        for _ in range(chosen.rounds):
+            for what in WHAT:
+                took[what].append(fetch(what, hub, folder))
+        total = chosen.files * chosen.mib << 20
+        ended = kills(hub, folder, chosen.kills, total, rate=20 << 20)
+        hub.close()
+    text = report(took, ended, chosen)
+    print(text)
+    if chosen.write:
+        RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
