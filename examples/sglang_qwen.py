@@ -1,6 +1,7 @@
 """Qwen3-8B on SGLang: what `modal deploy` needs, and nothing else.
 
     modal secret create modalkit-api-key MODALKIT_API_KEY=...
+    modalkit prefetch examples/sglang_qwen.py    # once: the weights, on a CPU container
     modal deploy examples/sglang_qwen.py
 
 It needs a GPU of Modal's; on this machine it compiles, and `modalkit local` says what is missing.

@@ -1,6 +1,7 @@
 """Qwen3-30B-A3B on vLLM behind Modal's low-latency server: HTTP only, straight to the engine.
 
     modal secret create modalkit-api-key MODALKIT_API_KEY=...
+    modalkit prefetch examples/vllm_server.py    # once: the weights, on a CPU container
     modal deploy examples/vllm_server.py
 
 Requests reach vLLM's own port; modalkit's door in vLLM's process asks for the key and closes every

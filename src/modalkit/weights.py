@@ -127,6 +127,13 @@ class WeightCache(Value):
             include=_patterns(name, "include", include),
             exclude=_patterns(name, "exclude", exclude),
         )
+        if source is not None and (fill == "start" or read_only):
+            other = "fill='start'" if fill == "start" else "read_only=True"
+            msg = (
+                f"WeightCache({name!r}).source is of no use with {other}: only prefetching reads it. "
+                "Leave one of them out."
+            )
+            raise DeclarationError(msg)
 
     @model_validator(mode="after")
     def _can_be_mounted(self) -> Self:
@@ -137,10 +144,6 @@ class WeightCache(Value):
         _check_mount(where, self.mount)
         if self.sub_path is not None:
             _check_sub_path(where, self.sub_path)
-        if self.source is not None and (self.fill == "start" or self.read_only):
-            other = "fill='start'" if self.fill == "start" else "read_only=True"
-            msg = f"{where}.source is of no use with {other}: only prefetching reads it. Leave one of them out."
-            raise DeclarationError(msg)
         return self
 
     @property

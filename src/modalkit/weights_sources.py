@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from pydantic import model_validator
+from pydantic import TypeAdapter, model_validator
 
 from ._names import check_object_name
 from ._values import Value
@@ -117,6 +118,7 @@ class LocalFolder(Value):
 
 
 WeightSource = Bucket | VolumeFolder | LocalFolder
+_SOURCES: TypeAdapter[WeightSource] = TypeAdapter(WeightSource)
 
 
 def weight_source(where: str, source: object) -> WeightSource | None:
@@ -137,6 +139,8 @@ def weight_source(where: str, source: object) -> WeightSource | None:
         return _volume_folder(where, source)
     if isinstance(source, str) and source.startswith(("./", "../", "/")):
         return LocalFolder(path=source)
+    if isinstance(source, Mapping):  # as JSON has it
+        return _SOURCES.validate_python(source)
     msg = f"{where}.source {source!r} is no source of weights. Write {_FORMS}, or leave it out for the hub."
     raise DeclarationError(msg)
 

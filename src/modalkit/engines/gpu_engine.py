@@ -160,6 +160,12 @@ class GPUEngine(Engine):
         sleeping = self.sleep_environment if launch.snapshot else {}
         return {"HF_XET_HIGH_PERFORMANCE": "1", **sleeping, **self.env}
 
+    def repositories(self) -> tuple[str, ...]:
+        """Return the hub ids of its adapters and of the model that guesses ahead."""
+        draft = self.speculative.draft_model if self.speculative else None
+        named = (*self.lora.values(), *((draft,) if draft else ()))
+        return tuple(name for name in named if not name.startswith((".", "/")))
+
     @abstractmethod
     def _program(self, launch: Launch) -> tuple[str, ...]:
         """Return the program and what the launch decides."""
