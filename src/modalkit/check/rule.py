@@ -58,6 +58,7 @@ _MODULES = (
     "schedules",
     "plans",
     "itself",
+    "migration",
 )
 
 

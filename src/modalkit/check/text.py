@@ -33,8 +33,13 @@ def _lines(finding: Finding, paint: Paint) -> Iterator[str]:
     yield f"{paint(finding.place, 'place')}: {head} {finding.message}"
     yield from _excerpt(finding, paint)
     yield f"  {paint('why:', 'dim')} {finding.why}"
-    fixable = " [--fix does it]" if finding.fix and finding.fix.safe else ""
-    yield f"  {paint('write:', 'dim')} {finding.instead}{paint(fixable, 'dim')}"
+    yield f"  {paint('write:', 'dim')} {finding.instead}{paint(_fixable(finding), 'dim')}"
+
+
+def _fixable(finding: Finding) -> str:
+    if finding.fix is None:
+        return ""
+    return " [--fix does it]" if finding.fix.safe else " [--fix --unsafe-fixes does it]"
 
 
 def _excerpt(finding: Finding, paint: Paint) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ..check import CheckReport, Severity, check_paths, find_rule
-from ..check.settings import read_settings
+from ..check.settings import Settings, read_settings
 from ..check.text import finding_text, summary_text
 from ..errors import ModalkitError
 
@@ -40,6 +40,9 @@ _LONG_WORK = 200  # files; below, it is over before anyone wonders
     help="The mildest severity that makes the exit code 1 [warning].",
 )
 @click.option("--budget", metavar="USD/PERIOD", help="A dearer service is an error: 500/month.")
+@click.option("--fix", is_flag=True, help="Rewrite what can be rewritten safely, then check.")
+@click.option("--diff", is_flag=True, help="Show what --fix would change, and write nothing.")
+@click.option("--unsafe-fixes", is_flag=True, help="Also what may change what the program does.")
 @click.option("--explain", metavar="CODE", help="Explain a rule; `all` lists them.")
 def command(  # noqa: PLR0917 - click passes them by name
     paths: tuple[str, ...],
@@ -51,6 +54,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     as_json: bool,
     fail_on: str | None,
     budget: str | None,
+    fix: bool,
+    diff: bool,
+    unsafe_fixes: bool,
     explain: str | None,
 ) -> None:
     r"""Find every expensive mistake in Modal files, plain ones and modalkit's services.
@@ -58,6 +64,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     \b
       modalkit check chat.py
       modalkit check . --static --format github
+      modalkit check . --diff
+      modalkit check . --fix
       modalkit check --explain MK101
 
     PATH is a file or a folder; the current folder unless given. Settings are in [tool.modalkit.check]
@@ -76,12 +84,33 @@ def command(  # noqa: PLR0917 - click passes them by name
             budget=budget,
             static=static or None,
         )
+        _rewrite(paths or (".",), settings, fix=fix, diff=diff, unsafe=unsafe_fixes)
         report = check_paths(paths or (".",), settings, progress=_progress())
     except ModalkitError as error:
         raise click.UsageError(str(error)) from error
     click.echo(_written(report, "json" if as_json else form))
     if report.fails(settings):
         raise SystemExit(1)
+
+
+def _rewrite(
+    paths: tuple[str, ...], settings: Settings, *, fix: bool, diff: bool, unsafe: bool
+) -> None:
+    """Do what ``--fix`` and ``--diff`` ask for; a diff is all that is printed then."""
+    if fix and diff:
+        msg = "--diff shows what --fix would do, so give one of them."
+        raise click.UsageError(msg)
+    if unsafe and not fix and not diff:
+        msg = "--unsafe-fixes says how far --fix and --diff may go, so give one of them too."
+        raise click.UsageError(msg)
+    if not fix and not diff:
+        return
+    from . import check_fix  # noqa: PLC0415 - a check does not need it
+
+    if fix:
+        check_fix.fix(paths, settings, unsafe=unsafe)
+    else:
+        raise SystemExit(int(check_fix.show_diff(paths, settings, unsafe=unsafe)))
 
 
 def _explanation(code: str) -> str:

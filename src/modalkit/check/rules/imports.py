@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..declared import ModalFile, Unit
+from ..migration.endpoints import fastapi_fix
 from ..packages import Installed, installed_in, is_standard, package_for
 from ..rule import Problem, rule
 
@@ -139,4 +140,5 @@ def missing_web_framework(file: ModalFile) -> Iterator[Problem]:
                     decorator.node,
                     f"The image of {unit.name} does not install fastapi.",
                     'image.uv_pip_install("fastapi[standard]==VERSION").',
+                    fastapi_fix(file, unit),
                 )

@@ -1,0 +1,229 @@
+"""MK801, MK818: names of Modal that became other names."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..declared import ModalFile
+from ..findings import Edit
+from ..rule import Problem, rule
+from .changes import Change, changes_of
+from .draft import Draft
+from .old_code import outdated
+from .spelling import imported_names, is_free, spell
+
+__all__ = ["renamed_file_system", "renamed_members", "renamed_name"]
+
+_MOST_FILES = 500
+_MOST_BYTES = 1_000_000
+_SANDBOXES = {
+    "modal.Sandbox.create()",
+    "modal.Sandbox.from_id()",
+    "modal.Sandbox.from_name()",
+    "modal.App().spawn_sandbox()",
+}
+_GONE = "The file does not import, or the line fails when it runs."
+
+
+@rule("MK801", "renamed-name", "error", why=_GONE)
+def renamed_name(file: ModalFile) -> Iterator[Problem]:
+    """A class, function or decorator of Modal that has another name now."""
+    yield from _renamed(file, "MK801")
+
+
+@rule("MK818", "network-file-system", "warning", why="Modal will remove it.")
+def renamed_file_system(file: ModalFile) -> Iterator[Problem]:
+    """Shared volumes, which became network file systems, which become volumes."""
+    yield from _renamed(file, "MK818")
+
+
+def _renamed(file: ModalFile, code: str) -> Iterator[Problem]:
+    for change in changes_of("name", code):
+        yield from _attributes(file, change)
+        yield from _imported(file, change)
+
+
+def _attributes(file: ModalFile, change: Change) -> Iterator[Problem]:
+    """``modal.Stub``, whatever ``modal`` is called here."""
+    draft = Draft(file)
+    for node in file.nodes.of(ast.Attribute):
+        if node.attr != change.old.rpartition(".")[2] or file.names.qualname(node) != change.old:
+            continue
+        text = _new_text(file, node, change)
+        if text is None:
+            yield outdated(change, node)
+            continue
+        edits = [draft.replace(node, text), *_variable(file, node, change, draft)]
+        yield outdated(change, node, edits=edits)
+
+
+def _new_text(file: ModalFile, node: ast.Attribute, change: Change) -> str | None:
+    old, new = change.old.split("."), (change.new or "").split(".")
+    root: ast.expr = node
+    steps = 0
+    while isinstance(root, ast.Attribute):
+        root, steps = root.value, steps + 1
+    if not isinstance(root, ast.Name):
+        return None
+    kept = len(old) - steps  # how many parts of the old name the root stands for
+    if old[:kept] == new[:kept]:
+        return ".".join([root.id, *new[kept:]])
+    spelled = spell(file, ".".join(new[1:]))
+    return spelled.text if spelled and not spelled.edits else None
+
+
+def _imported(file: ModalFile, change: Change) -> Iterator[Problem]:
+    """``from modal import Stub``, and every use of it."""
+    module, _, old = change.old.rpartition(".")
+    for node in file.nodes.of(ast.ImportFrom):
+        for alias in node.names:
+            if node.module != module or node.level or alias.name != old:
+                continue
+            yield outdated(change, alias, edits=_import_edits(file, change, node, alias))
+
+
+def _import_edits(
+    file: ModalFile, change: Change, node: ast.ImportFrom, alias: ast.alias
+) -> list[Edit]:
+    draft = Draft(file)
+    new_module, _, new = (change.new or "").rpartition(".")
+    origin = _origin(change.old)
+    uses = imported_names(file, origin) if alias.asname is None else []
+    renamed = [draft.replace(use, new) for use in uses]
+    variables = [edit for use in uses for edit in _variable(file, use, change, draft)]
+    if new_module != node.module:
+        return _moved(file, change, node, alias)
+    if alias.asname is not None:
+        return [draft.rename(alias, new)]
+    if any(one.name == new and one.asname is None for one in node.names):
+        return [*_without(draft, node, alias), *renamed, *variables]
+    if not is_free(file, new):
+        return [draft.replace(alias, f"{new} as {alias.name}")]
+    return [draft.rename(alias, new), *renamed, *variables]
+
+
+def _origin(old: str) -> str:
+    """The name under which `Names` knows what an import of it binds."""
+    parts = old.split(".")
+    inner = {"app", "image", "volume", "secret", "schedule", "functions", "cls", "partial_function"}
+    return f"modal.{parts[-1]}" if len(parts) == 3 and parts[1] in inner else old  # noqa: PLR2004
+
+
+def _moved(file: ModalFile, change: Change, node: ast.ImportFrom, alias: ast.alias) -> list[Edit]:
+    """An import from another module than before."""
+    draft = Draft(file)
+    parts = (change.new or "").split(".")
+    at = next((i for i, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
+    module, name, rest = ".".join(parts[:at]), parts[at], ".".join(["", *parts[at + 1 :]])
+    uses = imported_names(file, _origin(change.old))
+    if alias.asname:
+        return []
+    if len(node.names) == 1 and (is_free(file, name) or name == alias.name):
+        return [
+            draft.replace(node, f"from {module} import {name}"),
+            *[draft.replace(use, name + rest) for use in uses],
+        ]
+    spelled = spell(file, name) if module == "modal" else None
+    if spelled is None:
+        return []
+    gone = _without(draft, node, alias) if len(node.names) > 1 else [draft.remove_statement(node)]
+    return [*gone, *spelled.edits, *[draft.replace(use, spelled.text + rest) for use in uses]]
+
+
+def _without(draft: Draft, node: ast.ImportFrom, alias: ast.alias) -> list[Edit]:
+    index = node.names.index(alias)
+    if index:
+        return [draft.edit(draft.end(node.names[index - 1]), draft.end(alias), "")]
+    return [draft.edit(draft.start(alias), draft.start(node.names[1]), "")]
+
+
+def _variable(file: ModalFile, node: ast.expr, change: Change, draft: Draft) -> list[Edit]:
+    """Rename ``stub`` to ``app`` with the class: ``modal deploy`` looks for that name alone."""
+    call = file.nodes.parent(node)
+    statement = file.nodes.parent(call) if call is not None else None
+    if change.new != "modal.App" or not isinstance(statement, ast.Assign):
+        return []
+    target = statement.targets[0]
+    if not isinstance(target, ast.Name) or target.id != "stub" or len(statement.targets) != 1:
+        return []
+    if file.nodes.parent(statement) is not file.nodes.tree or not _may_become_app(file, target):
+        return []
+    mine = file.names.bindings(target)[1]
+    uses = [one for one in file.nodes.of(ast.Name) if one.id == "stub"]
+    return [draft.replace(one, "app") for one in uses if file.names.bindings(one)[1] == mine]
+
+
+def _may_become_app(file: ModalFile, target: ast.Name) -> bool:
+    """Whether nothing is called ``app``, and no other file takes ``stub`` from here."""
+    globals_ = {name for one in file.nodes.of(ast.Global) for name in one.names}
+    nonlocals = {name for one in file.nodes.of(ast.Nonlocal) for name in one.names}
+    return (
+        not _hidden(file, target)
+        and len(file.names.bindings(target)[1]) == 1
+        and "stub" not in globals_ | nonlocals | _exported(file)
+        and not _taken_elsewhere(Path(file.source.path))
+    )
+
+
+def _hidden(file: ModalFile, target: ast.Name) -> bool:
+    """Whether ``app`` means something else where this name is used."""
+    mine = file.names.bindings(target)[1]
+    nodes = file.nodes
+    binding: list[ast.AST] = [one for one in nodes.definitions if one.name == "app"]
+    binding += [
+        one for one in nodes.of(ast.Name) if one.id == "app" and not isinstance(one.ctx, ast.Load)
+    ]
+    binding += [one for one in nodes.of(ast.alias) if (one.asname or one.name) == "app"]
+    scopes: set[ast.AST] = {next(nodes.scopes(one), nodes.tree) for one in binding}
+    for argument in nodes.of(ast.arg):
+        if argument.arg == "app":
+            scopes.add(next(nodes.ancestors(nodes.parent(argument) or argument)))
+    uses = [one for one in nodes.of(ast.Name) if one.id == "stub"]
+    inside = [one for one in uses if file.names.bindings(one)[1] == mine]
+    return nodes.tree in scopes or any(
+        scope in scopes for one in inside for scope in nodes.scopes(one)
+    )
+
+
+def _taken_elsewhere(path: Path) -> bool:
+    """Whether a file of the same folder, or of the one above, imports ``stub`` from this one."""
+    if not path.is_file():
+        return False
+    module = re.escape(path.parent.resolve().name if path.stem == "__init__" else path.stem)
+    taken = re.compile(rf"\b{module}\s+import\b[^\n]*\bstub\b|\b{module}\.stub\b")
+    near = [*path.parent.glob("*.py"), *path.resolve().parent.parent.glob("*.py")]
+    return any(
+        bool(taken.search(one.read_text("utf-8", errors="ignore")))
+        for one in near[:_MOST_FILES]
+        if one.is_file() and one.stat().st_size < _MOST_BYTES and one.resolve() != path.resolve()
+    )
+
+
+def _exported(file: ModalFile) -> set[str]:
+    """The strings of ``__all__``: what other files take from this one."""
+    return {
+        item.value
+        for node in file.nodes.tree.body
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
+        for item in ast.walk(node.value)
+        if isinstance(item, ast.Constant) and isinstance(item.value, str)
+    }
+
+
+def renamed_members(file: ModalFile, code: str) -> Iterator[Problem]:
+    """Yield the methods of objects of Modal that have another name now."""
+    draft = Draft(file)
+    for change in changes_of("member", code):
+        owner, _, attribute = change.old.rpartition(".")
+        for node in file.nodes.of(ast.Attribute):
+            if node.attr == attribute and _is_owner(file, node.value, owner):
+                yield outdated(change, node, "", [draft.rename(node, change.new or "")])
+
+
+def _is_owner(file: ModalFile, node: ast.expr, owner: str) -> bool:
+    name = file.names.qualname(node)
+    return name in _SANDBOXES if owner == "modal.Sandbox()" else name == owner

@@ -1,0 +1,142 @@
+"""What the rules about old code share: finding the calls of Modal, and the words of a problem."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..declared import ModalFile
+from ..findings import Edit, Fix
+from ..rule import Problem
+from .changes import Change
+
+__all__ = ["Keyword", "app_calls", "called", "keywords", "outdated"]
+
+_REGISTERING = {"function", "cls"}
+
+
+def outdated(
+    change: Change,
+    at: ast.AST,
+    instead: str = "",
+    edits: tuple[Edit, ...] | list[Edit] | None = None,
+    *,
+    safe: bool | None = None,
+    old: str = "",
+) -> Problem:
+    """Return the problem that a piece of code is of a Modal that is no more.
+
+    Args:
+        change: What has changed.
+        at: The piece of code.
+        instead: The exact text to write; the table's own words unless given.
+        edits: The rewrite, where there is one.
+        safe: Whether it means the same; as the table says unless given.
+        old: What is written here, where that is not what the table calls it.
+    """
+    message = f"{old or change.old} is {change.fate}."
+    words = instead or (f"Write {change.new}." if change.new else "Nothing: remove it.")
+    words = words.removeprefix("Write ")
+    if change.note:
+        words = f"{words} {change.note}"
+    if not edits:
+        return Problem(at, message, words)
+    is_safe = change.is_safe if safe is None else safe
+    return Problem(at, message, words, Fix(words, tuple(edits), is_safe))
+
+
+def called(file: ModalFile, call: ast.Call) -> str:
+    """Return the full name of what a call calls; ``?.NAME`` for a method of something unknown.
+
+    An app that another file made is known by what is done with it.
+    """
+    function = call.func
+    name = file.names.qualname(function)
+    if not isinstance(function, ast.Attribute):
+        return name
+    if function.attr in _REGISTERING and not name.startswith("modal.") and _is_app(file, function):
+        return f"modal.App().{function.attr}"
+    return name if name.startswith("modal.") else f"?.{function.attr}"
+
+
+def _is_app(file: ModalFile, function: ast.Attribute) -> bool:
+    """Whether the owner of ``.function`` or ``.cls`` is an app: by its name, or as a decorator's."""
+    owner = function.value
+    last = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
+    if last.endswith(("app", "stub")):
+        return True
+    above = file.nodes.parent(function)
+    over = file.nodes.parent(above) if above is not None else None
+    decorated = isinstance(over, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    return decorated and above in over.decorator_list  # type: ignore[union-attr] # told just before
+
+
+def app_calls(file: ModalFile) -> Iterator[tuple[str, ast.Call]]:
+    """Yield every call with its name; ``functools.partial(app.function, ...)`` counts as the call."""
+    for call in file.nodes.of(ast.Call):
+        name = called(file, call)
+        if name == "functools.partial" and call.args:
+            stand_in = ast.Call(func=call.args[0], args=[], keywords=[])
+            name = called(file, stand_in) if isinstance(call.args[0], ast.Attribute) else name
+        if name:
+            yield name, call
+
+
+class Keyword:
+    """One option of a call, wherever it is written: in the call or in a dict that it spreads.
+
+    Attributes:
+        name: The option.
+        value: Its value.
+        key: What holds its name: a keyword, or the key of a dict.
+        holder: The call or the dict it is written in.
+    """
+
+    __slots__ = ("holder", "key", "name", "value")
+
+    def __init__(
+        self,
+        name: str,
+        value: ast.expr,
+        key: ast.keyword | ast.Constant,
+        holder: ast.Call | ast.Dict,
+    ) -> None:
+        self.name, self.value, self.key, self.holder = name, value, key, holder
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether it comes out of a dict, which other calls may spread too."""
+        return isinstance(self.holder, ast.Dict) or getattr(self.holder.func, "id", "") == "dict"
+
+
+def keywords(file: ModalFile, call: ast.Call | ast.Dict, depth: int = 0) -> Iterator[Keyword]:
+    """Yield the options of a call, those of the dicts that it spreads too."""
+    if depth > 4:  # noqa: PLR2004 - dicts that spread dicts
+        return
+    pairs: list[tuple[ast.AST | None, ast.expr]]
+    if isinstance(call, ast.Dict):
+        pairs = list(zip(call.keys, call.values, strict=True))
+    else:
+        pairs = [(one if one.arg else None, one.value) for one in call.keywords]
+    for key, value in pairs:
+        if key is None:
+            spread = _dict(file, value)
+            if spread is not None:
+                yield from keywords(file, spread, depth + 1)
+        elif isinstance(key, ast.keyword):
+            yield Keyword(key.arg or "", value, key, call)
+        elif isinstance(key, ast.Constant) and isinstance(key.value, str):
+            yield Keyword(key.value, value, key, call)
+
+
+def _dict(file: ModalFile, node: ast.expr) -> ast.Call | ast.Dict | None:
+    """The one dict that a spread expression is, if that is sure."""
+    if isinstance(node, ast.Name):
+        _, bindings = file.names.bindings(node)
+        value = bindings[0].value if len(bindings) == 1 else None
+        return None if value is None or isinstance(value, ast.Name) else _dict(file, value)
+    if isinstance(node, ast.Dict):
+        return node
+    if isinstance(node, ast.Call) and file.names.qualname(node.func) == "dict" and not node.args:
+        return node
+    return None
