@@ -10,6 +10,7 @@ with its variables and a browser with its page find the next plane too.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from .wire.ports import preferred_port
 from .wire.proxy_auth import ProxyAuth
+from .wire.trust import Trust
 
 __all__ = ["Address", "direct_here", "pointed_at", "without_account"]
 
@@ -86,7 +88,10 @@ class Address:
         return f"http://localhost:{self.page_listener.getsockname()[1]}"
 
     def exports(self) -> dict[str, str]:
-        """Return the variables that point a Modal client here and nowhere else."""
+        """Return the variables that point a Modal client here and nowhere else.
+
+        With them programs trust the certificate of this plane's tunnels.
+        """
         state = self.state.expanduser().absolute()
         return {
             "MODAL_SERVER_URL": self.url,
@@ -97,7 +102,13 @@ class Address:
             "MODALKIT_LOCAL_STATE": str(state),
             "MODALKIT_PROXY_KEY": self.proxy_auth.key,
             "MODALKIT_PROXY_SECRET": self.proxy_auth.secret,
+            **self.trust.variables(os.environ),
         }
+
+    @property
+    def trust(self) -> Trust:
+        """The certificates of its state folder."""
+        return Trust(self.state.expanduser().absolute() / "tls")
 
 
 def pointed_at(exports: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:

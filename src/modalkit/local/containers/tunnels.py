@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 
 from ..wire.splice import both_ways
@@ -13,8 +14,13 @@ __all__ = ["tunnel"]
 
 
 @contextlib.asynccontextmanager
-async def tunnel(container: Container, port: int) -> AsyncIterator[int]:
-    """Lead a port of this machine into a sandbox; yield its number."""
+async def tunnel(
+    container: Container, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Lead a port of this machine into a container; yield its number.
+
+    With ``tls`` the way to this machine's port is encrypted, and the port inside gets what was sent.
+    """
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         container.connections += 1
@@ -28,7 +34,7 @@ async def tunnel(container: Container, port: int) -> AsyncIterator[int]:
             container.connections -= 1
             writer.close()
 
-    async with await asyncio.start_server(carry, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(carry, "127.0.0.1", 0, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from ..containers.container import Container
 from ..containers.tunnels import tunnel
 from ..protocol import api, refuse
 from ..wire.grpc_server import Caller, rpc
+from ..wire.trust import TLS_HOST, Trust
 
 __all__ = ["TunnelRpcs"]
 
@@ -21,6 +23,7 @@ _HOST = "127.0.0.1"
 class TunnelRpcs:
     """Ports that containers have forwarded; one is open until its container gives it up or ends."""
 
+    trust: Trust
     _open: dict[Container, dict[int, AsyncExitStack]] = field(default_factory=dict)
 
     @rpc("TunnelStart")
@@ -33,16 +36,15 @@ class TunnelRpcs:
             # This is how a server of a client before 1.6 says that its enter methods are done.
             container.pool.started(container)
             return api.TunnelStartResponse(host=_HOST, port=request.port)
-        if not request.unencrypted:
-            refuse(
-                Status.UNIMPLEMENTED,
-                "The local Modal forwards ports without TLS only: write "
-                f"modal.forward({request.port}, unencrypted=True) and use the tunnel's tcp_socket.",
+        if request.unencrypted:
+            opened = await self._forward(container, request.port, None)
+            return api.TunnelStartResponse(
+                host=_HOST, port=opened, unencrypted_host=_HOST, unencrypted_port=opened
             )
-        opened = await self._forward(container, request.port)
-        return api.TunnelStartResponse(
-            host=_HOST, port=opened, unencrypted_host=_HOST, unencrypted_port=opened
-        )
+        http2 = request.tunnel_type == api.TUNNEL_TYPE_H2
+        tls = await self.trust.server_context(http2=http2)
+        opened = await self._forward(container, request.port, tls)
+        return api.TunnelStartResponse(host=TLS_HOST, port=opened)
 
     @rpc("TunnelStop")
     async def stop(self, request: api.TunnelStopRequest, caller: Caller) -> api.TunnelStopResponse:
@@ -52,13 +54,15 @@ class TunnelRpcs:
             await stack.aclose()
         return api.TunnelStopResponse(exists=stack is not None)
 
-    async def _forward(self, container: Container, port: int) -> int:
+    async def _forward(
+        self, container: Container, port: int, tls: ssl.SSLContext | None
+    ) -> int:
         await self._forget_ended()
         forwarded = self._open.setdefault(container, {})
         if port in forwarded:
             refuse(Status.ALREADY_EXISTS, f"Port {port} is already forwarded.")
         forwarded[port] = AsyncExitStack()
-        return await forwarded[port].enter_async_context(tunnel(container, port))
+        return await forwarded[port].enter_async_context(tunnel(container, port, tls))
 
     async def _forget_ended(self) -> None:
         for container in [one for one in self._open if one.gone.is_set()]:

@@ -173,7 +173,9 @@ class SandboxHost:
             container.doorway = Doorway(process)
             await self.factory.open_inside(container.doorway, spec["listen_ports"], stack)
         for port in sandbox.definition.open_ports.ports:
-            sandbox.ports[port.port] = await stack.enter_async_context(tunnel(container, port.port))
+            tls = None if port.unencrypted else await self._tls(port)
+            opened = await stack.enter_async_context(tunnel(container, port.port, tls))
+            sandbox.ports[port.port] = opened, tls is not None
         await self._start_main(sandbox, readers)
         return process
 

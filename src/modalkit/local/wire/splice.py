@@ -30,4 +30,5 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     with contextlib.suppress(OSError):
-        writer.write_eof()
+        if writer.can_write_eof():  # TLS cannot end one direction alone
+            writer.write_eof()
