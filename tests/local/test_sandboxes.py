@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import ssl
+import urllib.request
 from pathlib import Path
 
 import modal
@@ -34,6 +37,12 @@ def shared(app, client):
     sandbox = modal.Sandbox.create(app=app, client=client, timeout=300)
     yield sandbox
     sandbox.terminate()
+
+
+@pytest.fixture
+def trusting(plane):
+    """Make TLS contexts that trust what programs run by this local Modal trust."""
+    return lambda: ssl.create_default_context(cafile=plane.exports["SSL_CERT_FILE"])
 
 
 def run(sandbox: modal.Sandbox, *words: str, **options) -> str:
@@ -279,9 +288,7 @@ def test_a_port_of_a_sandbox_is_reached_from_outside(make, wait_until):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"encrypted_ports": [80]}, "unencrypted_ports"),
         ({"outbound_cidr_allowlist": ["10.0.0.0/8"]}, "allowlists"),
-        ({"pty": True}, "terminal"),
     ],
 )
 def test_what_a_sandbox_does_not_have_here_is_refused(make, options, said):
@@ -372,3 +379,110 @@ def _command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+SERVE = "import http.server as s; s.test(s.SimpleHTTPRequestHandler, port=8000)"
+
+
+def test_an_encrypted_port_is_an_https_address(make, trusting):
+    """The tunnel's URL answers to whoever trusts the roots that programs here are given."""
+    sandbox = make(
+        "python",
+        "-c",
+        SERVE,
+        encrypted_ports=[8000],
+        h2_ports=[8001],
+        readiness_probe=modal.Probe.with_tcp(8000),
+    )
+    sandbox.wait_until_ready(timeout=60)
+    tunnels = sandbox.tunnels()
+    assert sorted(tunnels) == [8000, 8001]
+    with urllib.request.urlopen(tunnels[8000].url, context=trusting()) as page:
+        assert b"Directory listing" in page.read()
+
+
+def test_an_http2_port_offers_http2(make, trusting):
+    """A client that can speak HTTP/2 is told that the port does, others speak HTTP/1.1."""
+    tunnel = make(h2_ports=[8001]).tunnels()[8001]
+    for offered, chosen in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1")):
+        context = trusting()
+        context.set_alpn_protocols(offered)
+        with (
+            socket.create_connection(tunnel.tls_socket) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as encrypted,
+        ):
+            assert encrypted.selected_alpn_protocol() == chosen
+
+
+@pytest.mark.parametrize("own_network", [True, False])
+def test_a_port_makes_a_sandbox_ready(make, own_network):
+    """`wait_until_ready` returns when the probed port takes connections, not before."""
+    late = "import time; time.sleep(0.5); " + SERVE.replace("8000", "8732")
+    sandbox = make(
+        "python",
+        "-c",
+        late,
+        readiness_probe=modal.Probe.with_tcp(8732),
+        unencrypted_ports=[8732] if own_network else [],
+    )
+    with pytest.raises(modal.exception.TimeoutError):
+        sandbox.wait_until_ready(timeout=0.2)
+    sandbox.wait_until_ready(timeout=60)
+    code = "import socket; socket.create_connection(('127.0.0.1', 8732))"
+    run(sandbox, "python", "-c", code)
+
+
+def test_a_command_makes_a_sandbox_ready(make):
+    """The probe's command is run again and again until it succeeds; it has the sandbox's files."""
+    probe = modal.Probe.with_exec("sh", "-c", "echo x >> /tmp/asked; test -f /tmp/ready")
+    sandbox = make("sh", "-c", "sleep 0.5; touch /tmp/ready; sleep 60", readiness_probe=probe)
+    sandbox.wait_until_ready(timeout=60)
+    asked = run(sandbox, "cat", "/tmp/asked").count("x")
+    assert asked > 1
+    assert run(sandbox, "cat", "/tmp/asked").count("x") == asked
+
+
+def test_readiness_of_what_cannot_be_ready(make):
+    """Without a probe, or when the sandbox ends first, waiting fails and says why."""
+    with pytest.raises(modal.exception.Error, match="has no readiness probe"):
+        make("sleep", "60").wait_until_ready(timeout=5)
+    brief = make("sleep", "1", readiness_probe=modal.Probe.with_exec("false"))
+    with pytest.raises(modal.exception.Error, match="ended before it was ready"):
+        brief.wait_until_ready(timeout=60)
+
+
+def test_a_command_at_a_terminal(shared):
+    """With ``pty`` a command has a terminal of the client's kind, with jobs, and one stream."""
+    code = "import os, sys; print(os.isatty(0), os.isatty(2), os.tcgetpgrp(0) == os.getpgrp())"
+    process = shared.exec("python", "-c", code, pty=True)
+    assert process.stdout.read() == "True True True\r\n"
+    assert process.wait() == 0
+
+
+def test_what_is_typed_at_a_terminal(shared):
+    """Input is echoed and read by line; the end of input and Ctrl-C mean what they do at one."""
+    process = shared.exec("cat", pty=True)
+    process.stdin.write("typed\n")
+    process.stdin.write_eof()
+    process.stdin.drain()
+    assert process.stdout.read() == "typed\r\ntyped\r\n"
+    assert process.wait() == 0
+    sleeping = shared.exec("sh", "-c", "echo asleep; exec sleep 600", pty=True)
+    assert next(iter(sleeping.stdout)) == "asleep\r\n"
+    sleeping.stdin.write(b"\x03")
+    sleeping.stdin.drain()
+    assert sleeping.wait() == 128 + signal.SIGINT
+
+
+def test_a_program_that_is_not_there_at_a_terminal(shared):
+    """It fails as in a shell."""
+    process = shared.exec("no-such-program", pty=True)
+    assert "No such file" in process.stdout.read()
+    assert process.wait() == 127
+
+
+def test_a_sandbox_at_a_terminal(make):
+    """A sandbox's own command can have one too."""
+    sandbox = make("sh", "-c", "test -t 0 && echo at a terminal", pty=True)
+    assert sandbox.stdout.read() == "at a terminal\r\n"
+    sandbox.wait()

@@ -94,6 +94,7 @@ class Address:
         """
         state = self.state.expanduser().absolute()
         return {
+            **self.trust.variables(os.environ),
             "MODAL_SERVER_URL": self.url,
             "MODAL_TOKEN_ID": "ak-local",
             "MODAL_TOKEN_SECRET": self.token,
@@ -102,7 +103,6 @@ class Address:
             "MODALKIT_LOCAL_STATE": str(state),
             "MODALKIT_PROXY_KEY": self.proxy_auth.key,
             "MODALKIT_PROXY_SECRET": self.proxy_auth.secret,
-            **self.trust.variables(os.environ),
         }
 
     @property

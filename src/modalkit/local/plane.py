@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -103,7 +104,8 @@ class LocalModal:
         self._address = address
         self._state = State(address.state)
         self._files = FileStore(self._state.files, self._state.layers)
-        self._isolation = self._probe()
+        self._trust = address.trust
+        self._isolation = replace(self._probe(), shown=(self._trust.folder,))
         self._volumes = Volumes(
             self._state.volumes,
             self._state.buckets,
@@ -141,7 +143,7 @@ class LocalModal:
         self._environments = Environments(self._state.records)
         self._dashboard = Dashboard(self._sources(), self._guard())
         self._commands = CommandRouter()
-        self._sandboxes = SandboxHost(lambda: self._factory, self._secrets)
+        self._sandboxes = SandboxHost(lambda: self._factory, self._secrets, self._trust)
         self._servers = RpcServers(self._parts(), address.token, self._environments.settle)
         self._factory = self._make_factory()
         self._started_at = time.time()
@@ -224,7 +226,7 @@ class LocalModal:
             ),
             CallRpcs(self._calls, self._functions),
             ContainerRpcs(),
-            TunnelRpcs(),
+            TunnelRpcs(self._trust),
             MountRpcs(self._mounts, self._files, blobs.path),
             ImageRpcs(self.images, self._state.records),
             SecretRpcs(self._secrets),
@@ -272,7 +274,7 @@ class LocalModal:
             ),
             open_socket=self._servers.open_container_socket,
             serving_inside=self._serve_inside,
-            environment=host_environment(),
+            environment={**host_environment(), **self._trust.variables(os.environ)},
             starting=self._introduce,
         )
 

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import urllib.request
 
 import modal
 
@@ -11,6 +12,12 @@ app = modal.App("tunnels")
 def answer_once(listener: socket.socket) -> None:
     with listener.accept()[0] as connection:
         connection.sendall(connection.recv(100).upper())
+
+
+def answer_page(listener: socket.socket) -> None:
+    with listener.accept()[0] as connection:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\na page")
 
 
 @app.function()
@@ -32,6 +39,11 @@ def forward_twice() -> None:
 
 
 @app.function()
-def forward_with_tls() -> None:
-    with modal.forward(8123):
-        pass
+def ask_with_tls() -> tuple[str, bytes]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer_page, args=(listener,)).start()
+        with (
+            modal.forward(listener.getsockname()[1]) as tunnel,
+            urllib.request.urlopen(tunnel.url) as answer,
+        ):
+            return tunnel.url, answer.read()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from ..wire.splice import both_ways
 from .container import Container
 
-__all__ = ["tunnel"]
+__all__ = ["connect", "tunnel"]
 
 
 @contextlib.asynccontextmanager
@@ -25,7 +25,7 @@ async def tunnel(
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         container.connections += 1
         try:
-            inner = await _connection(container, port)
+            inner = await connect(container, port)
             await both_ways(reader, writer, *inner)
             inner[1].close()
         except OSError:
@@ -38,9 +38,14 @@ async def tunnel(
         yield server.sockets[0].getsockname()[1]
 
 
-async def _connection(
+async def connect(
     container: Container, port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a port inside a container.
+
+    Raises:
+        OSError: Nothing listens there.
+    """
     if container.doorway is None:
         return await asyncio.open_connection("127.0.0.1", port)
     return await asyncio.open_connection(sock=await container.doorway.connect(port))

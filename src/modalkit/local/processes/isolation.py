@@ -52,9 +52,11 @@ class Isolation:
 
     Attributes:
         namespaces: Whether containers get a root folder and processes of their own.
+        shown: Folders of the plane's that every container sees at their own paths, as they change.
     """
 
     namespaces: bool
+    shown: tuple[Path, ...] = ()
 
     @classmethod
     def probe(cls, folder: Path) -> Isolation:
@@ -113,7 +115,7 @@ class Isolation:
             scratch=str(folder / "scratch"),
             masks=list(MASKS),
             keep=_python_below(MASKS, keep),
-            binds=[*self._tools(), *binds],
+            binds=[*self._always(), *binds],
             cgroups=[],
             argv=argv,
             visitor=self.tool("attendant.py"),
@@ -122,10 +124,11 @@ class Isolation:
             listen_ports=[],
         )
 
-    def _tools(self) -> list[Bind]:
+    def _always(self) -> list[Bind]:
         if not self.namespaces:
             return []
-        return [Bind(source=str(_PROGRAMS), target=_TOOLS, read_only=True)]
+        places = {str(_PROGRAMS): _TOOLS, **{str(folder): str(folder) for folder in self.shown}}
+        return [Bind(source=a, target=b, read_only=True) for a, b in places.items()]
 
 
 def _python_below(masks: tuple[str, ...], keep: Iterable[Path]) -> list[str]:

@@ -221,8 +221,13 @@ class Launcher:
 async def read_pipe() -> tuple[asyncio.StreamReader, int]:
     """Open a pipe; return its reader and the descriptor to write to, which the caller closes."""
     read, write = os.pipe()
+    return await read_from(read), write
+
+
+async def read_from(descriptor: int) -> asyncio.StreamReader:
+    """Return a reader of a pipe or terminal, which it closes at its end."""
     stream = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(read, "rb", 0)
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", 0)
     )
-    return stream, write
+    return stream

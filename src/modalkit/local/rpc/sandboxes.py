@@ -175,10 +175,7 @@ class SandboxRpcs:
         response = api.SandboxGetTunnelsResponse(
             result=api.GenericResult(status=api.GenericResult.GENERIC_STATUS_SUCCESS)
         )
-        for inner, outer in sandbox.ports.items():
-            response.tunnels.add(
-                unencrypted_host="127.0.0.1", unencrypted_port=outer, container_port=inner
-            )
+        response.tunnels.extend(sandbox.tunnels)
         return response
 
     @rpc("SandboxStdinWrite")

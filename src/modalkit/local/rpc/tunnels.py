@@ -54,9 +54,7 @@ class TunnelRpcs:
             await stack.aclose()
         return api.TunnelStopResponse(exists=stack is not None)
 
-    async def _forward(
-        self, container: Container, port: int, tls: ssl.SSLContext | None
-    ) -> int:
+    async def _forward(self, container: Container, port: int, tls: ssl.SSLContext | None) -> int:
         await self._forget_ended()
         forwarded = self._open.setdefault(container, {})
         if port in forwarded:

@@ -7,6 +7,7 @@ stream of messages, which the plane's own server does not take.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import secrets
@@ -24,6 +25,7 @@ from grpclib.server import Server, Stream
 
 from ..protocol import Message, not_served, refuse, router, router_rpcs, secret_sources
 from .commands import Command, Order
+from .terminals import Terminal
 
 __all__ = ["CommandRouter"]
 
@@ -58,6 +60,9 @@ class Place(Protocol):
 
     def find(self, identity: str) -> Command | None:
         """Return a command by the id its client gave it."""
+
+    async def ready_at(self) -> float:
+        """Wait for its readiness probe and return when it succeeded, or refuse."""
 
     async def write_main(self, data: bytes, offset: int, *, last: bool) -> None:
         """Pass input to its own command, or refuse."""
@@ -153,8 +158,6 @@ _Serve = Callable[[Place, Stream[Any, Any]], AsyncIterator[Message]]
 async def _start(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Start a command."""
     request = await _request(stream)
-    if request.HasField("pty_info"):
-        refuse(Status.UNIMPLEMENTED, "The local Modal gives commands no terminal (pty).")
     order = Order(
         argv=_argv(place, [*request.command_args]),
         environment=place.environment(
@@ -164,6 +167,7 @@ async def _start(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Messag
         keep_stdout=request.stdout_config == router.TASK_EXEC_STDOUT_CONFIG_PIPE,
         keep_stderr=request.stderr_config == router.TASK_EXEC_STDERR_CONFIG_PIPE,
         timeout_s=request.timeout_secs,
+        terminal=Terminal.of(request.pty_info) if request.HasField("pty_info") else None,
     )
     await place.run(request.exec_id, order)
     yield router.TaskExecStartResponse()
@@ -216,6 +220,17 @@ async def _stdin_status(place: Place, stream: Stream[Any, Any]) -> AsyncIterator
     yield router.TaskExecStdinStatusResponse(num_bytes_written=stdin.written, closed=stdin.closed)
 
 
+async def _wait_until_ready(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+    """Wait until a sandbox's readiness probe has succeeded."""
+    request = await _request(stream)
+    try:
+        async with asyncio.timeout(request.timeout):
+            ready_at = await place.ready_at()
+    except TimeoutError:
+        refuse(Status.DEADLINE_EXCEEDED, f"{place.id!r} is not ready after {request.timeout:g} s.")
+    yield router.SandboxWaitUntilReadyTcrResponse(ready_at=ready_at)
+
+
 async def _read_main(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Give what the sandbox's own command prints, to its end."""
     request = await _request(stream)
@@ -243,6 +258,7 @@ _SERVED: dict[str, _Serve] = {
     "TaskExecStdinWrite": _write,
     "TaskExecStdinWriteStream": _write_stream,
     "TaskExecStdinStatus": _stdin_status,
+    "SandboxWaitUntilReady": _wait_until_ready,
     "SandboxStdioReadV2": _read_main,
     "SandboxStdinWriteV2": _write_main,
 }

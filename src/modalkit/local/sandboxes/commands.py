@@ -16,8 +16,9 @@ from typing import Any
 
 from grpclib.const import Status
 
-from ..processes.launcher import read_pipe
+from ..processes.launcher import read_from, read_pipe
 from ..protocol import refuse
+from .terminals import END_OF_INPUT, Terminal
 from .transcripts import Transcript
 
 __all__ = ["Attendant", "Command", "Order", "with_secrets"]
@@ -33,6 +34,7 @@ class Order:
         environment: All of its variables; they may be secrets.
         keep_stdout: Whether somebody will read its output; otherwise it goes nowhere.
         timeout_s: It is killed after this long; 0 for never.
+        terminal: What it sits at; its output is then one stream. None for pipes.
     """
 
     argv: list[str]
@@ -41,6 +43,7 @@ class Order:
     keep_stdout: bool = True
     keep_stderr: bool = True
     timeout_s: float = 0
+    terminal: Terminal | None = None
 
 
 def with_secrets(
@@ -56,10 +59,15 @@ def with_secrets(
 
 
 class Stdin:
-    """The way into a program; what was written is counted, so that a lost answer does no harm."""
+    """The way into a program; what was written is counted, so that a lost answer does no harm.
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    Args:
+        ending: What says that nothing more comes; empty when closing does.
+    """
+
+    def __init__(self, writer: asyncio.StreamWriter, ending: bytes = b"") -> None:
         self._writer = writer
+        self._ending = ending
         self._turn = asyncio.Lock()
         self.written = 0
         self.closed = False
@@ -79,13 +87,19 @@ class Stdin:
             if fresh:
                 await self._pass_on(fresh)
             if last and not self.closed:
-                self.closed = True
-                self._writer.close()
+                self._end()
 
     def abandon(self) -> None:
         """The program has ended."""
         self.closed = True
         self._writer.close()
+
+    def _end(self) -> None:
+        self.closed = True
+        if self._ending:
+            self._writer.write(self._ending)
+        else:
+            self._writer.close()
 
     async def _pass_on(self, data: bytes) -> None:
         try:
@@ -156,20 +170,13 @@ class Attendant:
         """Start a command; under an id that is known, nothing happens again."""
         if identity in self._commands:
             return self._commands[identity]
-        read_stdin, write_stdin = os.pipe()
-        stdout, to_stdout = await self._output(kept=order.keep_stdout)
-        stderr, to_stderr = await self._output(kept=order.keep_stderr)
-        command = Command(Stdin(await _pipe_writer(write_stdin)), stdout, stderr)
+        if order.terminal is None:
+            command, handed = await self._at_pipes(order)
+        else:
+            command, handed = await self._at_terminal(order.terminal)
         self._commands[identity] = command
-        request: dict[str, object] = {
-            "id": identity,
-            "argv": order.argv,
-            "env": order.environment,
-            "cwd": order.workdir,
-        }
-        handed = [read_stdin, to_stdout, to_stderr]
         try:
-            await self._send(request, handed)
+            await self._send(_request(identity, order), handed)
         except OSError:
             command.end(None, signal.SIGKILL)
         finally:
@@ -178,6 +185,27 @@ class Attendant:
         if order.timeout_s:
             self._keep(self._kill_after(identity, command, order.timeout_s))
         return command
+
+    def forget(self, identity: str) -> None:
+        """Keep nothing of a command that has ended."""
+        self._commands.pop(identity, None)
+
+    async def _at_pipes(self, order: Order) -> tuple[Command, list[int]]:
+        """Return a command and its three streams, which are pipes."""
+        read_stdin, write_stdin = os.pipe()
+        stdout, to_stdout = await self._output(kept=order.keep_stdout)
+        stderr, to_stderr = await self._output(kept=order.keep_stderr)
+        command = Command(Stdin(await _pipe_writer(write_stdin)), stdout, stderr)
+        return command, [read_stdin, to_stdout, to_stderr]
+
+    async def _at_terminal(self, terminal: Terminal) -> tuple[Command, list[int]]:
+        """Return a command and its three streams, which are one terminal."""
+        ours, theirs = terminal.open()
+        stdout, stderr = Transcript(self._folder), Transcript(self._folder)
+        stderr.end()
+        stdin = Stdin(await _pipe_writer(os.dup(ours)), END_OF_INPUT)
+        self._keep(stdout.copy(await read_from(ours)))
+        return Command(stdin, stdout, stderr), [theirs, os.dup(theirs), os.dup(theirs)]
 
     async def _kill_after(self, identity: str, command: Command, timeout_s: float) -> None:
         """Kill a command, and what it started, when its time is over."""
@@ -235,6 +263,18 @@ class Attendant:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _request(identity: str, order: Order) -> dict[str, object]:
+    """Return what the attendant is told of a command."""
+    terminal = order.terminal
+    return {
+        "id": identity,
+        "argv": order.argv,
+        "env": {**order.environment, **(terminal.variables if terminal else {})},
+        "cwd": order.workdir,
+        "terminal": terminal is not None,
+    }
 
 
 async def _pipe_writer(descriptor: int) -> asyncio.StreamWriter:

@@ -9,9 +9,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from grpclib.const import Status
 
@@ -26,9 +26,11 @@ from ..processes.doorways import Doorway
 from ..processes.launcher import LaunchedProcess, Streams
 from ..protocol import api, refuse
 from ..store.state import remove_tree
+from ..wire.trust import TLS_HOST, Trust
 from .commands import Attendant, Order
-from .sandbox import MAIN, Sandbox
+from .sandbox import MAIN, Sandbox, first
 from .spec import as_function, check, describe
+from .terminals import Terminal
 from .transcripts import Transcript
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ __all__ = ["SandboxHost"]
 
 _LOG = logging.getLogger("modalkit.local")
 _START_PATIENCE_S = 60.0
+_HOST = "127.0.0.1"
 _KEPT_ENDED = 100
 
 
@@ -48,10 +51,12 @@ class SandboxHost:
 
     Attributes:
         containers: Returns what starts the plane's containers; asked when there is one to start.
+        trust: What encrypted ports show.
     """
 
     containers: Callable[[], ContainerFactory]
     secrets: Secrets
+    trust: Trust
     _sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     _lives: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -166,18 +171,33 @@ class SandboxHost:
         sandbox.attendant = Attendant(ours, container.folder / "output")
         readers.create_task(sandbox.attendant.listen())
         async with asyncio.timeout(_START_PATIENCE_S):
-            await _first(sandbox.attendant.ready.wait(), process.wait())
+            await first(sandbox.attendant.ready.wait(), process.wait())
         if process.returncode is not None:
             refuse(Status.FAILED_PRECONDITION, "The sandbox could not be started.")
         if spec["own_network"]:
             container.doorway = Doorway(process)
             await self.factory.open_inside(container.doorway, spec["listen_ports"], stack)
         for port in sandbox.definition.open_ports.ports:
-            tls = None if port.unencrypted else await self._tls(port)
-            opened = await stack.enter_async_context(tunnel(container, port.port, tls))
-            sandbox.ports[port.port] = opened, tls is not None
+            sandbox.tunnels.append(await self._open(container, port, stack))
         await self._start_main(sandbox, readers)
+        if sandbox.definition.HasField("readiness_probe"):
+            probing = asyncio.create_task(sandbox.readiness.watch(sandbox))
+            stack.callback(probing.cancel)
         return process
+
+    async def _open(
+        self, container: Container, port: api.PortSpec, stack: contextlib.AsyncExitStack
+    ) -> api.TunnelData:
+        """Lead a port of this machine to one of the container's until the stack is undone."""
+        if port.unencrypted:
+            opened = await stack.enter_async_context(tunnel(container, port.port))
+            return api.TunnelData(
+                container_port=port.port, unencrypted_host=_HOST, unencrypted_port=opened
+            )
+        http2 = port.tunnel_type == api.TUNNEL_TYPE_H2
+        tls = await self.trust.server_context(http2=http2)
+        opened = await stack.enter_async_context(tunnel(container, port.port, tls))
+        return api.TunnelData(container_port=port.port, host=TLS_HOST, port=opened)
 
     async def _admitted(self, function: FunctionEntry) -> Lease:
         """Return the GPUs that a sandbox asks for, when they are free."""
@@ -201,7 +221,7 @@ class SandboxHost:
         argv = [*sandbox.definition.entrypoint_args]
         if not argv:
             return
-        sandbox.main = await sandbox.run(MAIN, Order(argv, sandbox.variables, sandbox.workdir))
+        sandbox.main = await sandbox.run(MAIN, _own_command(sandbox, argv))
         for transcript, stderr in ((sandbox.main.stdout, False), (sandbox.main.stderr, True)):
             readers.create_task(_log(sandbox, transcript, stderr=stderr))
 
@@ -209,6 +229,12 @@ class SandboxHost:
         ended = [one for one in self._sandboxes.values() if one.ended.is_set()]
         for sandbox in ended[:-_KEPT_ENDED]:
             del self._sandboxes[sandbox.id]
+
+
+def _own_command(sandbox: Sandbox, argv: list[str]) -> Order:
+    info = sandbox.definition.pty_info
+    terminal = Terminal.of(info) if sandbox.definition.HasField("pty_info") else None
+    return Order(argv, sandbox.variables, sandbox.workdir, terminal=terminal)
 
 
 def _no_pool(function: FunctionEntry) -> NoReturn:
@@ -225,16 +251,6 @@ async def _log(sandbox: Sandbox, transcript: Transcript, *, stderr: bool) -> Non
             sandbox.app.log.write(
                 text, task_id=sandbox.task_id, function_id=function.id, stderr=stderr
             )
-
-
-async def _first(*events: Coroutine[Any, Any, object]) -> None:
-    """Wait for the first of some events."""
-    waiting = [asyncio.ensure_future(event) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for event in waiting:
-            event.cancel()
 
 
 async def _end(process: LaunchedProcess) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from grpclib.const import Status
 
@@ -15,8 +16,9 @@ from ..containers.container import Container
 from ..processes.launcher import LaunchedProcess
 from ..protocol import api, refuse
 from .commands import Attendant, Command, Order, with_secrets
+from .readiness import Readiness
 
-__all__ = ["MAIN", "Sandbox"]
+__all__ = ["MAIN", "Sandbox", "first"]
 
 MAIN = "main"
 """The id of a sandbox's own command."""
@@ -35,7 +37,8 @@ class Sandbox:
         result: How it ended, or None while it runs.
         main: Its own command, if it has one; the sandbox ends with it.
         file_tools: The command that stands for Modal's file tools.
-        ports: By port in the sandbox, the port on this machine that leads there.
+        tunnels: The ports of this machine that lead to ports in it.
+        readiness: Whether its probe has succeeded, if it has one.
     """
 
     id: str
@@ -48,7 +51,8 @@ class Sandbox:
     variables: dict[str, str] = field(default_factory=dict, repr=False)
     workdir: str = "/root"
     file_tools: list[str] = field(default_factory=list)
-    ports: dict[int, int] = field(default_factory=dict)
+    tunnels: list[api.TunnelData] = field(default_factory=list)
+    readiness: Readiness = field(default_factory=Readiness)
     result: api.GenericResult | None = None
     main: Command | None = None
     attendant: Attendant | None = None
@@ -85,6 +89,21 @@ class Sandbox:
                 Status.FAILED_PRECONDITION, f"The sandbox {self.id!r} runs no command of its own."
             )
         await self.main.stdin.write(data, offset, last=last)
+
+    async def ready_at(self) -> float:
+        """Wait for its probe and return when it succeeded; refuse if it has none, or has ended."""
+        if not self.definition.HasField("readiness_probe"):
+            refuse(
+                Status.FAILED_PRECONDITION,
+                f"The sandbox {self.id!r} has no readiness probe. Create it with "
+                "readiness_probe=modal.Probe.with_tcp(port) or with_exec(command).",
+            )
+        await first(self.readiness.reached(), self.ended.wait())
+        if self.readiness.at is None:
+            refuse(
+                Status.FAILED_PRECONDITION, f"The sandbox {self.id!r} ended before it was ready."
+            )
+        return self.readiness.at
 
     def terminate(self) -> None:
         """End it."""
@@ -135,3 +154,13 @@ def finished(code: int, reason: str = "") -> api.GenericResult:
     statuses = api.GenericResult
     status = statuses.GENERIC_STATUS_FAILURE if code else statuses.GENERIC_STATUS_SUCCESS
     return api.GenericResult(status=status, exitcode=code, exception=reason)
+
+
+async def first(*events: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of some events."""
+    waiting = [asyncio.ensure_future(event) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for event in waiting:
+            event.cancel()

@@ -76,11 +76,6 @@ def check(definition: api.Sandbox) -> None:
     limits = definition.network_access
     missing = {
         "network allowlists": limits.network_access_type == api.NetworkAccess.ALLOWLIST,
-        "encrypted ports (use unencrypted_ports)": any(
-            not port.unencrypted for port in definition.open_ports.ports
-        ),
-        "readiness probes": definition.HasField("readiness_probe"),
-        "a terminal (pty)": definition.HasField("pty_info"),
         "network file systems": bool(definition.nfs_mounts),
     }
     if asked := [name for name, wanted in missing.items() if wanted]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import tempfile
 from collections.abc import AsyncGenerator
@@ -56,9 +57,14 @@ class Transcript:
 
     async def copy(self, stream: asyncio.StreamReader) -> None:
         """Write down what comes from a stream, to its end."""
-        while data := await stream.read(_PIECE):
-            self.write(data)
-        self.end()
+        try:
+            while data := await stream.read(_PIECE):
+                self.write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:  # how a terminal ends that nobody sits at any more
+                raise
+        finally:
+            self.end()
 
     def _wake(self) -> None:
         self._grew.set()

@@ -59,6 +59,10 @@ class Visit:
         """Return a command by the id its client gave it."""
         return self.attendant.find(identity)
 
+    async def ready_at(self) -> float:
+        """Refuse: only sandboxes are probed."""
+        refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
+
     async def write_main(self, _data: bytes, _offset: int, *, last: bool) -> None:
         """Refuse input: there is no command of its own."""
         del last

@@ -42,6 +42,9 @@ class Trust:
     _contexts: dict[bool, ssl.SSLContext] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     @property
     def bundle(self) -> Path:
         """Every root that programs are to trust."""
@@ -91,7 +94,6 @@ class Trust:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Change the files while no other command of this state folder does."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.folder / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

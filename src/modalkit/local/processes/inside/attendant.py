@@ -1,7 +1,7 @@
 """The program of a sandbox: starts commands the plane asks for, and says how they ended.
 
 Standard input is a stream socket to the plane. Either side sends frames: four bytes of length, then
-JSON. The plane's ``{"id", "argv", "env", "cwd"}`` brings three file descriptors with its length, the
+JSON. The plane's ``{"id", "argv", "env", "cwd", "terminal"}`` brings three file descriptors with its length, the
 command's standard streams; its ``{"id", "signal"}`` goes to a command's process group. The answers
 are ``{"ready": true}`` once, and for each command ``{"id", "code"}`` or ``{"id", "signal"}`` at its
 end. When the socket closes this program ends, and with it the sandbox.
@@ -16,12 +16,14 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from typing import Any
 
 __all__ = ["Attendant"]
 
 LENGTH = struct.Struct("!I")
+AT_TERMINAL = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "terminal.py")]  # noqa: PTH118, PTH120 - pathlib takes 10 ms to load
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # what a shell says
 
 
@@ -46,7 +48,7 @@ class Attendant:
     def _start(self, request: dict[str, Any], streams: list[int]) -> None:
         try:
             process = subprocess.Popen(
-                request["argv"],
+                [*AT_TERMINAL, *request["argv"]] if request["terminal"] else request["argv"],
                 stdin=streams[0],
                 stdout=streams[1],
                 stderr=streams[2],
@@ -105,7 +107,9 @@ class Attendant:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever wants to end the sandbox tells the plane
+    # Whoever wants to end the sandbox tells the plane. What is ignored stays so in the commands that
+    # are started; a handler does not.
+    signal.signal(signal.SIGINT, lambda *_: None)
     with socket.socket(fileno=os.dup(0)) as to_plane:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
