@@ -105,14 +105,8 @@ class LocalModal:
         self._state = State(address.state)
         self._files = FileStore(self._state.files, self._state.layers)
         self._trust = address.trust
-        self._isolation = replace(self._probe(), shown=(self._trust.folder,))
-        self._volumes = Volumes(
-            self._state.volumes,
-            self._state.buckets,
-            self._state.records,
-            self._state.run / "volumes",
-            layered=self._isolation.namespaces,
-        )
+        self._isolation = self._probe()
+        self._volumes = self._make_volumes()
         self._blobs = Blobs(self._state.blobs, self._files)
         self._calls = Calls(self._call_results(), self._blobs)
         self._gateways = Gateways(
@@ -243,7 +237,16 @@ class LocalModal:
         """Find out what this machine allows, unless the user wants none of it."""
         if not self._settings.namespaces:
             return Isolation(namespaces=False)
-        return Isolation.probe(self._state.run / "probe")
+        return replace(Isolation.probe(self._state.run / "probe"), shown=(self._trust.folder,))
+
+    def _make_volumes(self) -> Volumes:
+        return Volumes(
+            self._state.volumes,
+            self._state.buckets,
+            self._state.records,
+            self._state.run / "volumes",
+            layered=self._isolation.namespaces,
+        )
 
     def _make_images(self) -> Images:
         runner = Runner(self._state.run, self._isolation, host_environment())

@@ -27,6 +27,7 @@ _FOLDERS = (
     "environments",
     "calls",
     "logs",
+    "tls",
     "run",
 )
 _SHOWN = ("app", "volume", "secret", "dict", "queue")

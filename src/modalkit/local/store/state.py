@@ -8,6 +8,7 @@
       volumes/ID/    one folder per volume
       buckets/NAME/  one folder per cloud bucket
       calls/         results of spawned calls
+      tls/           the certificate of this state's tunnels, and whom programs trust
       run/PID/       what one running plane needs: sockets, container folders, blobs
 
 The folder is readable by its owner only, because secrets live in it.
