@@ -90,7 +90,11 @@ def test_what_no_fix_means_stays_byte_for_byte(program: str) -> None:
     left = iter(fixed.text.split("\n"))
     words = [one.split("=")[0].strip() for one in OLD]
     for line in program.split("\n"):
-        if line.strip() and "app.function" not in line and not any(word in line for word in words):
+        if (
+            line.strip(" )")
+            and "app.function" not in line
+            and not any(word in line for word in words)
+        ):
             bare = line.rstrip(",) ") if line.startswith("  ") else line
             assert any(one.startswith(bare) for one in left), line
 

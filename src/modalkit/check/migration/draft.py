@@ -178,8 +178,9 @@ class Draft:
         slots = self.slots(call)
         gone = {self.slot(call, one) for one in arguments}
         kept = [one for one in slots if one not in gone]
-        if not kept:
-            opening, closing = self._opening(call), self.end(call) - 1
+        opening, closing = self._opening(call), self.end(call) - 1
+        lines = self.text[opening + 1 : closing].split("\n")
+        if not kept and not any(line.lstrip().startswith("#") for line in lines):
             return [self.edit(opening + 1, closing, "")]
         edits = []
         for index, slot in enumerate(slots):
