@@ -81,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "__init__",
     },
     "local": {"errors"},
+    "starting": BASE | {"cold_start", "compile", "discovery", "endpoints", "plan"},
     "billing": BASE,
     "blueprint": BASE
     | DECLARATIONS
@@ -94,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "billing",
         "blueprint",
         "check",
+        "discovery",
         "hub",
         "local",
         "lock",
@@ -103,6 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pricing",
         "sizing",
         "__init__",
+        "starting",
     },
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
@@ -155,6 +158,8 @@ HEAVY_AT_IMPORT = {
         "prefetch/remote.py",
         "prefetching.py",
         "local/",
+        "starting/driver.py",
+        "starting/logs.py",
         "testing/local_modal.py",
     ),
     "modal_proto": ("local/",),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PHASES", "ColdStart", "ColdStartRecord", "CompileVolume", "startup_timeout_s"]
 
-# In the order in which they pass; a start has some of them.
+# What a start may be made of; it has some of them, mostly in this order.
 PHASES = (
     "container",
     "imports",
@@ -125,7 +125,7 @@ class ColdStartRecord(Value):
 
     Attributes:
         service: The class.
-        phases: Seconds of each phase, in the order of `PHASES`.
+        phases: Seconds of each of `PHASES` that it had, in the order in which they passed.
         total_s: Seconds from the container's start, as far as it can be seen from inside, to ready.
         budget_s: What was declared.
         snapshot: What was declared.

@@ -16,6 +16,7 @@ class _Commands(LazyGroup):
         "size": "Show what a model needs: memory, the GPUs it fits, their price.",
         "check": "Find every expensive mistake in Modal files before the deploy.",
         "prefetch": "Fill the weight caches of a file's services, once and verified.",
+        "cold-start": "Start a file's services for real and show each phase against the budget.",
         "lock": "Pin models, GPUs and packages in modalkit.lock; --check in CI.",
         "local": "Run a command against a local Modal, on this machine and without an account.",
     }

@@ -29,7 +29,9 @@ class LazyGroup(click.Group):
         """Import a command."""
         if name not in self.summaries:
             return None
-        command: click.Command = importlib.import_module(f"{self.package}.{name}").command
+        command: click.Command = importlib.import_module(
+            f"{self.package}.{name.replace('-', '_')}"
+        ).command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

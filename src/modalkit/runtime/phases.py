@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..cold_start import PHASES, ColdStart, ColdStartRecord
+from ..cold_start import ColdStart, ColdStartRecord
 
 __all__ = ["Phases", "created_at", "process_age_s"]
 
@@ -37,10 +37,11 @@ class Phases:
         age = process_age_s()
         self._began_at = time.time() - age
         self._container = _container()
-        self.seconds: dict[str, float] = {"imports": age}
+        self.seconds: dict[str, float] = {}
         created = created_at(self._container)
         if created is not None and 0 <= self._began_at - created < _PLAUSIBLE_S:
-            self.seconds["container"] = self._began_at - created
+            self.add("container", self._began_at - created)
+        self.add("imports", age)
         self._paused_at = 0.0
         self.restored = False
 
@@ -55,7 +56,7 @@ class Phases:
 
     def add(self, phase: str, seconds: float) -> None:
         """Add seconds to a phase."""
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        _add(self.seconds, phase, seconds)
 
     def hear(self, line: str) -> None:
         """Take a line of the engine's output, which may tell what a part of its start took.
@@ -87,12 +88,11 @@ class Phases:
 
     def record(self, service: str, declared: ColdStart) -> ColdStartRecord:
         """Return what the start took."""
-        seconds = self._divided()
-        phases = {phase: round(seconds[phase], 3) for phase in PHASES if phase in seconds}
+        phases = self._divided()
         return ColdStartRecord(
             service=service,
-            phases={phase: taken for phase, taken in phases.items() if taken >= _SEEN_S},
-            total_s=round(sum(seconds.values()), 3),
+            phases={phase: round(taken, 3) for phase, taken in phases.items() if taken >= _SEEN_S},
+            total_s=round(sum(phases.values()), 3),
             budget_s=declared.budget_s,
             snapshot=declared.snapshot,
             restored=self.restored,
@@ -106,13 +106,24 @@ class Phases:
         sys.stderr.flush()
 
     def _divided(self) -> dict[str, float]:
-        """The phases, those that the engine told of taken out of its own."""
-        seconds = dict(self.seconds)
-        for phase, told in self._told.items():
-            part = min(sum(told.values()), seconds.get("engine", 0.0))
-            seconds["engine"] = seconds.get("engine", 0.0) - part
-            seconds[phase] = seconds.get(phase, 0.0) + part
-        return seconds
+        """The phases as they passed, those that the engine told of taken out of its own."""
+        told = {phase: sum(parts.values()) for phase, parts in self._told.items()}
+        phases: dict[str, float] = {}
+        for phase, taken in self.seconds.items():
+            if phase == "engine":
+                share = min(1.0, taken / max(sum(told.values()), _SEEN_S))
+                inside = {part: seconds * share for part, seconds in told.items()}
+                _add(phases, "weights", inside.pop("weights", 0.0))
+                _add(phases, "engine", taken - share * sum(told.values()))
+                for part, seconds in inside.items():
+                    _add(phases, part, seconds)
+            else:
+                _add(phases, phase, taken)
+        return phases
+
+
+def _add(phases: dict[str, float], phase: str, seconds: float) -> None:
+    phases[phase] = phases.get(phase, 0.0) + seconds
 
 
 def process_age_s() -> float:
