@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "__init__",
     },
     "local": {"errors"},
-    "starting": BASE | {"cold_start", "compile", "discovery", "endpoints", "plan"},
+    "starting": BASE | {"cold_start", "compile", "discovery", "plan"},
     "billing": BASE,
     "blueprint": BASE
     | DECLARATIONS

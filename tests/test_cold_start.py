@@ -23,7 +23,7 @@ from modalkit import (
 )
 from modalkit.cold_start import PHASES, ColdStartRecord, startup_timeout_s
 from modalkit.compile import cls_keywords
-from modalkit.endpoints import ProxyAuth
+from modalkit.credentials import ProxyAuth
 from modalkit.errors import DeclarationError, PlanError
 from modalkit.lock import LockedFile, LockedModel, LockedService
 

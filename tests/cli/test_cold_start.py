@@ -25,7 +25,7 @@ RECORD = ColdStartRecord(
 APP = """
 import modal
 from modalkit import ColdStart, Echo, Endpoint, ModelService, endpoint, serve
-from modalkit.endpoints import ProxyAuth
+from modalkit.credentials import ProxyAuth
 
 app = modal.App("cold-start-test")
 
@@ -66,6 +66,10 @@ class Broken(ModelService):
     model = "/nowhere/model"
     engine = Echo(env={"PYTHONHOME": "/nowhere"})
     api = Endpoint(public=True)
+
+@serve(app)
+class Closed(Broken):
+    api = Endpoint()
 """
 
 
@@ -114,11 +118,12 @@ def test_services_that_nobody_may_ask_are_started_too(folder, service):
 
 
 @pytest.mark.slow
-def test_a_service_that_does_not_start_says_why(folder):
+@pytest.mark.parametrize("service", ["Broken", "Closed"])
+def test_a_service_that_does_not_start_says_why(folder, service):
     """The engine's own last words reach the terminal; the command fails."""
-    done = cold_start("app.py::Broken", "--within", "120", cwd=folder)
+    done = cold_start(f"app.py::{service}", "--within", "120", cwd=folder)
     assert done.returncode == 1
-    assert "Broken did not start." in done.stderr
+    assert f"{service} did not start." in done.stderr
     assert "Echo ended with exit code 1" in done.stderr
 
 
@@ -143,7 +148,7 @@ def test_a_log_is_read_whatever_else_is_in_it(folder):
     [
         ((), "Name the file that declares the services", 2),
         (("app.py", "--log", "-"), "or --log", 2),
-        (("app.py::Chats",), "no service 'Chats'; it has Chat, Typed, Quiet, Broken", 1),
+        (("app.py::Chats",), "no service 'Chats'; it has Chat, Typed, Quiet, Broken, Closed", 1),
         (("missing.py",), "no Python file 'missing.py'", 1),
         (("--log", "-"), "There is no cold start in these logs", 1),
         (("app.py", "--runs", "0"), "0 is not in the range", 2),

@@ -20,8 +20,7 @@ import modal.exception
 
 from ..compile import served_on
 from ..discovery import run_file
-from ..endpoints import ProxyAuth
-from ..errors import DeclarationError, ModalkitError
+from ..errors import DeclarationError, EngineRequestError, ModalkitError
 from ..plan import ServicePlan
 from .events import ASKED, FAILED, event_line
 
@@ -65,16 +64,31 @@ def _app_of(module: ModuleType, name: str) -> tuple[modal.App, ServicePlan]:
 
 
 def _trigger(handle: Any, plan: ServicePlan, seen: threading.Event) -> None:
-    """Ask for a container: over HTTP, whose answer says why there is none, unless Modal asks first."""
+    """Ask for a container in a way that says why there is none, where there is such a way."""
     endpoint = plan.endpoint
     serves = plan.engine is not None or bool(plan.routes)
-    if endpoint is None or not serves or isinstance(endpoint.auth, ProxyAuth):
+    if endpoint is None or not serves or endpoint.asks_proxy_tokens:
+        if plan.methods:
+            ask = getattr(handle(), plan.methods[0])
+            threading.Thread(target=_call, args=(ask, seen), daemon=True).start()
+            return
         (handle if plan.is_server else handle()).update_autoscaler(min_containers=1)
         return
     url = handle.get_url() if plan.is_server else handle().http.get_web_url()
     path = endpoint.path.rstrip("/")
     knocks = threading.Thread(target=_knock, args=(f"{url}{path}/health", seen), daemon=True)
     knocks.start()
+
+
+def _call(ask: Any, seen: threading.Event) -> None:
+    """Call a method, which raises what ended a start; an engine that refuses the words has started."""
+    try:
+        ask.remote("hello")
+    except EngineRequestError:
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        if not seen.is_set():
+            _say(event_line(FAILED, f"{type(error).__name__}: {error}"))
 
 
 def _knock(url: str, seen: threading.Event) -> None:
