@@ -68,8 +68,8 @@ class Broken(ModelService):
     api = Endpoint(public=True)
 
 @serve(app)
-class Closed(Broken):
-    api = Endpoint()
+class Closed(ModelService):
+    engine = Echo(env={"PYTHONHOME": "/nowhere"})
 """
 
 
