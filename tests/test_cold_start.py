@@ -185,9 +185,15 @@ INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 
 def test_compile_caches_follow_the_weights():
     """They lie beside weights that can be written, else on a Volume of their own, or nowhere."""
-    usual = plan_service(Chat)
-    assert usual.environment[INDUCTOR] == "/cache/torchinductor"
-    assert usual.compiled is None
+    usual = plan_service(Chat)  # prefetched, so what serves mounts the weights read-only
+    assert usual.environment[INDUCTOR] == "/modalkit-compiled/torchinductor"
+
+    class Filling(Chat):
+        weights = WeightCache("model", fill="start")
+
+    filling = plan_service(Filling)
+    assert filling.environment[INDUCTOR] == "/cache/torchinductor"
+    assert filling.compiled is None
 
     class ReadOnly(Chat):
         weights = WeightCache("model", read_only=True, environment_name="prod")
