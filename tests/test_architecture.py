@@ -85,7 +85,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "billing": BASE,
     "blueprint": BASE
     | DECLARATIONS
-    | {"compile", "discovery", "fitting", "lock", "lookup", "plan", "pricing", "service", "sizing"},
+    | {
+        "compile",
+        "discovery",
+        "engines",
+        "fitting",
+        "lock",
+        "lookup",
+        "plan",
+        "pricing",
+        "service",
+        "sizing",
+    },
     "check": BASE
     | DECLARATIONS
     | {"blueprint", "conflicts", "discovery", "lookup", "plan", "pricing", "sizing"},
@@ -96,6 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "blueprint",
         "check",
         "discovery",
+        "engines",
         "hub",
         "local",
         "lock",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .compile import serve
     from .credentials import BearerKeys, ProxyAuth
     from .endpoints import Endpoint
-    from .engines import VLLM, Echo, Engine, Launch, SGLang, Transformers
+    from .engines import VLLM, Echo, Engine, Launch, LoRA, SGLang, Transformers
     from .errors import ModalkitError
     from .exposure import CORS
     from .gpu import GPUProfile
@@ -46,6 +46,7 @@ __all__ = [
     "GPUProfile",
     "ImageSpec",
     "Launch",
+    "LoRA",
     "Message",
     "ModalkitError",
     "ModelFacts",
@@ -79,6 +80,7 @@ _HOMES = {
     "GPUProfile": "gpu",
     "ImageSpec": "image",
     "Launch": "engines",
+    "LoRA": "engines",
     "Message": "messages",
     "ModalkitError": "errors",
     "ModelFacts": "sizing.model",

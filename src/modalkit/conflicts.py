@@ -11,6 +11,7 @@ from .engines import VLLM, SGLang, Transformers
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
 from .gpu import GPUFit
+from .image import ImageSpec
 from .routes import Route
 from .service import ModelService
 
@@ -52,6 +53,7 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         yield f"engine {engine.title} needs a model. Write model = 'org/name'."
     if service.gpu is None and engine.needs_gpu:
         yield f"engine {engine.title} needs a GPU. Write gpu = GPUProfile('L40S')."
+    yield from _image_conflicts(service.image, engine)
     for name in ("load", "wake", "warm_up", "unload"):
         if getattr(service, name) is not getattr(ModelService, name):
             yield f"{name} is never called: {engine.title} serves the model. Use @modal.enter()."
@@ -62,6 +64,15 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
             f"{name} is an @endpoint({route.path!r}) of a service with an engine, whose routes are "
             "the engine's. Move it to a service without an engine."
         )
+
+
+def _image_conflicts(image: ImageSpec | None, engine: Engine) -> Iterator[str]:
+    """What the image adds must leave the engine the versions that it was tested with."""
+    if image is not None and image.extends_engine:
+        try:
+            image.on(engine.image())
+        except DeclarationError as error:
+            yield str(error)
 
 
 def _endpoint_conflicts(api: Endpoint | None, engine: Engine) -> Iterator[str]:

@@ -15,6 +15,7 @@ from .image_installs import (
     PipInstall,
     PyprojectFile,
     RequirementsFile,
+    TestedSet,
     UvInstall,
     UvLock,
 )
@@ -144,15 +145,21 @@ class ImageSpec(Value):
     def on(self, base: ImageSpec) -> ImageSpec:
         """Put these steps on another spec, in place of :meth:`engine`.
 
-        A requirement may override one of the other spec; within one spec that is refused.
+        A requirement may override one of the other spec, but not of an engine's tested set.
 
         Raises:
-            DeclarationError: This spec has a base of its own.
+            DeclarationError: This spec has a base of its own, or contradicts a tested set.
         """
         if not self.extends_engine:
             msg = f"ImageSpec.on() replaces ImageSpec.engine(), but this spec starts from {self.base.kind!r}. Begin it with ImageSpec.engine()."
             raise DeclarationError(msg)
+        for layer in self.layers:
+            _check_sets(base.layers, layer)
         return ImageSpec(base=base.base, layers=(*base.layers, *self.layers))
+
+    def holding(self, tested: TestedSet) -> ImageSpec:
+        """Hold the steps that follow to a set of versions, as every engine's image does."""
+        return self._with(tested)
 
     def pip(
         self,
@@ -355,11 +362,20 @@ class ImageSpec(Value):
                 check_no_includes(part.path)
 
     def _with(self, layer: ImageLayer) -> ImageSpec:
+        _check_sets(self.layers, layer)
         if isinstance(layer, PackageInstall):
             installs = [known for known in self.layers if isinstance(known, PackageInstall)]
             earlier = [text for install in installs for text in install.requirements]
             check_conflicts("ImageSpec", earlier, layer.requirements)
         return ImageSpec(base=self.base, layers=(*self.layers, layer))
+
+
+def _check_sets(known: Sequence[ImageLayer], added: ImageLayer) -> None:
+    """Refuse an install that contradicts a tested set below it."""
+    if isinstance(added, PackageInstall):
+        for layer in known:
+            if isinstance(layer, TestedSet):
+                layer.check(added.place, added.requirements)
 
 
 def _pairs(where: str, variables: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
+from .errors import DeclarationError
 from .image_layers import Layer, LocalPath, refuse_empty
 from .image_pins import (
     check_conflicts,
     check_index_url,
     check_requirement,
+    contradict,
     is_pinned,
     unpinned_in_file,
 )
@@ -25,6 +28,7 @@ __all__ = [
     "PipInstall",
     "PyprojectFile",
     "RequirementsFile",
+    "TestedSet",
     "UvInstall",
     "UvLock",
 ]
@@ -53,6 +57,38 @@ class PackageInstall(Layer, ABC):
     def unpinned(self) -> tuple[str, ...]:
         """Every requirement that is not pinned exactly."""
         return tuple(text for text in self.requirements if not is_pinned(text))
+
+
+class TestedSet(Layer):
+    """Versions that belong together; it installs nothing and holds later steps to them.
+
+    Attributes:
+        by: Whose they are and when they were tested, for messages.
+        requirements: What each package must be.
+    """
+
+    kind: Literal["tested"] = "tested"
+    by: str
+    requirements: tuple[str, ...]
+
+    def add_to(self, image: modal.Image) -> modal.Image:
+        """Return the image as it is."""
+        return image
+
+    def check(self, where: str, added: Iterable[str]) -> None:
+        """Refuse requirements that contradict the set.
+
+        Raises:
+            DeclarationError: The first that does, and what it contradicts.
+        """
+        for text in added:
+            held = next((one for one in self.requirements if contradict(one, text)), None)
+            if held is not None:
+                msg = (
+                    f"{where} {text!r} contradicts {held!r} of {self.by}. Leave it out, or start "
+                    "from an image of your own, such as ImageSpec.registry(...), to try another set."
+                )
+                raise DeclarationError(msg)
 
 
 class PipInstall(PackageInstall):

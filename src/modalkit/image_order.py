@@ -12,7 +12,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .image_installs import PipInstall, PyprojectFile, RequirementsFile, UvInstall, UvLock
+from .image_installs import (
+    PipInstall,
+    PyprojectFile,
+    RequirementsFile,
+    TestedSet,
+    UvInstall,
+    UvLock,
+)
 from .image_layers import Apt, Env, LocalDir, LocalFile, LocalFiles, LocalPython, Run, Workdir
 
 __all__ = ["ImageLayer", "in_build_order", "may_move_after"]
@@ -20,6 +27,7 @@ __all__ = ["ImageLayer", "in_build_order", "may_move_after"]
 ImageLayer = Annotated[
     PipInstall
     | UvInstall
+    | TestedSet
     | RequirementsFile
     | PyprojectFile
     | UvLock

@@ -18,6 +18,7 @@ __all__ = [
     "check_index_url",
     "check_no_includes",
     "check_requirement",
+    "contradict",
     "is_pinned",
     "unpinned_in_file",
 ]
@@ -103,6 +104,11 @@ def check_conflicts(where: str, earlier: Iterable[str], added: Iterable[str]) ->
                 msg = f"{where} asks for {str(other)!r} and {str(requirement)!r}, which no version is. Keep one of the two."
                 raise DeclarationError(msg)
         known.append(requirement)
+
+
+def contradict(one: str, other: str) -> bool:
+    """Whether two requirements of the same package leave no version, as far as one is exact."""
+    return _contradict(Requirement(one), Requirement(other))
 
 
 def unpinned_in_file(path: str) -> tuple[str, ...]:

@@ -12,7 +12,9 @@ from ._values import Value
 from .cold_start import ColdStart, CompileVolume, startup_timeout_s
 from .conflicts import conflicts, routes_of
 from .endpoints import Endpoint
+from .engines import GPUEngine
 from .engines.base import Engine, Launch
+from .engines.recipes import RecipeUse
 from .errors import PlanError
 from .gpu import GPUFit, GPUProfile
 from .image import ImageSpec
@@ -47,6 +49,7 @@ class EnginePlan(Value):
         argv: Its command line there.
         environment: Variables it is given.
         ready_path: The route asked until it answers 200.
+        recipe: The recipe that filled fields which the declaration leaves out.
     """
 
     title: str
@@ -54,6 +57,7 @@ class EnginePlan(Value):
     argv: tuple[str, ...]
     environment: dict[str, str]
     ready_path: str
+    recipe: RecipeUse | None = None
 
 
 class RoutePlan(Value):
@@ -167,8 +171,10 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
 
 
 def engine_of(service: type[ModelService]) -> Engine | None:
-    """Return the engine as it will run: a fit's context is also what the engine serves."""
+    """Return the engine as it will run: with its recipe, and a fit's context as its own."""
     engine, fit = service.engine, service.gpu
+    if isinstance(engine, GPUEngine):
+        engine = engine.with_recipe(service.model)
     if engine is None or not isinstance(fit, GPUFit) or fit.context is None:
         return engine
     if getattr(engine, "context_length", None) is not None:
@@ -209,7 +215,7 @@ def _engine_plan(
     engine = engine_of(service)
     if engine is None:
         return None
-    server = _server(service)
+    server, declared = _server(service), service.engine
     launch = Launch(
         model=model or service.__name__,
         revision=revision,
@@ -219,6 +225,7 @@ def _engine_plan(
         gpu_count=gpu.count if gpu else 0,
         door=server is not None,  # else the gateway in front of the engine has it
         snapshot=service.cold_start.snapshot == "gpu",
+        from_volume=_on_volume(service, model),
     )
     return EnginePlan(
         title=engine.title,
@@ -226,7 +233,15 @@ def _engine_plan(
         argv=engine.argv(launch),
         environment=engine.environment(launch),
         ready_path=engine.ready_path,
+        recipe=declared.recipe_use(service.model) if isinstance(declared, GPUEngine) else None,
     )
+
+
+def _on_volume(service: type[ModelService], model: str | None) -> bool:
+    """Whether the model is read from the weight cache, not from the image."""
+    if service.weights is None or model is None:
+        return False
+    return not model.startswith("/") or model.startswith(f"{service.weights.mount}/")
 
 
 def _served_name(service: type[ModelService]) -> str:

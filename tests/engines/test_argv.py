@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from modalkit.engines import VLLM, Echo, Launch, SGLang, Speculative, Transformers
+from modalkit.engines import VLLM, Echo, Launch, LoRA, SGLang, Speculative, Transformers
 from modalkit.errors import DeclarationError
 from modalkit.runtime.echo.__main__ import _parser as echo_parser
 from modalkit.runtime.openai import add_server_flags
@@ -14,7 +14,7 @@ from modalkit.runtime.transformers.options import add_engine_flags
 
 EAGLE = Speculative(method="eagle3", draft_model="org/eagle", draft_tokens=4)
 DRAFT = Speculative(method="draft_model", draft_model="org/small", draft_tokens=5)
-LORA = {"sql": "org/sql-lora", "law": "/adapters/law"}
+LORA = (LoRA("sql", "org/sql-lora"), LoRA("law", "/adapters/law"))
 
 SGLANG = [
     ({}, ()),
@@ -75,9 +75,24 @@ SGLANG = [
         ("--enable-lora", "--lora-paths", "sql=org/sql-lora", "law=/adapters/law"),
     ),
     (
-        {"lora": {"a": "/a"}, "max_lora_rank": 64},
+        {"lora": [LoRA("a", "/a")], "max_lora_rank": 64},
         ("--max-lora-rank", "64", "--enable-lora", "--lora-paths", "a=/a"),
     ),
+    (
+        {"lora": LORA, "lora_slots": 2},
+        (
+            *("--max-loras-per-batch", "2"),
+            *("--enable-lora", "--lora-paths", "sql=org/sql-lora", "law=/adapters/law"),
+        ),
+    ),
+    ({"task": "rerank"}, ("--is-embedding",)),
+    ({"aliases": ("a", "b")}, ()),
+    ({"structured_output": "llguidance"}, ("--grammar-backend", "llguidance")),
+    (
+        {"multimodal_limits": {"video": 0, "image": 2}},
+        ("--limit-mm-data-per-request", '{"image": 2, "video": 0}'),
+    ),
+    ({"text_only": True}, ("--language-model-only",)),
     ({"trust_remote_code": True}, ("--trust-remote-code",)),
     ({"seed": 7}, ("--random-seed", "7")),
     ({"log_level": "warning"}, ("--log-level", "warning")),
@@ -131,9 +146,31 @@ VLLM_ROWS = [
         ("--enable-lora", "--lora-modules", "sql=org/sql-lora", "law=/adapters/law"),
     ),
     (
-        {"lora": {"a": "/a"}, "max_lora_rank": 64},
+        {"lora": [LoRA("a", "/a")], "max_lora_rank": 64},
         ("--max-lora-rank", "64", "--enable-lora", "--lora-modules", "a=/a"),
     ),
+    (
+        {"lora": LORA, "lora_slots": 2},
+        (
+            *("--max-loras", "2"),
+            *("--enable-lora", "--lora-modules", "sql=org/sql-lora", "law=/adapters/law"),
+        ),
+    ),
+    ({"lora_folder": "/cache/adapters"}, ("--enable-lora",)),
+    ({"task": "rerank"}, ("--runner", "pooling")),
+    (
+        {"structured_output": "llguidance"},
+        ("--structured-outputs-config.backend", "guidance"),
+    ),
+    (
+        {"structured_output": "lm-format-enforcer"},
+        ("--structured-outputs-config.backend", "lm-format-enforcer"),
+    ),
+    (
+        {"multimodal_limits": {"video": 0, "image": 2}},
+        ("--limit-mm-per-prompt", '{"image": 2, "video": 0}'),
+    ),
+    ({"text_only": True}, ("--language-model-only",)),
     ({"trust_remote_code": True}, ("--trust-remote-code",)),
     ({"seed": 7}, ("--seed", "7")),
     ({"log_level": "warning"}, ("--log-level", "WARNING")),
@@ -359,3 +396,36 @@ def test_the_real_parser_takes_what_the_engine_emits(engine, real_parser):
     ]
     verdicts = zip(lines, real_parser(engine, lines), strict=True)
     assert [(line, verdict) for line, verdict in verdicts if verdict] == []
+
+
+# What a tiny dense Llama cannot be asked for; each needs a model that has it.
+OTHER_MODELS = {
+    "sglang": {"attention_data_parallel", "text_only"},
+    "vllm": {"expert_parallel", "mtp"},
+}
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_the_engine_resolves_what_is_emitted(engine, real_parser, tiny_model):
+    """After parsing, the engine's own checks and defaults accept it too, as far as no GPU is asked."""
+    declared, rows, skip = {"sglang": (SGLang, SGLANG, 3), "vllm": (VLLM, VLLM_ROWS, 4)}[engine]
+    here = {
+        **dict.fromkeys(("org/eagle", "org/small"), str(tiny_model)),
+        "/chat.jinja": str(tiny_model / "chat_template.jinja"),
+        "32768": "512",
+    }
+    lines = [
+        [
+            here.get(word, word)
+            for word in declared(**fields).argv(launch(model=str(tiny_model), gpu_count=0))[skip:]
+        ]
+        for fields, _ in rows
+    ]
+    verdicts = real_parser(engine, lines, "--resolve")
+    refused = [
+        {"mtp"} if "mtp" in str(fields) else set(fields)
+        for (fields, _), verdict in zip(rows, verdicts, strict=True)
+        if verdict
+    ]
+    assert set().union(*refused) == OTHER_MODELS[engine], verdicts

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.engines import VLLM, Echo, SGLang, Speculative, Transformers
+from modalkit.engines import VLLM, Echo, LoRA, SGLang, Speculative, Transformers
 from modalkit.engines.flags import flag_table, split_flags
 from modalkit.errors import DeclarationError
 
@@ -89,7 +89,7 @@ def test_a_wrong_flag_is_refused_with_what_to_write(arguments, message):
         (SGLang, "--torchao-config", "SGLang(quantization=...)"),
         (VLLM, "--task", "VLLM(task='embed')"),
         (VLLM, "--swap-space", "Leave it out"),
-        (VLLM, "--guided-decoding-backend", "'--structured-outputs-config'"),
+        (VLLM, "--guided-decoding-backend", "VLLM(structured_output='xgrammar')"),
         (VLLM, "--enable-reasoning", "VLLM(reasoning_parser=...)"),
         (VLLM, "--device", "Leave it out"),
         (VLLM, "--mem-fraction-static", "VLLM(memory_fraction=...)"),
@@ -118,13 +118,13 @@ def test_flags_of_older_guides_are_known(declared, flag, instead):
         ),
         (
             VLLM,
-            {"max_lora_rank": 24, "lora": {"a": "/a"}},
+            {"max_lora_rank": 24, "lora": [LoRA("a", "/a")]},
             "VLLM.max_lora_rank: vLLM 0.33.0 does not know '24' for '--max-lora-rank'. It takes 1, 8, 16, 32, 64, 128, 256, 320 or 512.",
         ),
         (
             SGLang,
             {"max_lora_rank": 16},
-            "SGLang.max_lora_rank is of no use without lora={'name': 'path'}.",
+            "SGLang.max_lora_rank is of no use without lora=[LoRA('name', 'org/name')].",
         ),
         (
             VLLM,
@@ -132,9 +132,34 @@ def test_flags_of_older_guides_are_known(declared, flag, instead):
             "VLLM.prefill_chunk_tokens is of no use with chunked_prefill=False. Leave one of them out.",
         ),
         (
+            VLLM,
+            {"lora": [LoRA("a", "/a"), LoRA("a", "/b")]},
+            "VLLM.lora has two adapters 'a'. Give each its own name.",
+        ),
+        (
+            VLLM,
+            {"recipe": "qwen-3"},
+            "VLLM.recipe 'qwen-3' is not known. Did you mean 'qwen3'?",
+        ),
+        (
+            VLLM,
+            {"text_only": True, "multimodal_limits": {"image": 1}},
+            "VLLM.multimodal_limits is of no use with text_only=True. Leave one of them out.",
+        ),
+        (
+            VLLM,
+            {"structured_output": "none"},
+            "VLLM.structured_output 'none' is SGLang's. Leave it out: no request is held to a schema unless it asks.",
+        ),
+        (
             SGLang,
-            {"lora": {"my lora": "/a"}},
-            "SGLang.lora 'my lora' cannot name an adapter. Write a word without '=', ',' and spaces.",
+            {"structured_output": "lm-format-enforcer"},
+            "SGLang.structured_output: SGLang 0.5.23 does not know 'lm-format-enforcer' for '--grammar-backend'. It takes xgrammar, outlines, llguidance or none.",
+        ),
+        (
+            VLLM,
+            {"lora_folder": "adapters"},
+            "VLLM.lora_folder 'adapters' is not an absolute path. Write WeightCache('name').path('adapters').",
         ),
         (
             SGLang,
@@ -263,7 +288,7 @@ def test_a_missing_weight_of_speculation_is_refused():
 @pytest.mark.parametrize(
     "engine",
     [
-        SGLang(context_length=4096, speculative=Speculative(method="mtp"), lora={"a": "/a"}),
+        SGLang(context_length=4096, speculative=Speculative(method="mtp"), lora=[LoRA("a", "/a")]),
         VLLM(tool_parser="hermes", extra_args=("--max-logprobs", "5"), env={"A": "b"}),
         Transformers(dtype="float32", context_length=512),
         Echo(delay_ms=1, context_length=64),

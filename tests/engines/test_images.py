@@ -10,6 +10,11 @@ from modalkit.image import ImageSpec
 LAUNCH = Launch(model="org/model", served_name="name")
 
 
+def without_set(image):
+    """The image without the step that only holds later ones to the tested set."""
+    return ImageSpec(base=image.base, layers=[one for one in image.layers if one.kind != "tested"])
+
+
 @pytest.mark.parametrize(
     ("engine", "image"),
     [
@@ -39,13 +44,13 @@ LAUNCH = Launch(model="org/model", served_name="name")
 )
 def test_an_engine_brings_its_image(engine, image):
     """The image is the engine's pinned release on its base, or on the base that is named."""
-    assert engine.image() == image
+    assert without_set(engine.image()) == image
 
 
 def test_another_version_is_another_image():
     """The release in the image is the one whose flags were meant."""
     newer = SGLang(version="0.6.0", unchecked_flags=True)
-    assert newer.image() == ImageSpec.registry("lmsysorg/sglang:v0.6.0")
+    assert without_set(newer.image()) == ImageSpec.registry("lmsysorg/sglang:v0.6.0")
 
 
 @pytest.mark.parametrize("declared", [SGLang, VLLM, Transformers])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modalkit import Echo, GPUProfile, ModelService, Secret, SGLang, WeightCache
+from modalkit import Echo, GPUProfile, LoRA, ModelService, Secret, SGLang, WeightCache
 from modalkit.errors import DeclarationError, PlanError
 from modalkit.lock import LockedFile, LockedModel, LockedService
 from modalkit.plan import plan_service
@@ -62,7 +62,7 @@ def test_the_lock_pins_the_commit_and_the_files():
 
 def test_adapters_and_draft_models_come_along():
     """What the engine reads besides is prefetched by its id; a path is not."""
-    engine = SGLang(lora={"sql": "org/sql-adapter", "own": "/cache/own"})
+    engine = SGLang(lora=[LoRA("sql", "org/sql-adapter"), LoRA("own", "/cache/own")])
     found = jobs(engine=engine, gpu=GPUProfile("L4"), weights=WeightCache("w"))
     assert [job.wanted.model for job in found] == ["org/model", "org/sql-adapter"]
 

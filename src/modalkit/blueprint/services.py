@@ -13,7 +13,7 @@ from ..fitting import engine_name, load_of
 from ..gpu import GPUProfile, gpu_catalogue
 from ..image import ImageSpec
 from ..image_bases import DebianSlim, Dockerfile, Registry
-from ..image_installs import PackageInstall, PyprojectFile, RequirementsFile, UvLock
+from ..image_installs import PackageInstall, PyprojectFile, RequirementsFile, TestedSet, UvLock
 from ..image_layers import Apt, Env, LocalDir, LocalFile, LocalPython, Run, Workdir
 from ..image_order import ImageLayer
 from ..plan import EnginePlan, RoutePlan, ServicePlan
@@ -244,6 +244,7 @@ def _engine(engine: EnginePlan | None) -> EngineUse | None:
         argv=engine.argv,
         environment=tuple(sorted(engine.environment)),
         ready_path=engine.ready_path,
+        recipe=engine.recipe,
     )
 
 
@@ -281,7 +282,7 @@ def image_use(image: ImageSpec) -> ImageUse:
     digest = hashlib.sha256(image.model_dump_json().encode()).hexdigest()
     return ImageUse(
         base=_base(image),
-        layers=tuple(_layer(layer) for layer in image.ordered),
+        layers=tuple(_layer(layer) for layer in image.ordered if not isinstance(layer, TestedSet)),
         fingerprint=digest[:16],
     )
 
@@ -312,8 +313,8 @@ def _layer(layer: ImageLayer) -> str:
             return f"env {' '.join(name for name, _ in variables)}"
         case Run(commands=commands):
             return f"run {'; '.join(commands)}"
-        case Workdir(path=path):
-            return f"workdir {path}"
+        case Workdir(path=text) | TestedSet(by=text):
+            return f"{layer.kind} {text}"
         case LocalDir(source=source, target=target) | LocalFile(source=source, target=target):
             return f"{'copy' if layer.built_in else 'mount'} {source} at {target}"
         case LocalPython(modules=modules):

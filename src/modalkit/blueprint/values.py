@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from .._values import Value
+from ..engines.recipes import RecipeUse
 from ..pricing import ContainerPrice, Quote
 from ..resources import Resources
 from ..scaling import Scaling
@@ -87,12 +88,14 @@ class EngineUse(Value):
         argv: Its command line on the first GPU choice.
         environment: Names of the variables it is given.
         ready_path: The route asked until it answers.
+        recipe: The recipe for the model's family, and the fields that it decides.
     """
 
     title: str
     argv: tuple[str, ...]
     environment: tuple[str, ...]
     ready_path: str
+    recipe: RecipeUse | None = None
 
 
 class EndpointUse(Value):

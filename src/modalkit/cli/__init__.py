@@ -17,6 +17,8 @@ class _Commands(LazyGroup):
         "check": "Find every expensive mistake in Modal files before the deploy.",
         "prefetch": "Fill the weight caches of a file's services, once and verified.",
         "cold-start": "Start a file's services for real and show each phase against the budget.",
+        "engines": "Show the engines' tested sets and flags; search a flag.",
+        "recipes": "Show what is known to suit each model family.",
         "lock": "Pin models, GPUs and packages in modalkit.lock; --check in CI.",
         "local": "Run a command against a local Modal, on this machine and without an account.",
     }

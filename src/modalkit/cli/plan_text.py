@@ -14,6 +14,7 @@ from ..blueprint.report import PlanReport
 from ..blueprint.values import (
     AppBlueprint,
     EndpointUse,
+    EngineUse,
     FunctionBlueprint,
     ImageUse,
     Memory,
@@ -77,6 +78,7 @@ def _service(service: ServiceBlueprint, console: Console) -> None:
         console,
         [
             ("engine", escape(shlex.join(service.engine.argv)) if service.engine else ""),
+            ("recipe", escape(_recipe(service.engine))),
             *_image_rows(service.image),
             ("volumes", escape(_volumes(service.volumes))),
             ("secrets", escape(_secrets(service.secrets))),
@@ -87,6 +89,16 @@ def _service(service: ServiceBlueprint, console: Console) -> None:
             ("resources", escape(_resources(service.resources))),
         ],
     )
+
+
+def _recipe(engine: EngineUse | None) -> str:
+    """What a recipe decided, and what else it says to think of."""
+    if engine is None or engine.recipe is None:
+        return ""
+    recipe = engine.recipe
+    decided = ", ".join(f"{name}={value!r}" for name, value in recipe.fields.items())
+    notes = "".join(f"\n{' ' * 14}{note}" for note in recipe.notes)
+    return f"{recipe.title}: {decided or 'nothing that is not declared'}{notes}"
 
 
 def _function(function: FunctionBlueprint, console: Console) -> None:

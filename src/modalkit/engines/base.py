@@ -33,6 +33,8 @@ class Launch(Value):
         door: Whether requests reach its port directly, so that modalkit's door has to stand in
             its own process; else the door is in front of it.
         snapshot: Whether its GPUs' memory goes into a snapshot, so that it must be able to sleep.
+        from_volume: Whether the weights lie on a Volume, which is read over the network.
+        adapters: Where LoRA adapters lie in the container, by name, as far as it is known.
     """
 
     model: str
@@ -43,6 +45,8 @@ class Launch(Value):
     gpu_count: int = Field(default=1, ge=0)
     door: bool = False
     snapshot: bool = False
+    from_volume: bool = False
+    adapters: dict[str, str] = Field(default_factory=dict)
 
 
 _GREETING = "Say hello."

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
+from .._values import did_you_mean
 from ..errors import DeclarationError
+from ..image import ImageSpec
 from .base import Engine, Launch
 from .flags import EngineName, FlagTable, flag_problems, flag_table, split_flags
+from .lora import LoRA
+from .recipes import Recipe, RecipeUse, recipe_for, recipe_named, recipes
+from .sets import engine_set
 from .speculative import Speculative
 from .variables import without_secrets
 
-__all__ = ["GPUEngine"]
+__all__ = ["OWNED_FLAGS", "GPUEngine"]
 
 # What modalkit decides itself, by flag; the table adds every other spelling.
-_OWNED = {
+OWNED_FLAGS = {
     "--host": "modalkit chooses the address itself. Leave it out.",
     "--port": "modalkit chooses the port itself. Leave it out.",
     "--model": "The service says which model. Write model = 'org/name' in its body.",
@@ -40,6 +46,12 @@ _OWNED = {
 }
 
 
+_TRUST = (
+    "It is usually served with trust_remote_code=True, which runs Python that comes with the "
+    "weights; no recipe decides that for you."
+)
+
+
 class GPUEngine(Engine):
     """Base of the engines whose flags modalkit knows by heart.
 
@@ -50,8 +62,12 @@ class GPUEngine(Engine):
         base_image: Another image than the default, with its tag or digest.
         interpreter: Path of the Python that has the engine, where it has an environment of its
             own. Default: the container's.
-        task: ``"generate"`` text, or ``"embed"`` it into vectors.
+        recipe: Name of the recipe that fills the fields left out; ``"auto"`` goes by the model's
+            hub id, ``None`` takes none. Default ``"auto"``.
+        task: ``"generate"`` text, ``"embed"`` it into vectors, or ``"rerank"`` documents with a
+            cross-encoder.
         served_name: The name clients put in ``model=``. Default: the service's model.
+        aliases: Further names that clients may put there.
         context_length: Tokens of prompt and answer together. Default: the model's own limit.
         tensor_parallel: GPUs that share each layer. Default: all of the container that
             ``pipeline_parallel`` and ``data_parallel`` leave.
@@ -68,12 +84,20 @@ class GPUEngine(Engine):
         prefix_caching: Keep the KV cache of shared beginnings. Default true.
         cuda_graphs: Capture CUDA graphs: slower start, faster decoding. Default true.
         attention_backend: Kernels for attention. Default: the engine's choice.
-        load_format: How weights are read from disk. Default: the engine's choice.
-        tool_parser: How this model family writes tool calls; without it none are found.
-        reasoning_parser: How it marks its reasoning; without it that stays in the text.
+        load_format: How weights are read from disk. Default: the engine's choice, with files read
+            ahead where they lie on a Volume.
+        tool_parser: How this model family writes tool calls; without it none are found. Default:
+            the recipe's; ``None`` takes none.
+        reasoning_parser: How it marks its reasoning; without it that stays in the text. Default:
+            the recipe's; ``None`` takes none.
+        structured_output: What holds answers to a JSON schema or a grammar. Default: the
+            engine's choice.
+        multimodal_limits: Items of a kind in one request at most, such as ``{"image": 2}``.
+        text_only: Leave out what reads images and sound. Default false.
         chat_template: Path of a Jinja template. Default: the tokenizer's own.
         speculative: Speculative decoding.
-        lora: LoRA adapters: the name clients ask for, and the hub id or path of each.
+        lora: LoRA adapters that are loaded at the start.
+        lora_slots: Adapters in one batch at most. Default: the engine's.
         max_lora_rank: Highest rank among them.
         trust_remote_code: Run Python that comes with the weights. Default false.
         seed: Seed of sampling where a request has none.
@@ -99,13 +123,21 @@ class GPUEngine(Engine):
     """The flag of every field that is passed on as it is."""
     set_flags: ClassVar[Mapping[str, str]]
     """Further flags that a field decides, by flag."""
+    volume_flags: ClassVar[tuple[str, ...]]
+    """What makes it read weights ahead, where reading them waits for the network."""
+    lora_flag: ClassVar[str]
+    """The flag before adapters."""
+    limits_flag: ClassVar[str]
+    """The flag before limits of images, videos and sounds."""
 
     version: str
     unchecked_flags: bool = False
     base_image: str | None = None
     interpreter: str | None = None
-    task: Literal["generate", "embed"] = "generate"
+    recipe: str | None = "auto"
+    task: Literal["generate", "embed", "rerank"] = "generate"
     served_name: str | None = None
+    aliases: tuple[str, ...] = ()
     context_length: PositiveInt | None = None
     tensor_parallel: PositiveInt | None = None
     pipeline_parallel: PositiveInt | None = None
@@ -123,9 +155,17 @@ class GPUEngine(Engine):
     load_format: str | None = None
     tool_parser: str | None = None
     reasoning_parser: str | None = None
+    structured_output: (
+        Literal["xgrammar", "llguidance", "outlines", "lm-format-enforcer", "none"] | None
+    ) = None
+    multimodal_limits: Mapping[Literal["image", "video", "audio"], NonNegativeInt] = Field(
+        default_factory=dict
+    )
+    text_only: bool = False
     chat_template: str | None = None
     speculative: Speculative | None = None
-    lora: Mapping[str, str] = Field(default_factory=dict)
+    lora: tuple[LoRA, ...] = ()
+    lora_slots: PositiveInt | None = None
     max_lora_rank: PositiveInt | None = None
     trust_remote_code: bool = False
     seed: int | None = None
@@ -152,8 +192,34 @@ class GPUEngine(Engine):
             *self._parallelism(launch),
             *(word for pair in self._values() for word in pair),
             *self._switches(),
+            *self._adapters(launch),
+            *self._reading_ahead(launch),
             *self.extra_args,
         )
+
+    def with_recipe(self, model: str | None) -> Self:
+        """Return it as it serves a model: fields that were left out are the recipe's."""
+        use = self.recipe_use(model)
+        if use is None or not use.fields:
+            return self
+        declared = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**declared, **use.fields})
+
+    def recipe_use(self, model: str | None) -> RecipeUse | None:
+        """Return what a recipe decides where it serves a model; None without a recipe."""
+        recipe = self._recipe_of(model)
+        if recipe is None:
+            return None
+        fields = recipe.fields(self.table_name).items()
+        known = {name: value for name, value in fields if name not in self.model_fields_set}
+        trust = (_TRUST,) if recipe.asks_trust and not self.trust_remote_code else ()
+        notes = (*recipe.notes, *trust)
+        return RecipeUse(name=recipe.name, title=recipe.title, fields=known, notes=notes)
+
+    def _recipe_of(self, model: str | None) -> Recipe | None:
+        if self.recipe == "auto":
+            return recipe_for(model) if model else None
+        return recipe_named(self.recipe) if self.recipe else None
 
     def environment(self, launch: Launch) -> dict[str, str]:
         """Return the variables: huggingface_hub's for full speed, then the engine's ``env``."""
@@ -163,8 +229,14 @@ class GPUEngine(Engine):
     def repositories(self) -> tuple[str, ...]:
         """Return the hub ids of its adapters and of the model that guesses ahead."""
         draft = self.speculative.draft_model if self.speculative else None
-        named = (*self.lora.values(), *((draft,) if draft else ()))
+        adapters = (one.source for one in self.lora)
+        named = (*adapters, *((draft,) if draft else ()))
         return tuple(name for name in named if not name.startswith((".", "/")))
+
+    def _held(self, image: ImageSpec) -> ImageSpec:
+        """Hold an image to the tested set, where this release is the tested one."""
+        tested = engine_set(self.table_name)
+        return image.holding(tested.layer()) if self.version == tested.version else image
 
     @abstractmethod
     def _program(self, launch: Launch) -> tuple[str, ...]:
@@ -179,6 +251,23 @@ class GPUEngine(Engine):
             value = getattr(self, field)
             if value is not None:
                 yield flag, str(value)
+
+    def _adapters(self, launch: Launch) -> tuple[str, ...]:
+        """The LoRA adapters, each from where it lies in this container."""
+        paths = [f"{one.name}={launch.adapters.get(one.name, one.source)}" for one in self.lora]
+        return ("--enable-lora", self.lora_flag, *paths) if paths else ()
+
+    def _reading_ahead(self, launch: Launch) -> tuple[str, ...]:
+        given = {given.name for given in split_flags(self.extra_args)}
+        decided = self.load_format is not None or self.volume_flags[0] in given
+        return self.volume_flags if launch.from_volume and not decided else ()
+
+    def _inputs(self) -> tuple[str, ...]:
+        limits = json.dumps(dict(self.multimodal_limits), sort_keys=True)
+        return (
+            *((self.limits_flag, limits) if self.multimodal_limits else ()),
+            *(("--language-model-only",) if self.text_only else ()),
+        )
 
     def _parallelism(self, launch: Launch) -> tuple[str, ...]:
         """The tensor parallelism that fills the container."""
@@ -217,15 +306,6 @@ class GPUEngine(Engine):
             raise DeclarationError(msg)
         return value
 
-    @field_validator("lora")
-    @classmethod
-    def _plain_names(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        for name in value:
-            if not name or set(name) & set("=, \t\n"):
-                msg = f"{cls.__name__}.lora {name!r} cannot name an adapter. Write a word without '=', ',' and spaces."
-                raise DeclarationError(msg)
-        return value
-
     @field_validator("env")
     @classmethod
     def _no_secrets(cls, env: Mapping[str, str]) -> Mapping[str, str]:
@@ -245,8 +325,20 @@ class GPUEngine(Engine):
                 f"{here}.prefill_chunk_tokens is of no use with chunked_prefill=False. "
                 "Leave one of them out."
             )
-        if self.max_lora_rank is not None and not self.lora:
-            yield f"{here}.max_lora_rank is of no use without lora={{'name': 'path'}}."
+        for field in ("max_lora_rank", "lora_slots"):
+            if getattr(self, field) is not None and not self._serves_adapters():
+                yield f"{here}.{field} is of no use without lora=[LoRA('name', 'org/name')]."
+        names = [one.name for one in self.lora]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"{here}.lora has two adapters {name!r}. Give each its own name."
+        if self.recipe not in {None, "auto"} and recipe_named(self.recipe or "") is None:
+            known = [one.name for one in recipes()]
+            yield f"{here}.recipe {self.recipe!r} is not known.{did_you_mean(self.recipe or '', known)}"
+        if self.text_only and self.multimodal_limits:
+            yield f"{here}.multimodal_limits is of no use with text_only=True. Leave one of them out."
+
+    def _serves_adapters(self) -> bool:
+        return bool(self.lora)
 
     def _flag_problems(self) -> Iterator[str]:
         here = type(self).__name__
@@ -268,7 +360,8 @@ class GPUEngine(Engine):
             if value is not None:
                 problems = flag_problems((f"{flag}={value}",), table, also_given=plugins)
                 yield from (f"{here}.{field}: {problem}" for problem in problems)
-        for problem in flag_problems(self._switches(), table):
+        adapters = self._adapters(Launch(model="any", served_name="any"))
+        for problem in flag_problems((*self._switches(), *adapters), table):
             yield f"{here}: {problem}"
         for problem in flag_problems(self.extra_args, table, skip=reserved):
             yield f"{here}.extra_args: {problem}"
@@ -281,7 +374,7 @@ class GPUEngine(Engine):
         instead = (
             {given.name: decided for given in split_flags(self._switches())}
             | {flag: f"Write {here}({field}=...)." for flag, field in fields.items()}
-            | _OWNED
+            | OWNED_FLAGS
         )
         spellings = {
             spelling: instead[name]

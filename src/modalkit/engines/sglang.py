@@ -12,6 +12,7 @@ from .base import Launch
 from .client_routes import SGLANG_ROUTES
 from .flags import EngineName
 from .gpu_engine import GPUEngine
+from .sets import engine_set
 from .speculative import Speculative
 
 __all__ = ["SGLang"]
@@ -35,7 +36,8 @@ class SGLang(GPUEngine):
             ``tensor_parallel``; for models with latent attention, such as DeepSeek's.
         metrics: Serve ``/metrics``. Default true.
 
-    All other fields are those of `GPUEngine`.
+    All other fields are those of `GPUEngine`. ``aliases`` need nothing here: every route but
+    ``/v1/responses`` answers to any name.
 
     Raises:
         DeclarationError: Anything this version would refuse, all at once.
@@ -88,6 +90,8 @@ class SGLang(GPUEngine):
         "tool_parser": "--tool-call-parser",
         "reasoning_parser": "--reasoning-parser",
         "chat_template": "--chat-template",
+        "structured_output": "--grammar-backend",
+        "lora_slots": "--max-loras-per-batch",
         "max_lora_rank": "--max-lora-rank",
         "seed": "--random-seed",
         "log_level": "--log-level",
@@ -99,18 +103,25 @@ class SGLang(GPUEngine):
         "--disable-radix-cache": "prefix_caching",
         "--enable-lora": "lora",
         "--lora-paths": "lora",
+        "--limit-mm-data-per-request": "multimodal_limits",
+        "--language-model-only": "text_only",
         "--trust-remote-code": "trust_remote_code",
         "--enable-metrics": "metrics",
     }
 
-    version: str = "0.5.23"
+    volume_flags: ClassVar[tuple[str, ...]] = ("--weight-loader-prefetch-checkpoints",)
+    lora_flag: ClassVar[str] = "--lora-paths"
+    limits_flag: ClassVar[str] = "--limit-mm-data-per-request"
+
+    version: str = engine_set("sglang").version
     expert_parallel: PositiveInt | None = None
     attention_data_parallel: PositiveInt | None = None
     metrics: bool = True
 
     def image(self) -> ImageSpec:
         """Return SGLang's own image of this version, or ``base_image``."""
-        return ImageSpec.registry(self.base_image or f"lmsysorg/sglang:v{self.version}")
+        image = ImageSpec.registry(self.base_image or f"lmsysorg/sglang:v{self.version}")
+        return self._held(image)
 
     def _program(self, launch: Launch) -> tuple[str, ...]:
         keyed: tuple[str, ...] = ()
@@ -132,7 +143,6 @@ class SGLang(GPUEngine):
         )
 
     def _switches(self) -> tuple[str, ...]:
-        lora = tuple(f"{name}={path}" for name, path in self.lora.items())
         eager = (
             "--cuda-graph-backend-decode",
             "disabled",
@@ -145,7 +155,7 @@ class SGLang(GPUEngine):
             *(() if self.prefix_caching else ("--disable-radix-cache",)),
             *(() if self.cuda_graphs else eager),
             *(_speculative(self.speculative) if self.speculative else ()),
-            *(("--enable-lora", "--lora-paths", *lora) if lora else ()),
+            *self._inputs(),
             *(("--trust-remote-code",) if self.trust_remote_code else ()),
             *(("--enable-metrics",) if self.metrics else ()),
         )

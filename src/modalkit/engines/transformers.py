@@ -10,6 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from ..image import ImageSpec
 from .base import Launch
 from .own_server import OwnServer
+from .sets import engine_set
 
 __all__ = ["Transformers"]
 
@@ -77,14 +78,16 @@ class Transformers(OwnServer):
     prefill_tokens: PositiveInt | None = None
     threads: PositiveInt | None = None
     trust_remote_code: bool = False
-    torch_version: str = "2.13.0"
-    transformers_version: str = "5.23.0"
+    torch_version: str = engine_set("transformers").torch
+    transformers_version: str = engine_set("transformers").transformers
 
     def image(self) -> ImageSpec:
         """Return a slim Python with PyTorch (built for CUDA) and transformers."""
-        return ImageSpec(python="3.12").uv(
-            f"torch=={self.torch_version}", f"transformers=={self.transformers_version}"
-        )
+        tested = engine_set("transformers")
+        wanted = (f"torch=={self.torch_version}", f"transformers=={self.transformers_version}")
+        image = ImageSpec(python=tested.python)
+        held = image.holding(tested.layer()) if wanted == tested.requirements else image
+        return held.uv(*wanted)
 
     def argv(self, launch: Launch) -> tuple[str, ...]:
         """Return the command line; ``python`` in it is the container's interpreter."""

@@ -11,12 +11,11 @@ from .base import Launch
 from .client_routes import VLLM_ROUTES
 from .flags import EngineName
 from .gpu_engine import GPUEngine
+from .sets import engine_set
 from .speculative import Speculative
 
 __all__ = ["VLLM"]
 
-_CUDA_IMAGE = "nvidia/cuda:13.0.2-devel-ubuntu24.04"
-_PYTHON = "3.12"
 # Routes that these open ask for no key, not even vLLM's own (vllm/entrypoints/serve).
 _OPENS_ADMIN_ROUTES = "VLLM_SERVER_DEV_MODE"
 _DRAIN_S = 20  # less than a container has
@@ -33,6 +32,8 @@ class VLLM(GPUEngine):
     Args:
         version: Release; its flags are known for the default.
         expert_parallel: Spread the experts of each layer over all GPUs instead of splitting each.
+        lora_folder: Folder in the container whose subfolders are LoRA adapters: one is loaded when
+            a client first asks for its name. Its ``adapter_config.json`` must name this model.
 
     All other fields are those of `GPUEngine`.
 
@@ -85,6 +86,7 @@ class VLLM(GPUEngine):
         "tool_parser": "--tool-call-parser",
         "reasoning_parser": "--reasoning-parser",
         "chat_template": "--chat-template",
+        "lora_slots": "--max-loras",
         "max_lora_rank": "--max-lora-rank",
         "seed": "--seed",
     }
@@ -100,23 +102,32 @@ class VLLM(GPUEngine):
         "--enable-auto-tool-choice": "tool_parser",
         "--enable-lora": "lora",
         "--lora-modules": "lora",
+        "--limit-mm-per-prompt": "multimodal_limits",
+        "--language-model-only": "text_only",
         "--trust-remote-code": "trust_remote_code",
         "--log-level": "log_level",
     }
 
-    version: str = "0.33.0"
+    # A Modal Volume is FUSE, which its own detection does not take for a network.
+    volume_flags: ClassVar[tuple[str, ...]] = ("--safetensors-load-strategy", "prefetch")
+    lora_flag: ClassVar[str] = "--lora-modules"
+    limits_flag: ClassVar[str] = "--limit-mm-per-prompt"
+
+    version: str = engine_set("vllm").version
     expert_parallel: bool = False
+    lora_folder: str | None = None
 
     def image(self) -> ImageSpec:
         """Return CUDA 13 with Python and vLLM, or vLLM upon ``base_image``."""
-        base = ImageSpec.registry(self.base_image or _CUDA_IMAGE, add_python=_PYTHON)
-        return base.uv(f"vllm=={self.version}")
+        tested = engine_set("vllm")
+        base = ImageSpec.registry(self.base_image or tested.image, add_python=tested.python)
+        return self._held(base).uv(f"vllm=={self.version}")
 
     def _program(self, launch: Launch) -> tuple[str, ...]:
         revision = ("--revision", launch.revision) if launch.revision else ()
         return (
             *("python", "-m", "vllm.entrypoints.cli.main", "serve", launch.model, *revision),
-            *("--served-model-name", self.served_name or launch.served_name),
+            *("--served-model-name", self.served_name or launch.served_name, *self.aliases),
             *("--host", launch.host, "--port", str(launch.port)),
             # Its default aborts what is under way at SIGTERM.
             *("--shutdown-timeout", str(_DRAIN_S)),
@@ -128,16 +139,22 @@ class VLLM(GPUEngine):
             True: ("--enable-chunked-prefill",),
             False: ("--disable-chunked-prefill",),
         }
-        lora = tuple(f"{name}={path}" for name, path in self.lora.items())
+        tasks = {
+            "generate": (),
+            "embed": ("--runner", "pooling", "--convert", "embed"),
+            "rerank": ("--runner", "pooling"),
+        }
         return (
-            *(() if self.task == "generate" else ("--runner", "pooling", "--convert", "embed")),
+            *tasks[self.task],
             *(("--enable-expert-parallel",) if self.expert_parallel else ()),
             *chunked[self.chunked_prefill],
             *(() if self.prefix_caching else ("--disable-prefix-caching",)),
             *(() if self.cuda_graphs else ("--enforce-eager",)),
             *(("--enable-auto-tool-choice",) if self.tool_parser else ()),
             *(_speculative(self.speculative) if self.speculative else ()),
-            *(("--enable-lora", "--lora-modules", *lora) if lora else ()),
+            *(_GRAMMAR[self.structured_output] if self.structured_output else ()),
+            *self._inputs(),
+            *(("--enable-lora",) if self.lora_folder and not self.lora else ()),
             *(("--trust-remote-code",) if self.trust_remote_code else ()),
             *(("--log-level", self.log_level.upper()) if self.log_level else ()),
         )
@@ -159,6 +176,39 @@ class VLLM(GPUEngine):
             raise DeclarationError(msg)
         # The last middleware is the outermost; what a user adds in extra_args stays behind it.
         return (*super().argv(launch), *(("--middleware", _DOOR) if launch.door else ()))
+
+    def environment(self, launch: Launch) -> dict[str, str]:
+        """Return the variables; with ``lora_folder`` those that let it look there."""
+        found = {} if self.lora_folder is None else _finds_adapters(self.lora_folder)
+        return {**found, **super().environment(launch)}
+
+    def _serves_adapters(self) -> bool:
+        return super()._serves_adapters() or self.lora_folder is not None
+
+    def _field_problems(self) -> Iterator[str]:
+        yield from super()._field_problems()
+        if self.structured_output == "none":
+            yield "VLLM.structured_output 'none' is SGLang's. Leave it out: no request is held to a schema unless it asks."
+        if self.lora_folder is not None and not self.lora_folder.startswith("/"):
+            yield f"VLLM.lora_folder {self.lora_folder!r} is not an absolute path. Write WeightCache('name').path('adapters')."
+
+
+def _finds_adapters(folder: str) -> dict[str, str]:
+    # vllm/plugins/lora_resolvers/filesystem_resolver.py
+    return {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_LORA_RESOLVER_CACHE_DIR": folder}
+
+
+# vllm/config/structured_outputs.py calls llguidance by the name of its Python package's project.
+_GRAMMAR: Mapping[str, tuple[str, ...]] = {
+    name: ("--structured-outputs-config.backend", backend)
+    for name, backend in {
+        "xgrammar": "xgrammar",
+        "llguidance": "guidance",
+        "outlines": "outlines",
+        "lm-format-enforcer": "lm-format-enforcer",
+        "none": "auto",
+    }.items()
+}
 
 
 def _speculative(guess: Speculative) -> Iterator[str]:
