@@ -81,18 +81,27 @@ class Door:
         try:
             path = self._inner_path(scope["path"])
             self._admit(visit, path)
-            key = self._inner.engine if self._inner else None
-            reading = visit.reading(receive, self._limit, self._rules.access_log)
-            sending = watched if reading is receive else _unless_too_large(visit, watched)
-            await self._app(visit.onward(path, key), reading, sending)
-            if visit.too_large and not visit.started:
-                raise _too_large(self._rules.max_body_mib)
+            await self._go_on(visit, path, receive, watched)
         except ApiError as error:
             answer = JSONResponse(error.body(), error.status, error.headers())
             await answer(scope, receive, watched)
         finally:
             if self._rules.access_log != "off":
                 visit.write(self._rules.access_log)
+
+    async def _go_on(self, visit: Visit, path: str, receive: Receive, send: Send) -> None:
+        onward = visit.onward(path, self._inner.engine if self._inner else None)
+        reading = visit.reading(receive, self._limit, self._rules.access_log)
+        if reading is receive:
+            await self._app(onward, receive, send)
+            return
+        try:
+            await self._app(onward, reading, _unless_too_large(visit, send))
+        except Exception:
+            if not visit.too_large:  # else that is what it makes of a body that ends early
+                raise
+        if visit.too_large and not visit.started:
+            raise _too_large(self._rules.max_body_mib)
 
     # ── modalkit's own requests, from inside the container ─────────────────────────────────────
 
