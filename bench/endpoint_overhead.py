@@ -10,9 +10,9 @@ all of them alike. The figures to compare are the ratios within a round.
 Asked are:
 
 * ``vLLM``: the process alone, its own port, no key;
-* ``door``: the port of a service with ``kind="server"``, where modalkit's door stands in vLLM's
-  process and asks for a key: all that modalkit adds to such an endpoint;
-* ``server``: the same service through the local Modal, whose proxy stands in for Modal's;
+* ``door``: the same with modalkit's door in vLLM's process, started as ``kind="server"`` starts it and
+  asked on its own port with a key: all that modalkit adds to such an endpoint;
+* ``server``: a service with ``kind="server"`` through the local Modal, whose proxy stands in for Modal's;
 * ``web``: a service with ``kind="web"`` through the local Modal: its web front, Modal's ASGI runtime
   and modalkit's gateway;
 * ``by hand``: ``@modal.web_server`` as a user writes it, through the local Modal: its web front, Modal's
@@ -44,10 +44,13 @@ from pathlib import Path
 import aiohttp
 from transformers_engine import make_model
 
+from modalkit import VLLM, Launch
+
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "endpoint_overhead.md"
 KEY = "key-of-the-endpoint-bench"
 TOKENS = 64
+SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
 REQUESTS = {1: 8, 16: 64, 32: 96}
 BARE = "vLLM"
 READY_WITHIN_S = 600
@@ -142,23 +145,41 @@ def everything(folder: Path, log: str) -> Iterator[list[Target]]:
 
     python = engine_python()
     make_model(folder / "tiny-llama")
-    ports = free_ports(3)
-    bare = subprocess.Popen(
-        argv(python, folder / "tiny-llama", ports[0]),
-        env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.environ["MODALKIT_LOCAL_SHOW"] = os.pathsep.join([str(python.parents[1]), str(folder)])
+    ports = free_ports(4)
     os.environ["MODALKIT_API_KEY"] = KEY
+    model = folder / "tiny-llama"
+    alone = [
+        start(python, model, ports[0], None, folder),
+        start(python, model, ports[1], log, folder),
+    ]
+    os.environ["MODALKIT_LOCAL_SHOW"] = os.pathsep.join([str(python.parents[1]), str(folder)])
     (folder / "state").mkdir()
     plane = PlaneProcess.start(folder / "state", namespaces=True)
     try:
         yield warm(deploy(plane, python, folder, ports, log))
     finally:
         plane.stop()
-        bare.terminate()
-        bare.wait()
+        for process in alone:
+            process.terminate()
+        for process in alone:
+            process.wait()
+
+
+def start(
+    python: Path, model: Path, port: int, log: str | None, folder: Path
+) -> subprocess.Popen[bytes]:
+    """A vLLM of its own; with the door where its log is named."""
+    from modalkit import BearerKeys, Endpoint
+    from modalkit.runtime.door.handover import handover
+
+    rules = Endpoint(kind="server", auth=BearerKeys(), access_log=log) if log else None
+    given = handover(engine_on(python), rules)
+    return subprocess.Popen(
+        argv(python, model, port, door=rules is not None),
+        env={**os.environ, **SETTINGS, **given.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / f"vllm-{port}.log").open("wb"),
+    )
 
 
 def deploy(plane: object, python: Path, folder: Path, ports: list[int], log: str) -> list[Target]:
@@ -168,7 +189,7 @@ def deploy(plane: object, python: Path, folder: Path, ports: list[int], log: str
 
     assert isinstance(plane, PlaneProcess)
     by_hand = argv(python, folder / "tiny-llama", ports[2])
-    text = APP.format(python=str(python), port=ports[1], hand=ports[2], argv=by_hand, log=log)
+    text = APP.format(python=str(python), port=ports[3], hand=ports[2], argv=by_hand, log=log)
     (folder / "overhead.py").write_text(text)
     with plane.as_environment():
         modal = LocalModalFixture(plane.exports, plane.dashboard)
@@ -192,15 +213,17 @@ def server_url(client: object) -> str:
     return str(modal.Server.from_name("overhead", "Server", client=client).get_url())
 
 
-def argv(python: Path, model: Path, port: int) -> list[str]:
-    """The command line that a service has, without the door."""
-    from modalkit import VLLM, Launch
-
-    engine = VLLM(
+def engine_on(python: Path) -> VLLM:
+    """The engine as the services declare it."""
+    return VLLM(
         interpreter=str(python), context_length=1024, max_running_requests=64, cuda_graphs=False
     )
-    launch = Launch(model=str(model), served_name="tiny-llama", port=port, gpu_count=0)
-    return list(engine.argv(launch))
+
+
+def argv(python: Path, model: Path, port: int, *, door: bool = False) -> list[str]:
+    """Its command line."""
+    launch = Launch(model=str(model), served_name="tiny-llama", port=port, gpu_count=0, door=door)
+    return list(engine_on(python).argv(launch))
 
 
 def engine_python() -> Path:

@@ -1,0 +1,130 @@
+"""Every way to be let in, with the unmodified openai client, through the local Modal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import httpx
+import modal
+import openai
+import pytest
+
+from modalkit.testing.local_modal import LocalModalFixture
+from modalkit.testing.process import PlaneProcess
+
+APPS = Path(__file__).parent / "apps"
+KEY = "first-key-of-the-modes-tests"
+OTHER = "second-key-of-the-modes-tests"
+PATIENCE_S = 300  # a deadline against hangs, never a measurement
+SERVICES = [
+    f"{kind}{mode}" for kind in ("Web", "Server") for mode in ("Tokens", "Keys", "Both", "Public")
+]
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    """A local Modal of its own, with the app deployed and the key in a stored Secret."""
+    state = tmp_path_factory.mktemp("state")
+    process = PlaneProcess.start(state, namespaces=True)
+    try:
+        with process.as_environment():
+            local = LocalModalFixture(process.exports, process.dashboard)
+            store(local, KEY)
+            local.command("modal", "deploy", str(APPS / "modes.py"))
+            yield local
+            local.close()
+    finally:
+        process.stop()
+
+
+def store(local, keys: str) -> None:
+    local.command(
+        *("modal", "secret", "create", "--force", "modalkit-api-key", f"MODALKIT_API_KEY={keys}")
+    )
+
+
+def address(local, service: str) -> str:
+    if service.startswith("Server"):
+        url = str(modal.Server.from_name("modes", service, client=local.client).get_url())
+        return f"{url}/llm" if service == "ServerBoth" else url
+    return local.url("modes", f"{service}.http")
+
+
+def tokens(local) -> dict[str, str]:
+    return {
+        "Modal-Key": local.environment["MODALKIT_PROXY_KEY"],
+        "Modal-Secret": local.environment["MODALKIT_PROXY_SECRET"],
+    }
+
+
+def client(local, service: str, *, key: str = KEY, with_tokens: bool = True) -> openai.OpenAI:
+    """The client as docs/endpoints.md writes it; a server that starts says 503 for a while."""
+    return openai.OpenAI(
+        base_url=f"{address(local, service)}/v1",
+        api_key=key,
+        default_headers=tokens(local) if with_tokens else {},
+        max_retries=100,
+        timeout=PATIENCE_S,
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_openai_client_works_with_everything_that_is_asked(plane, service):
+    """With tokens and key, models, a chat and a stream come through, whatever of it is asked for."""
+    api = client(plane, service)
+    assert [model.id for model in api.models.list()] == [service]
+    ask = {"model": service, "messages": [{"role": "user", "content": "one two three"}]}
+    whole = api.chat.completions.create(**ask)
+    assert "two" in whole.choices[0].message.content
+    assert len(list(api.chat.completions.create(**ask, stream=True))) > 3
+    assert whole._request_id
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_whoever_lacks_something_is_refused(plane, service):
+    """Without the tokens, or with another key, the client's own authentication error is raised."""
+    client(plane, service).models.list()  # it is up
+    lacking = []
+    if service.endswith(("Tokens", "Both")):
+        lacking.append(client(plane, service, with_tokens=False))
+    if service.endswith(("Keys", "Both")):
+        lacking.append(client(plane, service, key=OTHER))
+    for api in lacking:
+        with pytest.raises(openai.AuthenticationError):
+            api.models.list()
+    if service.endswith("Public"):
+        assert client(plane, service, key="-", with_tokens=False).models.list().data
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_other_route_is_reached(plane, service):
+    """Whoever has everything reaches client routes; metrics and what is unknown are not there."""
+    client(plane, service).models.list()
+    headers = {**tokens(plane), "Authorization": f"Bearer {KEY}"}
+    for path in ("/metrics", "/sleep", "/openapi.json", "/v1/load_lora_adapter"):
+        answer = httpx.get(address(plane, service) + path, headers=headers, timeout=PATIENCE_S)
+        assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("service", ["WebKeys", "ServerKeys"])
+def test_a_key_is_changed_without_a_deployment(plane, service):
+    """After `modal secret create --force` and `modal app rollover` the new keys count."""
+    assert client(plane, service).models.list().data
+    store(plane, f"{KEY},{OTHER}")
+    try:
+        plane.command("modal", "app", "rollover", "modes")
+        deadline = time.monotonic() + PATIENCE_S
+        while not admits(plane, service, OTHER):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert client(plane, service).models.list().data
+    finally:
+        store(plane, KEY)
+
+
+def admits(local, service: str, key: str) -> bool:
+    try:
+        return bool(client(local, service, key=key).models.list().data)
+    except openai.AuthenticationError:
+        return False
