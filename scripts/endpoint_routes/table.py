@@ -66,6 +66,8 @@ def rendered(table: Table) -> str:
     """A table for each engine: groups of routes that fare alike."""
     parts = []
     for engine, how in (("vLLM", "asked"), ("SGLang", "read"), ("Echo", "asked")):
+        if engine not in table:
+            continue
         parts.append(f"\n**{engine}** ({how})\n\n")
         parts.append("| route | " + " | ".join(_HEAD) + " |\n|---|---|---|---|---|\n")
         for cells, routes in _groups(table[engine]).items():
@@ -91,7 +93,7 @@ def _said(answers: list[str] | None) -> str:
     """``401 -> yes``: a stranger, and whoever has all that is asked for."""
     if answers is None:
         return "not asked"
-    stranger, full = _WORDS[answers[0]], _WORDS[answers[-1]]
+    stranger, full = (_WORDS.get(one, one) for one in (answers[0], answers[-1]))
     return full if stranger == full else f"{stranger} / {full}"
 
 

