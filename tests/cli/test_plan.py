@@ -75,7 +75,7 @@ def test_everything_of_a_file_is_shown():
         "+ pip numpy==2.4.6",
         "qwen3 at /cache, shared at /shared",
         "huggingface (HF_TOKEN), modalkit-api-key (MODALKIT_API_KEY)",
-        "web, /; Bearer keys, from MODALKIT_API_KEY in Secret 'modalkit-api-key'",
+        "web, /; Bearer keys, from MODALKIT_API_KEY in Secret 'modalkit-api-key'; /metrics key",
         "server, /; Modal proxy tokens",
         "0 to 4 containers, 64 inputs each, idle for 300 s",
         "at 9216db5781bf",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -105,6 +106,42 @@ def test_no_other_route_is_reached(plane, service):
     for path in ("/metrics", "/sleep", "/openapi.json", "/v1/load_lora_adapter"):
         answer = httpx.get(address(plane, service) + path, headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 404
+
+
+def test_keys_are_nowhere_to_be_seen(plane):
+    """No command line, no engine's variable, no log, plan or error has a key or a token."""
+    hidden = (KEY, plane.environment["MODALKIT_PROXY_SECRET"])
+    for service in ("WebKeys", "ServerKeys", "ServerBoth"):
+        assert client(plane, service).models.list().data
+        with pytest.raises(openai.AuthenticationError) as refused:
+            client(plane, service, key=f"wrong-{KEY}").models.list()
+        assert not held(str(refused.value), hidden)
+    processes = [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    lines = {folder: text_of(folder / "cmdline") for folder in processes}
+    assert not [line for line in lines.values() if held(line, hidden)]
+    engines = [folder for folder, line in lines.items() if "modalkit.runtime.echo" in line]
+    running = [folder for folder in engines if "guard.py" not in lines[folder]]
+    assert running
+    assert not [folder for folder in running if held(text_of(folder / "environ"), hidden)]
+    state = Path(plane.environment["MODALKIT_LOCAL_STATE"])
+    logs = [file for file in state.rglob("*") if file.is_file() and "log" in str(file).lower()]
+    assert any("modalkit.access" in text_of(file) for file in logs)
+    assert not [file for file in logs if held(text_of(file), hidden)]
+    modalkit = str(Path(sys.executable).with_name("modalkit"))
+    shown = plane.command(modalkit, "plan", str(APPS / "modes.py"), "--json").stdout
+    assert "Bearer keys" in shown
+    assert not held(shown, hidden)
+
+
+def held(text: str, hidden: tuple[str, ...]) -> bool:
+    return any(value in text for value in hidden)
+
+
+def text_of(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8", "replace")
+    except OSError:  # a process that has ended
+        return ""
 
 
 @pytest.mark.parametrize("service", ["WebKeys", "ServerKeys"])

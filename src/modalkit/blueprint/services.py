@@ -274,7 +274,9 @@ def _auth(endpoint: Endpoint) -> str:
     asked = ["Modal proxy tokens"] if endpoint.asks_proxy_tokens else []
     if (keys := endpoint.keys) is not None:
         asked.append(f"Bearer keys, from {keys.variable} in Secret {keys.secret.name!r}")
-    return " and ".join(asked) or "anyone"
+    chosen = {"/health": (endpoint.health, "open"), "/metrics": (endpoint.metrics, "closed")}
+    unusual = [f"; {route} {said}" for route, (said, usual) in chosen.items() if said != usual]
+    return (" and ".join(asked) or "anyone") + "".join(unusual)
 
 
 def image_use(image: ImageSpec) -> ImageUse:

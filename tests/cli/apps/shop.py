@@ -40,7 +40,7 @@ class Chat(ModelService):
     weights = WeightCache("qwen3")
     scaling = Scaling(min_containers=0, max_containers=4)
     secrets = (Secret("huggingface", keys=["HF_TOKEN"]),)
-    api = Endpoint(auth=BearerKeys())
+    api = Endpoint(auth=BearerKeys(), metrics="key")
 
 
 @serve(app)
