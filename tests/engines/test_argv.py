@@ -361,6 +361,14 @@ def test_vllm_does_not_open_admin_routes_to_the_world():
     assert VLLM(env={"VLLM_SERVER_DEV_MODE": "0"}).argv(launch(door=True))
 
 
+def test_sglang_has_one_server_where_the_door_stands_in_it():
+    """Flags that serve in another way are refused where requests reach SGLang directly."""
+    engine = SGLang(extra_args=("--tokenizer-worker-num", "2"))
+    assert engine.argv(launch())
+    with pytest.raises(DeclarationError, match=r"starts another server .* Endpoint\(kind='web'\)"):
+        engine.argv(launch(door=True))
+
+
 @pytest.mark.parametrize(("engine", "rows"), [("transformers", TRANSFORMERS), ("echo", ECHO)])
 def test_own_servers_take_what_their_engines_emit(engine, rows):
     """The real parsers of modalkit's servers accept every command line and read it back."""

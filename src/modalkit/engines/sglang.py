@@ -7,15 +7,23 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
+from ..errors import DeclarationError
 from ..image import ImageSpec
 from .base import Launch
 from .client_routes import SGLANG_ROUTES
-from .flags import EngineName
+from .flags import EngineName, split_flags
 from .gpu_engine import GPUEngine
 from .sets import engine_set
 from .speculative import Speculative
 
 __all__ = ["SGLang"]
+
+
+# Several tokenizer processes import the app anew, without the door, and know no key at all
+# (http_server.py: init_multi_tokenizer); the others serve another app.
+_OTHER_SERVERS = frozenset(
+    {"--tokenizer-worker-num", "--enable-http2", "--encoder-only", "--use-ray"}
+)
 
 
 class SGLang(GPUEngine):
@@ -141,6 +149,23 @@ class SGLang(GPUEngine):
             *("--served-model-name", self.served_name or launch.served_name),
             *("--host", launch.host, "--port", str(launch.port)),
         )
+
+    def argv(self, launch: Launch) -> tuple[str, ...]:
+        """Return the command line; ``python`` in it is the container's interpreter.
+
+        Raises:
+            DeclarationError: Parallelism the container's GPUs do not allow, or a server that is not
+                the one the door stands in front of.
+        """
+        given = {flag.name for flag in split_flags(self.extra_args)}
+        if launch.door and (others := sorted(given & _OTHER_SERVERS)):
+            msg = (
+                f"SGLang.extra_args {others[0]!r} starts another server than the one that modalkit's "
+                "door stands in, which Endpoint(kind='server') would open to the outside. Write "
+                "Endpoint(kind='web'), or leave the flag out."
+            )
+            raise DeclarationError(msg)
+        return super().argv(launch)
 
     def _switches(self) -> tuple[str, ...]:
         eager = (
