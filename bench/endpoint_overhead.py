@@ -18,6 +18,9 @@ Asked are:
 * ``by hand``: ``@modal.web_server`` as a user writes it, through the local Modal: its web front, Modal's
   ASGI runtime and Modal's own proxy, nothing of modalkit's.
 
+Wall-clock figures of a busy machine say little; the processor time that vLLM's processes take for a
+token, measured for the first two, hardly depends on what else runs.
+
 Every answer has exactly 64 tokens, so tokens are counted by requests.
 """
 
@@ -25,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -47,6 +51,7 @@ from transformers_engine import make_model
 from modalkit import VLLM, Launch
 
 ROOT = Path(__file__).parents[1]
+CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 RESULTS = Path(__file__).parent / "results" / "endpoint_overhead.md"
 KEY = "key-of-the-endpoint-bench"
 TOKENS = 64
@@ -109,6 +114,7 @@ class Target:
     name: str
     url: str
     headers: dict[str, str]
+    pid: int | None = None  # of a vLLM that this script started itself
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ class Figures:
     tokens_per_s: float
     ttft_p50_ms: float
     ttft_p90_ms: float
+    cpu_us_per_token: float | None
 
 
 def main() -> None:
@@ -160,7 +167,8 @@ def everything(folder: Path, log: str) -> Iterator[list[Target]]:
     (folder / "state").mkdir()
     plane = PlaneProcess.start(folder / "state", namespaces=True)
     try:
-        yield deploy(plane, python, folder, ports, log)
+        pids = [process.pid for process in alone]
+        yield deploy(plane, python, folder, ports, log, pids)
     finally:
         plane.stop()
         for process in alone:
@@ -186,7 +194,9 @@ def start(
     )
 
 
-def deploy(plane: object, python: Path, folder: Path, ports: list[int], log: str) -> list[Target]:
+def deploy(
+    plane: object, python: Path, folder: Path, ports: list[int], log: str, pids: list[int]
+) -> list[Target]:
     """Deploy the services; where each answers."""
     from modalkit.testing.local_modal import LocalModalFixture
     from modalkit.testing.process import PlaneProcess
@@ -202,9 +212,9 @@ def deploy(plane: object, python: Path, folder: Path, ports: list[int], log: str
         modal.command("modal", "deploy", str(folder / "overhead.py"))
         key = {"Authorization": f"Bearer {KEY}"}
         targets = [
-            Target(BARE, f"http://127.0.0.1:{ports[0]}", {}),
+            Target(BARE, f"http://127.0.0.1:{ports[0]}", {}, pids[0]),
             Target("server", server_url(modal.client), key),
-            Target("door", f"http://127.0.0.1:{ports[1]}", key),
+            Target("door", f"http://127.0.0.1:{ports[1]}", key, pids[1]),
             Target("web", modal.url("overhead", "Web.http"), key),
             Target("by hand", modal.url("overhead", "ByHand.http"), {}),
         ]
@@ -323,12 +333,35 @@ async def load(target: Target, streams: int) -> Figures:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await one(session, target, 0)  # the connection and caches
-        started = time.perf_counter()
+        before, started = cpu_s(target.pid), time.perf_counter()
         await asyncio.gather(*[stream(session) for _ in range(streams)])
         seconds = time.perf_counter() - started
     ttft.sort()
     p90 = ttft[int(0.9 * len(ttft))]
-    return Figures(REQUESTS[streams] * TOKENS / seconds, statistics.median(ttft), p90)
+    tokens = REQUESTS[streams] * TOKENS
+    cpu = None if before is None else 1e6 * ((cpu_s(target.pid) or 0) - before) / tokens
+    return Figures(tokens / seconds, statistics.median(ttft), p90, cpu)
+
+
+def cpu_s(pid: int | None) -> float | None:
+    """Processor seconds that a process and all below it have taken."""
+    if pid is None:
+        return None
+    parents: dict[int, int] = {}
+    taken: dict[int, float] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # it has just ended
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)] = int(fields[1])
+                taken[int(folder.name)] = (int(fields[11]) + int(fields[12])) / CLOCK_HZ
+    return sum(seconds for one, seconds in taken.items() if is_below(one, pid, parents))
+
+
+def is_below(one: int, pid: int, parents: dict[int, int]) -> bool:
+    while one != pid and one in parents:
+        one = parents[one]
+    return one == pid
 
 
 Round = dict[tuple[int, str], Figures]
@@ -370,8 +403,8 @@ def report(rounds: list[Round], load_before: float) -> str:
         f"Medians of {len(rounds)} rounds; the ratio and the added TTFT are medians of what each round",
         "says by itself. What each name means stands at the top of the script.",
         "",
-        "| streams | asked | tok/s | of vLLM's | TTFT p50 ms | added ms | TTFT p90 ms |",
-        "|--:|---|--:|--:|--:|--:|--:|",
+        "| streams | asked | tok/s | of vLLM's | TTFT p50 ms | added ms | p90 ms | CPU us/token |",
+        "|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     for streams, name in rounds[0]:
         lines.append(row(rounds, streams, name))
@@ -390,7 +423,10 @@ def row(rounds: list[Round], streams: int, name: str) -> str:
     speed = statistics.median(one.tokens_per_s for one in own)
     p50 = statistics.median(one.ttft_p50_ms for one in own)
     p90 = statistics.median(one.ttft_p90_ms for one in own)
-    return f"| {streams} | {name} | {speed:.0f} | {ratio:.3f}x | {p50:.1f} | {added:+.1f} | {p90:.1f} |"
+    spent = [one.cpu_us_per_token for one in own if one.cpu_us_per_token is not None]
+    cpu = f"{statistics.median(spent):.0f}" if spent else "-"
+    figures = f"{speed:.0f} | {ratio:.3f}x | {p50:.1f} | {added:+.1f} | {p90:.1f} | {cpu}"
+    return f"| {streams} | {name} | {figures} |"
 
 
 if __name__ == "__main__":
