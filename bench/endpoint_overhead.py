@@ -168,7 +168,8 @@ def everything(folder: Path, log: str) -> Iterator[list[Target]]:
     plane = PlaneProcess.start(folder / "state", namespaces=True)
     try:
         pids = [process.pid for process in alone]
-        yield deploy(plane, python, folder, ports, log, pids)
+        write_app(python, folder, ports, log)
+        yield deploy(plane, folder, ports, pids)
     finally:
         plane.stop()
         for process in alone:
@@ -194,19 +195,26 @@ def start(
     )
 
 
-def deploy(
-    plane: object, python: Path, folder: Path, ports: list[int], log: str, pids: list[int]
-) -> list[Target]:
+def write_app(python: Path, folder: Path, ports: list[int], log: str) -> None:
+    """Write the services' file."""
+    by_hand = argv(python, folder / "tiny-llama", ports[2])
+    text = APP.format(
+        python=str(python),
+        port=ports[3],
+        hand=ports[2],
+        argv=by_hand,
+        log=log,
+        settings=SETTINGS,
+    )
+    (folder / "overhead.py").write_text(text)
+
+
+def deploy(plane: object, folder: Path, ports: list[int], pids: list[int]) -> list[Target]:
     """Deploy the services; where each answers."""
     from modalkit.testing.local_modal import LocalModalFixture
     from modalkit.testing.process import PlaneProcess
 
     assert isinstance(plane, PlaneProcess)
-    by_hand = argv(python, folder / "tiny-llama", ports[2])
-    text = APP.format(
-        python=str(python), port=ports[3], hand=ports[2], argv=by_hand, log=log, settings=SETTINGS
-    )
-    (folder / "overhead.py").write_text(text)
     with plane.as_environment():
         modal = LocalModalFixture(plane.exports, plane.dashboard)
         modal.command("modal", "deploy", str(folder / "overhead.py"))
