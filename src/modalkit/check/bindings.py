@@ -13,10 +13,17 @@ __all__ = ["Binding", "Bindings", "position"]
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One place where a name gets a value; `value` is None where it is not followed."""
+    """One place where a name gets a value.
+
+    Attributes:
+        at: The statement.
+        value: What it gets; None where that is not followed.
+        added: What ``name += ...`` adds.
+    """
 
     at: ast.AST
     value: ast.expr | None
+    added: ast.expr | None = None
 
 
 class Bindings:
@@ -91,7 +98,8 @@ class Bindings:
                 self._bind(one, own, at)
 
     def _note(self, name: str, value: ast.expr | None, at: ast.AST) -> None:
-        self.assigned.setdefault((self._scope(at), name), []).append(Binding(at, value))
+        added = at.value if isinstance(at, ast.AugAssign) else None
+        self.assigned.setdefault((self._scope(at), name), []).append(Binding(at, value, added))
 
     def _scope(self, node: ast.AST) -> Scope:
         return next(self._nodes.scopes(node), self._nodes.tree)

@@ -47,13 +47,28 @@ def _parts(file: ModalFile, node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return [node.left, node.right]
     if isinstance(node, ast.Call) and node.args:
-        is_text = _is_join(node) or file.names.qualname(node.func) == "str"
+        is_text = _is_join(node) or file.names.qualname(node.func) in {"str", "shlex.split"}
         return [node.args[0]] if is_text else []
     if isinstance(node, ast.Name):
-        _, bindings = file.names.bindings(node)
-        value = bindings[0].value if len(bindings) == 1 else None
-        return [] if value is None else [value]
+        return _gathered(file, node)
     return []
+
+
+def _gathered(file: ModalFile, node: ast.Name) -> list[ast.expr]:
+    """A list that is written once and then added to: ``cmd += [...]``, ``cmd.extend(...)``, ``cmd.append(...)``."""
+    scope, bindings = file.names.bindings(node)
+    if scope is None or not bindings or bindings[0].value is None:
+        return []
+    if any(one.added is None for one in bindings[1:]):
+        return []
+    parts = [bindings[0].value, *(one.added for one in bindings[1:] if one.added is not None)]
+    for _, call in file.calls_in(scope):
+        func = call.func
+        if not isinstance(func, ast.Attribute) or func.attr not in {"extend", "append"}:
+            continue
+        if isinstance(func.value, ast.Name) and func.value.id == node.id:
+            parts += call.args[:1]
+    return parts
 
 
 def _is_join(node: ast.Call) -> bool:

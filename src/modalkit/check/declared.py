@@ -18,11 +18,12 @@ from .names import Names
 from .nodes import Function, Nodes
 from .source import SourceFile
 
-__all__ = ["Decorator", "Member", "ModalFile", "Option", "Options", "Unit"]
+__all__ = ["SERVE", "Decorator", "Member", "ModalFile", "Option", "Options", "Unit"]
 
 _Node = TypeVar("_Node", bound=ast.AST)
 _REGISTERS = {"function": "function", "cls": "class", "server": "server"}
 _APP = "modal.App()"
+SERVE = {"modalkit.serve", "modalkit.compile.serve"}
 _IMAGES = ("modal.Image", "modalkit.ImageSpec")
 # More of them than that is generated code, which would only take long.
 _MOST_UNITS = 300
@@ -94,7 +95,7 @@ class Unit:
     """One function, class or server of an app.
 
     Attributes:
-        kind: ``"function"``, ``"class"`` or ``"server"``.
+        kind: ``"function"``, ``"class"``, ``"server"``, or ``"service"`` of modalkit.
         node: Its definition.
         registered: The decorator that registers it.
         decorators: The other decorators on it.
@@ -255,9 +256,11 @@ class ModalFile:
                 continue
             decorators = self.decorators(node)
             registered = next((one for one in decorators if self.registers(one)), None)
-            if registered is None:
-                continue
-            yield self._unit(node, registered, decorators)
+            served = next((one for one in decorators if one.qualname in SERVE), None)
+            if registered is not None:
+                yield self._unit(node, registered, decorators)
+            elif served is not None and isinstance(node, ast.ClassDef):
+                yield self._service(node, served)
 
     def decorators(self, node: Function | ast.ClassDef) -> tuple[Decorator, ...]:
         """Return the decorators of a definition, outermost first."""
@@ -303,6 +306,20 @@ class ModalFile:
             image=read_image(image, self.names),
             members=tuple(self._members(node)) if isinstance(node, ast.ClassDef) else (),
         )
+
+    def _service(self, node: ast.ClassDef, served: Decorator) -> Unit:
+        """A modalkit service: its class body says what keywords say elsewhere, in other values."""
+        given = {
+            target.id: Option(statement.value, statement)
+            for one in reversed([node, *self._bases(node)])
+            for statement in one.body
+            if isinstance(statement, ast.Assign)
+            for target in statement.targets
+            if isinstance(target, ast.Name)
+        }
+        options = Options(given, complete=False)
+        image = read_image(options.value("image"), self.names)
+        return Unit("service", node, served, (), options, Options(), image)
 
     def _app_options(self, registered: Decorator) -> Options:
         """The keywords of the app itself, if it is made in this file."""

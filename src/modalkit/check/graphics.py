@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..gpu import GPU, gpu_catalogue
 from .declared import ModalFile, Unit
@@ -43,14 +44,11 @@ def split_count(text: str) -> tuple[str, str | None]:
     return by_shape.get(name.strip().upper(), name.strip()), count.strip() if colon else None
 
 
-def gpu_strings(file: ModalFile) -> Iterator[tuple[ast.expr, object]]:
-    """Yield every value that some ``gpu=`` of Modal may have, with the constant it is."""
-    seen: set[ast.AST] = set()
-    for value in _gpu_values(file):
-        for leaf in _leaves(file, value):
-            if leaf not in seen:
-                seen.add(leaf)
-                yield leaf, file.names.constant(leaf)
+@lru_cache(maxsize=2)  # several rules ask in turn of one file
+def gpu_strings(file: ModalFile) -> tuple[tuple[ast.expr, object], ...]:
+    """Return every value that some ``gpu=`` of Modal may have, with the constant it is."""
+    leaves = (leaf for value in _gpu_values(file) for leaf in _leaves(file, value))
+    return tuple((leaf, file.names.constant(leaf)) for leaf in dict.fromkeys(leaves))
 
 
 def _gpu_values(file: ModalFile) -> Iterator[ast.expr]:

@@ -9,6 +9,7 @@ from .names import Names
 
 __all__ = ["Image", "Step", "read_image"]
 
+_SPECS = {"modalkit.ImageSpec", "modalkit.image.ImageSpec"}
 _DEEPEST = 200  # steps of one chain
 
 
@@ -46,6 +47,8 @@ def read_image(node: ast.expr | None, names: Names) -> Image | None:
         if isinstance(node, ast.Name):
             node = names.latest(node)
             continue
+        if isinstance(node, ast.Call) and names.qualname(node.func) in _SPECS:
+            return Image("ImageSpec", node, tuple(reversed(steps)), partial=False)
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             break
         method = node.func.attr

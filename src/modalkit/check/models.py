@@ -122,3 +122,11 @@ def _served(call: ast.Call, words: list[tuple[str, ast.expr]]) -> Iterator[Load]
     for (flag, _), (text, at) in pairwise(words):
         if flag in _MODEL_FLAGS and _HUB_ID.fullmatch(text):
             yield Load(text, engine, call, at, texts)
+            return
+    # `vllm serve --flag MODEL`: the first hub id behind it, unless a flag takes it.
+    behind = words[texts.index("serve") :] if "serve" in texts else []
+    for (flag, _), (text, at) in pairwise(behind):
+        takes_value = flag.startswith("--") and "=" not in flag
+        if not takes_value and _HUB_ID.fullmatch(text):
+            yield Load(text, engine, call, at, texts)
+            return

@@ -33,15 +33,21 @@ class Nodes:
         waiting: list[ast.AST] = [self.tree]
         while waiting:
             node = waiting.pop()
-            by_kind.setdefault(type(node), []).append(node)
-            children = [
-                child
-                for child in ast.iter_child_nodes(node)
-                if not isinstance(child, _CONTEXTS)  # shared between nodes, and of no use
-            ]
+            kind = type(node)
+            by_kind.setdefault(kind, []).append(node)
+            children: list[ast.AST] = []
+            # What `ast.iter_child_nodes` does, without a generator for every node.
+            for name in kind._fields:
+                value = getattr(node, name, None)
+                if isinstance(value, ast.AST):
+                    if not isinstance(value, _CONTEXTS):  # shared between nodes, and of no use
+                        children.append(value)
+                elif isinstance(value, list):
+                    children += [one for one in value if isinstance(one, ast.AST)]
             for child in children:
                 parents[child] = node
-            waiting.extend(reversed(children))
+            children.reverse()
+            waiting += children
 
     def of(self, kind: type[_Node]) -> list[_Node]:
         """Return the nodes of one kind, in the order of the file."""

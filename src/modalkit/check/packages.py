@@ -35,10 +35,12 @@ __all__ = [
 # Steps that add packages of which nothing is known here.
 _OPAQUE = {
     "pip_install_from_requirements", "pip_install_from_pyproject", "pip_install_private_repos", "poetry_install_from_file",
-    "uv_sync", "micromamba_install", "conda_install", "conda_update_from_environment", "dockerfile_commands",
+    "uv_sync", "requirements", "pyproject", "uv_lock", "local_dir", "local_file", "with_modalkit", "micromamba_install", "conda_install", "conda_update_from_environment", "dockerfile_commands",
     "pipe", "run_function", "add_local_dir", "add_local_file", "copy_local_dir", "copy_local_file", "copy_mount",
 }  # fmt: skip
-_PIP = {"pip_install", "uv_pip_install"}
+_PIP = {"pip_install", "uv_pip_install", "pip", "uv"}
+# What modalkit's runtime brings into the image of every service.
+_OF_SPECS = ("pydantic", "aiohttp", "starlette", "uvicorn", "click", "rich", "packaging")
 # Bases that bring no Python package of their own.
 _BARE = ("debian_slim",)
 _BARE_REGISTRY = re.compile(
@@ -111,7 +113,7 @@ def installs(step: Step, names: Names) -> Iterator[Install]:
                 continue
             if step.method in _PIP:
                 yield Install(text, node)
-            elif step.method == "run_commands":
+            elif step.method in {"run_commands", "run"}:
                 yield from (Install(one, node) for one in requirements_of(text))
 
 
@@ -161,7 +163,7 @@ def installed_in(image: Image | None, names: Names) -> Installed:
     """
     if image is None:
         return Installed(frozenset(), complete=True)
-    named: list[str] = []
+    named = list(_OF_SPECS) if image.base == "ImageSpec" else []
     complete = not image.partial and _is_bare(image, names)
     for step in image.steps:
         complete = complete and _is_readable(step, names)
@@ -171,17 +173,23 @@ def installed_in(image: Image | None, names: Names) -> Installed:
 
 
 def _is_bare(image: Image, names: Names) -> bool:
-    if image.base in _BARE:
+    if image.base in _BARE or (image.base == "ImageSpec" and _is_slim(image)):
         return True
     call = image.base_call
     tag = names.text(call.args[0]) if image.base == "from_registry" and call and call.args else None
     return bool(tag and _BARE_REGISTRY.match(tag))
 
 
+def _is_slim(image: Image) -> bool:
+    """Whether an `ImageSpec` starts from Modal's slim image, as it does unless it says otherwise."""
+    call = image.base_call
+    return call is not None and all(keyword.arg == "python" for keyword in call.keywords)
+
+
 def _is_readable(step: Step, names: Names) -> bool:
     if step.method in _OPAQUE:
         return False
-    if step.method not in {*_PIP, "run_commands", "apt_install"}:
+    if step.method not in {*_PIP, "run_commands", "apt_install", "run", "apt"}:
         return True
     if any(keyword.arg is None for keyword in step.call.keywords):
         return False
@@ -194,7 +202,7 @@ def _is_readable(step: Step, names: Names) -> bool:
 
 
 def _is_plain(method: str, text: str) -> bool:
-    if method == "apt_install":
+    if method in {"apt_install", "apt"}:
         return not text.startswith("python3-")
     if method in _PIP:
         return "://" not in text and not text.startswith((".", "/", "-"))

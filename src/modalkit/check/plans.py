@@ -19,15 +19,9 @@ from .findings import Span
 from .rule import Problem, Rule, all_rules
 from .settings import Settings
 
-__all__ = ["MOST_SECONDS", "has_services", "plan_problems"]
+__all__ = ["MOST_SECONDS", "plan_problems"]
 
 MOST_SECONDS = 60  # for importing one file
-_SERVE = {"modalkit.serve", "modalkit.compile.serve"}
-
-
-def has_services(file: ModalFile) -> bool:
-    """Whether a file declares services, so that importing it gives a plan."""
-    return any(name in _SERVE for name, _ in file.calls)
 
 
 def plan_problems(file: ModalFile, settings: Settings) -> Iterator[tuple[Rule, Problem]]:

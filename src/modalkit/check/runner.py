@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .declared import ModalFile
 from .files import Candidate, find_files
 from .findings import Finding, Severity, Span
 from .ignores import Ignore, read_ignores, unsilenced
-from .plans import has_services, plan_problems
 from .rule import Problem, Rule, all_rules
 from .rules.itself import IGNORE_NAMES_NOTHING, RULE_FAILED, SYNTAX, UNREADABLE, UNUSED_IGNORE
 from .rules.plans import NOT_PLANNED
@@ -17,6 +16,9 @@ from .settings import Settings
 from .source import SourceFile, UnreadableError, read_source
 
 __all__ = ["CheckReport", "check_paths", "check_source"]
+
+_KEYS = {"MK201", "MK202"}
+_SHOWN = 5  # characters of a key with its quotation mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +94,16 @@ def check_source(source: SourceFile, settings: Settings | None = None) -> list[F
     ignores = read_ignores(source)
     file = ModalFile(source)
     found = list(_static_findings(file, settings)) if file.is_modal else []
-    if not settings.static and file.is_modal and has_services(file):
+    if not settings.static and any(unit.kind == "service" for unit in file.units):
         found += _plan_findings(file, settings, found)
-    kept = unsilenced(found, ignores)
+    kept = unsilenced(_without_keys(found), ignores)
     return [*kept, *_ignore_findings(source, ignores, settings)]
 
 
 def _plan_findings(file: ModalFile, settings: Settings, static: list[Finding]) -> Iterator[Finding]:
     """What plans say; an error that a static rule has explained on its line is not said again."""
+    from .plans import plan_problems  # noqa: PLC0415 - processes and pipes; few files need them
+
     explained = {one.span.line for one in static if one.severity is Severity.ERROR}
     for rule, problem in plan_problems(file, settings):
         span = file.source.span(problem.at)
@@ -143,6 +147,29 @@ def _finding(rule: Rule, problem: Problem, path: str, span: Span, line: str) -> 
         instead=problem.instead,
         fix=problem.fix,
     )
+
+
+def _without_keys(findings: list[Finding]) -> list[Finding]:
+    """The findings with every key that was found made unreadable, whichever rule shows its line."""
+    keys = [one.span for one in findings if one.code in _KEYS]
+    return [
+        replace(one, source_line=_hidden(one, keys))
+        if any(key.line <= one.span.line <= key.end_line for key in keys)
+        else one
+        for one in findings
+    ]
+
+
+def _hidden(finding: Finding, keys: list[Span]) -> str:
+    """A finding's line with all of its keys but their first characters, which say whose they are."""
+    line, number = finding.source_line, finding.span.line
+    for key in keys:
+        if not key.line <= number <= key.end_line:
+            continue
+        start = key.column - 1 + _SHOWN if number == key.line else 0
+        end = key.end_column - 1 if number == key.end_line else len(line)
+        line = line[:start] + "*" * max(0, end - start) + line[max(end, start) :]
+    return line
 
 
 def _ignore_findings(

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from ..declared import ModalFile, Unit
+from ..declared import ModalFile, Option, Unit
 from ..graphics import gpu_choices
 from ..rule import Problem, rule
 
@@ -127,6 +127,14 @@ def kept_warm(file: ModalFile) -> Iterator[Problem]:
 
 
 _DEAR_USD = 1.5
+
+
+def _is_explained(file: ModalFile, option: Option) -> bool:
+    """Whether a comment stands at the keyword, or at the constant it names."""
+    _, bindings = (
+        file.names.bindings(option.value) if isinstance(option.value, ast.Name) else (0, [])
+    )
+    return any(_has_comment(file, at) for at in (option.at, *(one.at for one in bindings)))
 
 
 def _has_comment(file: ModalFile, node: ast.AST) -> bool:

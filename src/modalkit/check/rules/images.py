@@ -65,9 +65,9 @@ def _loose_name(text: str) -> str | None:
     why="The next build may get another release, which needs another CUDA, torch or flag.",
 )
 def unpinned_engine(file: ModalFile) -> Iterator[Problem]:
-    """An inference engine or framework without an exact version."""
+    """An inference engine or framework of which any newer release may come."""
     for _, loose in _loose(file):
-        found = [one for name, one in loose if name in _FRAGILE]
+        found = [one for name, one in loose if _breaks(name, one)]
         if found:
             yield _unpinned(found)
 
@@ -81,9 +81,15 @@ def unpinned_engine(file: ModalFile) -> Iterator[Problem]:
 def unpinned_requirement(file: ModalFile) -> Iterator[Problem]:
     """Another package without an exact version."""
     for _, loose in _loose(file):
-        found = [one for name, one in loose if name not in _FRAGILE]
+        found = [one for name, one in loose if not _breaks(name, one)]
         if found:
             yield _unpinned(found)
+
+
+def _breaks(name: str, one: Install) -> bool:
+    """Whether another release of a fragile package may come, not only a patch: ``~=4.44.0`` is one."""
+    operators = {each.operator for each in Requirement(one.requirement).specifier}
+    return name in _FRAGILE and not operators & {"~=", "==", "<", "<="}
 
 
 def _unpinned(found: list[Install]) -> Problem:

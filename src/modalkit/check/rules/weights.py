@@ -92,13 +92,20 @@ def downloaded_each_start(file: ModalFile) -> Iterator[Problem]:
             continue
         if unit.kind == "function" and not _is_mapped(file, unit) and unit.decorator(*WEB) is None:
             continue  # it runs once
-        loads = [load for load in loads_of(file, unit) if not _is_small(load)]
+        loads = [
+            one for one in loads_of(file, unit) if not _is_small(one) and not _is_local(file, one)
+        ]
         for load in loads[:1]:
             yield Problem(
                 load.call,
                 f"{unit.name} downloads {load.model} at every cold start: it has no Volume.",
                 'volumes={"/cache": modal.Volume.from_name("weights", create_if_missing=True)} and HF_HUB_CACHE="/cache".',
             )
+
+
+def _is_local(file: ModalFile, load: Load) -> bool:
+    """Whether a load finds its files where they are, and fetches none."""
+    return file.names.constant(load.keyword("local_files_only")) is True
 
 
 def _brings_weights(unit: Unit) -> bool:
@@ -120,6 +127,8 @@ def revision_not_pinned(file: ModalFile) -> Iterator[Problem]:
     """A hub model without ``revision=``."""
     for unit in file.units:
         for load in loads_of(file, unit):
+            if _is_small(load) or _is_local(file, load):
+                continue
             if load.flags:
                 pinned = "--revision" in load.flags
             else:
