@@ -249,7 +249,7 @@ class LocalModal:
         )
 
     def _make_images(self) -> Images:
-        runner = Runner(self._state.run, self._isolation, host_environment())
+        runner = Runner(self._state.run, self._isolation, host_environment(), self._volumes.during)
         return Images(
             self._state.records,
             self._state.folder / "images",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -200,6 +201,26 @@ def test_a_failing_build_function_fails_the_build(plane, namespaces):
     done = plane.modal("run", "building.py", TEST_FAIL="1")
     assert done.returncode != 0
     assert "no weights today" in done.stdout + done.stderr
+
+
+def test_a_build_command_reads_and_writes_a_volume(call, client, namespaces):
+    """`run_commands(volumes=)` sees what is committed and commits what it wrote, unless it fails."""
+    volume = modal.Volume.from_name("for-building", create_if_missing=True, client=client)
+    with volume.batch_upload(force=True) as batch:
+        batch.put_file(io.BytesIO(b"from before"), "/given.txt")
+    write = ["cp /vol/given.txt /opt/copied.txt", "echo from the build > /vol/made.txt"]
+    base = modal.Image.debian_slim()
+    image = base.run_commands(*write, volumes={"/vol": volume})
+
+    def seen():
+        return Path("/opt/copied.txt").read_text(), Path("/vol/made.txt").exists()
+
+    assert call(image, seen) == ("from before", False)
+    assert b"".join(volume.read_file("made.txt")) == b"from the build\n"
+    failing = base.run_commands("echo half > /vol/half.txt; exit 4", volumes={"/vol": volume})
+    with pytest.raises(modal.exception.ImageBuildError, match="exit code 4"):
+        call(failing, seen)
+    assert "half.txt" not in [entry.path for entry in volume.listdir("/")]
 
 
 def test_a_failing_command_fails_the_build(call, namespaces, capfd):

@@ -129,12 +129,13 @@ def test_a_registry_image_with_a_python_of_its_own():
     ]
 
 
-def test_a_volume_of_a_command_is_named():
-    """`run_commands(volumes=)` says that the command runs without the volume."""
+def test_a_command_has_its_volumes():
+    """`run_commands(volumes=)` gives each of its commands the volumes."""
     mounts = [api.VolumeMount(volume_id="vo-1", mount_path="/weights")]
     lines = ["FROM base", "RUN ls /weights"]
     recipe = lay_over(None, api.Image(dockerfile_commands=lines, volume_mounts=mounts), str)
-    assert "the volume at '/weights' in run_commands" in map(str, recipe.steps)
+    (command,) = (step for step in recipe.steps if isinstance(step, RunCommand))
+    assert command.volumes == tuple(mounts)
 
 
 @pytest.mark.parametrize(

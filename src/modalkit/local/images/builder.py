@@ -146,12 +146,9 @@ class HostBuilder:
             job.lack(f"the command {step.command!r} (it needs namespaces)")
             return
         job.log.say(f"RUN {step.command}")
-        code = await self._runner.run_inside(
+        await self._runner.run_inside(
             step, built, changes=changes, secrets=job.secrets, log=job.log
         )
-        if code:
-            msg = f"The command {step.command!r} ended with exit code {code}."
-            raise LocalModalError(msg)
 
     async def _call(self, job: Job, changes: Path) -> None:
         if job.call is None:

@@ -32,9 +32,10 @@ def lay_over(base: Recipe | None, image: api.Image, mount_name: Callable[[str], 
         reader.follow(instruction)
     if image.HasField("build_function"):
         reader.steps.append(CallFunction(image.build_function.input.SerializeToString()))
-    if any(isinstance(step, RunCommand) for step in reader.steps):
-        paths = (mount.mount_path for mount in image.volume_mounts)
-        reader.steps[:0] = [Lacking(f"the volume at {path!r} in run_commands") for path in paths]
+    reader.steps = [
+        replace(step, volumes=tuple(image.volume_mounts)) if isinstance(step, RunCommand) else step
+        for step in reader.steps
+    ]
     poetry = any("poetry install" in line for line in image.dockerfile_commands)
     return replace(reader.recipe, steps=tuple(_needed(reader.steps, poetry=poetry)))
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TypeAlias
 
+from ...errors import LocalModalError
 from ..processes.isolation import Isolation, launcher_command
-from ..processes.launch import ContainerSpec
+from ..processes.launch import Bind, ContainerSpec
+from ..protocol import api
 from .built import Built
 from .logs import BuildLog
 from .steps import RunCommand
 
-__all__ = ["Runner", "container_path"]
+__all__ = ["Mounting", "Runner", "container_path"]
+
+Mounting: TypeAlias = Callable[[Sequence[api.VolumeMount]], AbstractAsyncContextManager[list[Bind]]]
 
 _LONGEST_LINE = 1024 * 1024
 
@@ -34,12 +41,20 @@ class Runner:
         scratch: A folder for what a running command needs.
         isolation: What this machine allows.
         environment: Variables every container inherits from this machine.
+        mounting: Holds volumes while a command runs; what it changed is committed if it succeeds.
     """
 
-    def __init__(self, scratch: Path, isolation: Isolation, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        isolation: Isolation,
+        environment: Mapping[str, str],
+        mounting: Mounting,
+    ) -> None:
         self._scratch = scratch
         self._isolation = isolation
         self._environment = environment
+        self._mounting = mounting
 
     @property
     def isolated(self) -> bool:
@@ -69,8 +84,12 @@ class Runner:
         changes: Path,
         secrets: Mapping[str, str],
         log: BuildLog,
-    ) -> int:
-        """Run a command in an image's world, keeping what it changes; return its exit code."""
+    ) -> None:
+        """Run a command in an image's world, keeping what it changes.
+
+        Raises:
+            LocalModalError: It failed.
+        """
         inherited = self._environment.get("PATH", os.defpath)
         env = {
             **self._environment,
@@ -81,8 +100,10 @@ class Runner:
         env["PATH"] = container_path(built, env.get("PATH", inherited))
         if built.environments:
             env["VIRTUAL_ENV"] = built.environments[0]
-        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="build-") as folder:
-            path = Path(folder)
+        async with contextlib.AsyncExitStack() as stack:
+            binds = await stack.enter_async_context(self._mounting(step.volumes))
+            folder = tempfile.TemporaryDirectory(dir=self._scratch, prefix="build-")
+            path = Path(stack.enter_context(folder))
             for name in ("layer", "scratch"):
                 (path / name).mkdir()
             argv = [*step.shell, step.command]
@@ -91,14 +112,16 @@ class Runner:
                 path / "layer",
                 argv,
                 env,
-                binds=[],
+                binds=binds,
                 own_network=False,
                 lowers=map(Path, built.layers),
                 changes=changes,
                 keep=built.visible,
             )
             spec["cwd"] = step.workdir
-            return await _run(spec, path, log)
+            if code := await _run(spec, path, log):
+                msg = f"The command {step.command!r} ended with exit code {code}."
+                raise LocalModalError(msg)
 
 
 async def _run(spec: ContainerSpec, folder: Path, log: BuildLog) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..protocol import api
+
 __all__ = [
     "AddFiles",
     "CallFunction",
@@ -53,12 +55,17 @@ class Install:
 
 @dataclass(frozen=True, slots=True)
 class RunCommand:
-    """Run a command in the image's world, with the variables and the folder it has at this point."""
+    """Run a command in the image's world, with the variables and the folder it has at this point.
+
+    Attributes:
+        volumes: What it sees at paths of its own; none of it is part of the image.
+    """
 
     command: str
     shell: tuple[str, ...]
     workdir: str
     env: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[api.VolumeMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

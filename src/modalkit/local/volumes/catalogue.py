@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +133,29 @@ class Volumes:
         )
         self._mounts[container, wanted.volume_id] = mount
         return mount.bind()
+
+    @asynccontextmanager
+    async def during(self, wanted: Sequence[api.VolumeMount]) -> AsyncIterator[list[Bind]]:
+        """Hold volumes for one command without a container; commit its changes if it succeeds.
+
+        Needs layered volumes, as every command that sees volumes at its own paths does.
+        """
+        async with AsyncExitStack() as stack:
+            mounts: list[VolumeMount] = []
+            for one in wanted:
+                volume = self._open(one.volume_id)
+                mount = await asyncio.to_thread(
+                    VolumeMount.open,
+                    volume,
+                    one.mount_path,
+                    one.sub_path,
+                    read_only=one.read_only,
+                )
+                stack.push_async_callback(asyncio.to_thread, mount.close)
+                mounts.append(mount)
+            yield [mount.bind() for mount in mounts]
+            for mount in mounts:
+                await asyncio.to_thread(mount.commit_ended)
 
     async def release(self, container: Container) -> None:
         """Forget what a container mounted, when it has ended."""

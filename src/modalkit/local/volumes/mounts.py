@@ -84,6 +84,12 @@ class VolumeMount:
             except FilesOpenError:
                 self.shipped = self._ship(copy=True)
 
+    def commit_ended(self) -> None:
+        """Make the changes of a container that has ended part of the committed state."""
+        with self._committing():
+            if self._changed():
+                self.shipped = self._ship(copy=False)
+
     def reload(self, namespace_pid: int) -> None:
         """Show the committed state, after committing the container's own changes.
 
