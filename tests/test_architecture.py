@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,8 +135,8 @@ LOCAL_MAY_IMPORT: dict[str, set[str]] = {
     "client": set(),
     "wire": {"protocol"},
     "store": GROUND,
-    "address": {"wire"},
-    "presence": set(),
+    "address": {"store", "wire"},
+    "presence": {"store"},
     "processes": {"protocol"},
     "calls": GROUND,
     "volumes": GROUND | {"processes", "store"},
@@ -271,6 +272,17 @@ def test_the_local_modals_folders_stay_small():
     assert len(list(LOCAL.glob("*.py"))) <= 12
     for part in LOCAL_MAY_IMPORT:
         assert (LOCAL / part).is_dir() or (LOCAL / f"{part}.py").is_file(), f"{part} is gone"
+
+
+def test_what_lies_in_a_state_folder_is_named_once():
+    """Nobody joins a name to a state folder but `store/places.py`, so `reset` knows every name."""
+    state = re.compile(r"(^|[._])state(\.folder)?$")
+    users = [*LOCAL.rglob("*.py"), *(PACKAGE / "cli" / "local").rglob("*.py")]
+    for path in [*users, *(PACKAGE / "testing").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+                joined = state.search(ast.unparse(node.left))
+                assert not joined or path.name == "places.py", f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .store.places import File, Folder
 from .wire.ports import preferred_port
 from .wire.proxy_auth import ProxyAuth
 from .wire.trust import Trust
@@ -31,7 +32,6 @@ _ACCOUNT = (
     "MODAL_PROFILE",
     "MODAL_OVERRIDE_HEADERS",
 )
-_TOKENS = "tokens.json"
 _HERE = "127.0.0.1,localhost"
 
 
@@ -64,7 +64,7 @@ class Address:
     def of(cls, state: Path) -> Address:
         """Return a state folder's address: the one its last plane had, if its ports are free."""
         place = state.expanduser().absolute()
-        tokens = _kept_tokens(place / _TOKENS)
+        tokens = _kept_tokens(File.TOKENS.of(place))
         return cls(
             state,
             listener=preferred_port(f"plane {place}"),
@@ -98,7 +98,7 @@ class Address:
             "MODAL_SERVER_URL": self.url,
             "MODAL_TOKEN_ID": "ak-local",
             "MODAL_TOKEN_SECRET": self.token,
-            "MODAL_CONFIG_PATH": str(state / "modal.toml"),
+            "MODAL_CONFIG_PATH": str(File.CLIENT_CONFIG.of(state)),
             "MODAL_DISABLE_API_PROXY": "1",
             "MODALKIT_LOCAL_STATE": str(state),
             "MODALKIT_PROXY_KEY": self.proxy_auth.key,
@@ -108,7 +108,7 @@ class Address:
     @property
     def trust(self) -> Trust:
         """The certificates of its state folder."""
-        return Trust(self.state.expanduser().absolute() / "tls")
+        return Trust(Folder.TLS.of(self.state.expanduser().absolute()))
 
 
 def pointed_at(exports: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:

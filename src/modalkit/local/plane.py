@@ -59,6 +59,7 @@ from .store.blobs import Blobs
 from .store.environments import Environments
 from .store.files import FileStore
 from .store.mounts import Mounts
+from .store.places import Folder
 from .store.secrets import Secrets
 from .store.state import State, living_planes
 from .volumes import Volumes
@@ -130,7 +131,7 @@ class LocalModal:
             self._functions,
             self._secrets,
             self._open_endpoints,
-            self._state.folder / "logs",
+            self._state.place(Folder.LOGS),
         )
         self.schedules = Schedules(self.apps, self._calls, self._deployments, notice)
         self.admin = Admin(address.page_token, self.apps, self.schedules, self.endpoints)
@@ -252,7 +253,7 @@ class LocalModal:
         runner = Runner(self._state.run, self._isolation, host_environment(), self._volumes.during)
         return Images(
             self._state.records,
-            self._state.folder / "images",
+            self._state.place(Folder.IMAGES),
             HostBuilder(self._files, self._mounts.files, runner),
             Surroundings(self._mounts.name, self._secrets.values, self._building.call),
             strict=self._settings.strict_images,
@@ -295,7 +296,7 @@ class LocalModal:
         def runs_elsewhere(pid: int) -> bool:
             return pid != os.getpid() and pid in living_planes(self._state.folder)
 
-        results = CallResults(self._state.folder / "calls", runs_elsewhere)
+        results = CallResults(self._state.place(Folder.CALLS), runs_elsewhere)
         self._blobs.keep_in(results.blobs)
         return results
 

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import LocalModalError
+from .store.places import File
 
 if TYPE_CHECKING:
     from .address import Address
 
 __all__ = ["Claim", "Running", "claim", "claim_or_join", "running", "wait_until_gone"]
 
-_LOCK, _GUESTS, _CARD = "plane.lock", "guests.lock", "plane.json"
 _JOIN_PATIENCE_S = 60.0
 _PAUSE_S = 0.02
 
@@ -81,16 +81,16 @@ class Claim:
             ready=ready,
             started_at=self._started_at,
         )
-        draft = self._state / f"{_CARD}.new"
+        draft = File.PLANE_DRAFT.of(self._state)
         draft.unlink(missing_ok=True)
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(asdict(card)))
-        draft.replace(self._state / _CARD)
+        draft.replace(File.PLANE.of(self._state))
 
     def close_door(self) -> bool:
         """Let no further command join; false while commands that joined are still running."""
         if self._guests is None:
-            self._guests = _locked(self._state / _GUESTS, fcntl.LOCK_EX)
+            self._guests = _locked(File.GUESTS_LOCK.of(self._state), fcntl.LOCK_EX)
         return self._guests is not None
 
     async def until_alone(self) -> None:
@@ -100,7 +100,7 @@ class Claim:
 
     def release(self) -> None:
         """Say that no plane runs any more."""
-        (self._state / _CARD).unlink(missing_ok=True)
+        File.PLANE.of(self._state).unlink(missing_ok=True)
         for held in (self._guests, self._lock):
             if held is not None:
                 os.close(held)
@@ -114,7 +114,7 @@ def claim(state: Path) -> Claim | None:
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _locked(state / _LOCK, fcntl.LOCK_EX)
+        lock = _locked(File.PLANE_LOCK.of(state), fcntl.LOCK_EX)
     except OSError as error:
         msg = (
             f"The state folder {str(state)!r} cannot be used ({error.strerror}). "
@@ -123,7 +123,7 @@ def claim(state: Path) -> Claim | None:
         raise LocalModalError(msg) from error
     if lock is None:
         return None
-    (state / _CARD).unlink(missing_ok=True)  # a killed plane's
+    File.PLANE.of(state).unlink(missing_ok=True)  # a killed plane's
     return Claim(state, lock)
 
 
@@ -145,7 +145,7 @@ def claim_or_join(state: Path) -> Iterator[Claim | Running]:
             finally:
                 taken.release()
             return
-        guest = _locked(state / _GUESTS, fcntl.LOCK_SH)
+        guest = _locked(File.GUESTS_LOCK.of(state), fcntl.LOCK_SH)
         try:
             if guest is not None and (found := running(state)) is not None:
                 yield found
@@ -165,8 +165,8 @@ def claim_or_join(state: Path) -> Iterator[Claim | Running]:
 def running(state: Path) -> Running | None:
     """Return the plane that runs in a state folder, if one does and says where."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        card = json.loads((state / _CARD).read_text())
-        if _held(state / _LOCK):
+        card = json.loads(File.PLANE.of(state).read_text())
+        if _held(File.PLANE_LOCK.of(state)):
             return Running(**card)
     return None
 
@@ -174,7 +174,7 @@ def running(state: Path) -> Running | None:
 def wait_until_gone(state: Path, within_s: float) -> bool:
     """Wait until no process runs the folder's plane; false when one still does."""
     deadline = time.monotonic() + within_s
-    while _held(state / _LOCK):
+    while _held(File.PLANE_LOCK.of(state)):
         if time.monotonic() > deadline:
             return False
         time.sleep(_PAUSE_S)

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import LocalModalError
 from ..local.address import pointed_at, without_account
 from ..local.presence import Running, running
+from ..local.store.places import File
 
 __all__ = ["PlaneProcess", "surrounding"]
 
@@ -49,7 +50,7 @@ class PlaneProcess:
         code = "from modalkit.cli import main; main()"
         words = [sys.executable, "-c", code, "local", "--state", str(state), "--quiet"]
         words += [] if namespaces else ["--no-namespaces"]
-        with (state / "plane.err").open("wb") as errors:
+        with File.ERRORS.of(state).open("wb") as errors:
             process = subprocess.Popen(
                 [*words, "up", "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
@@ -111,6 +112,6 @@ def _when_ready(process: subprocess.Popen[bytes], state: Path) -> Running:
         time.sleep(_PAUSE_S)
     process.kill()
     process.wait()
-    said = (state / "plane.err").read_text("utf-8", errors="replace").strip()
+    said = File.ERRORS.of(state).read_text("utf-8", errors="replace").strip()
     msg = f"The local Modal of this test session did not start: {said or 'it said nothing.'}"
     raise LocalModalError(msg)

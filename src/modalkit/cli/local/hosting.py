@@ -14,14 +14,14 @@ import click
 
 from ...errors import MissingExtraError
 from ...local import Address
+from ...local.store.places import File
 from .options import Options
 
 if TYPE_CHECKING:
     from ...local import LocalModal
 
-__all__ = ["LOG_NAME", "STOP_SIGNALS", "Journal", "make_plane", "stop_requests"]
+__all__ = ["STOP_SIGNALS", "Journal", "make_plane", "stop_requests"]
 
-LOG_NAME = "plane.log"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,7 +38,7 @@ class Journal:
         self.followers: Callable[[str], bool] | None = None
         self._held: list[str] = []
         self._quiet = options.quiet
-        path = options.state / LOG_NAME
+        path = File.LOG.of(options.state)
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         self._file = path.open("a", encoding="utf-8", buffering=1)

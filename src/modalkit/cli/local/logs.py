@@ -10,8 +10,8 @@ import click
 
 from ...errors import ModalkitError
 from ...local.presence import running
+from ...local.store.places import File
 from .ask import reading
-from .hosting import LOG_NAME
 from .options import with_state
 
 __all__ = ["command"]
@@ -34,7 +34,7 @@ def command(state: Path, app: str, follow: bool, lines: int) -> None:
     """Show the local Modal's log and its apps', or with APP (a name or id) that app's only."""
     plane = running(state)
     if not app:
-        _show_plane_log(state / LOG_NAME, lines)
+        _show_plane_log(File.LOG.of(state), lines)
     if plane is None:
         if app or follow:
             msg = (

@@ -14,7 +14,8 @@ import click
 from ...errors import LocalModalError, ModalkitError
 from ...local import Address
 from ...local.presence import Claim, Running, claim, running
-from .hosting import LOG_NAME, Journal, make_plane, stop_requests
+from ...local.store.places import File
+from .hosting import Journal, make_plane, stop_requests
 from .options import Options, plane_options
 
 __all__ = ["command"]
@@ -93,7 +94,7 @@ def _start_in_background(options: Options) -> None:
         click.echo(f"dashboard: {found.link}")
         return
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    errors_file = options.state / "plane.err"
+    errors_file = File.ERRORS.of(options.state)
     errors_file.unlink(missing_ok=True)
     errors_file.touch(mode=0o600)
     with errors_file.open("w", encoding="utf-8") as errors:
@@ -110,7 +111,7 @@ def _start_in_background(options: Options) -> None:
         click.echo(f"A local Modal is up for {str(options.state)!r} (process {plane.pid}).")
         click.echo(f"dashboard: {plane.link}")
         click.echo('point a shell at it: eval "$(modalkit local env)"')
-        click.echo(f"its log: {options.state / LOG_NAME}; end it: modalkit local down")
+        click.echo(f"its log: {File.LOG.of(options.state)}; end it: modalkit local down")
 
 
 def _own_command(options: Options) -> list[str]:
@@ -134,7 +135,7 @@ def _when_ready(process: subprocess.Popen[bytes], state: Path) -> Running:
         if process.poll() is not None:
             break
         time.sleep(_PAUSE_S)
-    lines = (state / "plane.err").read_text("utf-8", errors="replace").splitlines()
+    lines = File.ERRORS.of(state).read_text("utf-8", errors="replace").splitlines()
     process.kill()
     tail = "\n".join(lines[-_SHOWN_LINES:]).removeprefix("Error: ")
     msg = f"The local Modal did not start: {tail or 'it printed nothing.'}"

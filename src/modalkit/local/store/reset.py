@@ -9,27 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import LocalModalError
+from .places import File, Folder, own_files
 from .state import living_planes, remove_tree
 
 __all__ = ["Holdings", "describe", "erase"]
 
-# What a local Modal makes in its state folder; anything else there is not ours to remove.
-_FILES = (
-    *("records.db", "records.db-wal", "records.db-shm", "modal.toml", "tokens.json"),
-    *("plane.log", "plane.err", "plane.json", "guests.lock", "plane.lock"),
-)
-_FOLDERS = (
-    "files",
-    "layers",
-    "volumes",
-    "buckets",
-    "images",
-    "environments",
-    "calls",
-    "logs",
-    "tls",
-    "run",
-)
 _SHOWN = ("app", "volume", "secret", "dict", "queue")
 
 
@@ -70,19 +54,19 @@ def erase(folder: Path) -> None:
             "Stop it first: modalkit local down."
         )
         raise LocalModalError(msg)
-    for name in _FOLDERS:
-        remove_tree(folder / name)
-    for name in _FILES:
-        (folder / name).unlink(missing_ok=True)
-    if left := [name for name in _FOLDERS if (folder / name).exists()]:
-        msg = f"{str(folder / left[0])!r} cannot be removed; look at its permissions."
+    for name in Folder:
+        remove_tree(name.of(folder))
+    for file in own_files(folder):
+        file.unlink(missing_ok=True)
+    if left := [name.of(folder) for name in Folder if name.of(folder).exists()]:
+        msg = f"{str(left[0])!r} cannot be removed; look at its permissions."
         raise LocalModalError(msg)
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
 def _counts(folder: Path) -> dict[str, int]:
-    path = folder / "records.db"
+    path = File.RECORDS.of(folder)
     if not path.exists():
         return {}
     try:

@@ -1,17 +1,7 @@
 """What outlives a command: one folder with a small database of records, and files beside it.
 
-    STATE/
-      records.db     named secrets, volumes, dicts, queues and deployed apps, with what dicts and
-                     queues hold (SQLite, mode 0600)
-      files/         mounted and copied files by their SHA-256
-      layers/        file trees put together for containers, by their content
-      volumes/ID/    one folder per volume
-      buckets/NAME/  one folder per cloud bucket
-      calls/         results of spawned calls
-      tls/           the certificate of this state's tunnels, and whom programs trust
-      run/PID/       what one running plane needs: sockets, container folders, blobs
-
-The folder is readable by its owner only, because secrets live in it.
+What lies in it is named in `places.py`. The folder is readable by its owner only, because secrets
+live in it.
 """
 
 from __future__ import annotations
@@ -25,6 +15,7 @@ from pathlib import Path
 
 from ...errors import LocalModalError
 from .database import Database
+from .places import File, Folder
 from .records import Record, Records
 
 __all__ = [
@@ -86,10 +77,16 @@ class State:
         self.ephemeral.close()
         _remove_run(self.run)
 
+    def place(self, folder: Folder) -> Path:
+        """Return one of its folders, made when missing."""
+        path = folder.of(self.folder)
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
     def _make_folders(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove_abandoned_runs(self._sub("run"))
-        self.run = self.folder / "run" / str(os.getpid())
+        _remove_abandoned_runs(self.place(Folder.RUN))
+        self.run = Folder.RUN.of(self.folder) / str(os.getpid())
         _remove_run(self.run)
         self.run.mkdir(mode=0o700)
         self.sockets = self.run / "sockets"
@@ -99,21 +96,16 @@ class State:
             short = Path(tempfile.mkdtemp(prefix="modalkit-"))
             self.sockets.symlink_to(short)
             self.sockets = short
-        self.files = self._sub("files")
-        self.layers = self._sub("layers")
-        self.volumes = self._sub("volumes")
-        self.buckets = self._sub("buckets")
+        self.files = self.place(Folder.FILES)
+        self.layers = self.place(Folder.LAYERS)
+        self.volumes = self.place(Folder.VOLUMES)
+        self.buckets = self.place(Folder.BUCKETS)
         self.blobs = self.run / "blobs"
         self.blobs.mkdir()
 
-    def _sub(self, name: str) -> Path:
-        path = self.folder / name
-        path.mkdir(mode=0o700, exist_ok=True)
-        return path
-
     def _whole_records(self) -> Path:
         """Return where the records are, unless they were cut off: SQLite would start afresh."""
-        path = self.folder / "records.db"
+        path = File.RECORDS.of(self.folder)
         emptied = path.exists() and not path.stat().st_size
         if emptied and any(self.volumes.iterdir()):
             msg = (
@@ -126,7 +118,7 @@ class State:
 
 def living_planes(folder: Path) -> list[int]:
     """Return the process ids of the planes that use a state folder now."""
-    runs = folder / "run"
+    runs = Folder.RUN.of(folder)
     names = [run.name for run in runs.iterdir()] if runs.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal() and _is_alive(int(name)))
 
