@@ -31,6 +31,7 @@ from .dashboard import Dashboard, Guard, Sources
 from .images import HostBuilder, Images, Runner, Surroundings
 from .processes.isolation import Isolation
 from .processes.launcher import Launcher
+from .processes.probing import probe_once
 from .processes.zygotes import Zygotes
 from .protocol import api
 from .rpc.app_logs import LogRpcs
@@ -59,7 +60,7 @@ from .store.blobs import Blobs
 from .store.environments import Environments
 from .store.files import FileStore
 from .store.mounts import Mounts
-from .store.places import Folder
+from .store.places import File, Folder
 from .store.secrets import Secrets
 from .store.state import State, living_planes
 from .volumes import Volumes
@@ -238,7 +239,8 @@ class LocalModal:
         """Find out what this machine allows, unless the user wants none of it."""
         if not self._settings.namespaces:
             return Isolation(namespaces=False)
-        return replace(Isolation.probe(self._state.run / "probe"), shown=(self._trust.folder,))
+        found = probe_once(self._state.run / "probe", File.NAMESPACES.of(self._state.folder))
+        return replace(found, shown=(self._trust.folder,))
 
     def _make_volumes(self) -> Volumes:
         return Volumes(

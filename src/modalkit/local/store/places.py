@@ -53,6 +53,9 @@ class File(StrEnum):
     RECORDS = "records.db"
     """Named things of every kind, with what dicts and queues hold."""
 
+    NAMESPACES = "namespaces"
+    """Under which circumstances this machine was seen to allow namespaces."""
+
     TOKENS = "tokens.json"
     """What clients and browsers must show."""
 
