@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import LocalModalError
 from ..protocol import api
+from .backoff import Backoff
 from .container import Container, Ended
 from .factory import ContainerFactory
 
@@ -29,7 +30,6 @@ _CPUS = os.cpu_count() or 1
 # Modal would go on to hundreds; on one machine that helps nobody. `max_containers` overrides it.
 DEFAULT_LIMIT = max(8, 2 * _CPUS)
 _DEFAULT_SCALEDOWN_WINDOW_S = 60
-_LONGEST_RESTART_PAUSE_S = 60.0
 _LOOK_AGAIN_S = 1.0
 
 
@@ -88,8 +88,7 @@ class ContainerPool:
         self._factory = factory
         self._idle_timers: dict[Container, asyncio.TimerHandle] = {}
         self._start_timers: dict[Container, asyncio.TimerHandle] = {}
-        self._failures_in_a_row = 0
-        self._paused_until = 0.0
+        self._backoff = Backoff()
         self._looking_again: asyncio.TimerHandle | None = None
 
     @property
@@ -134,7 +133,7 @@ class ContainerPool:
         """Let every container finish what it does and end; new ones follow the new definition."""
         for container in list(self.containers):
             self.retire(container)
-        self._failures_in_a_row, self._paused_until = 0, 0.0
+        self._backoff.forget()
 
     async def stop(self, grace_s: float) -> None:
         """End every container and take no more work."""
@@ -157,7 +156,7 @@ class ContainerPool:
         self.function.app.log.task_state(
             api.TASK_STATE_ACTIVE, task_id=container.id, function_id=self.function.id
         )
-        self._failures_in_a_row = 0
+        self._backoff.forget()
         self._cancel(self._start_timers, container)
         self._watch_idle(container)
         self.adjust()
@@ -190,7 +189,7 @@ class ContainerPool:
         A caller who has no other container to hope for gets a new attempt, or its error, at once.
         """
         hopeless = self.demand > 0 and not any(container.ready for container in self.live)
-        return time.monotonic() < self._paused_until and not hopeless
+        return self._backoff.holds(time.monotonic()) and not hopeless
 
     def give_way(self, container: Container) -> None:
         """Let an idle container end before its time, because others wait for what it has."""
@@ -233,9 +232,7 @@ class ContainerPool:
         )
 
     def _failed_to_start(self, container: Container, how: Ended) -> None:
-        self._failures_in_a_row += 1
-        pause = min(2.0**self._failures_in_a_row, _LONGEST_RESTART_PAUSE_S)
-        self._paused_until = time.monotonic() + pause
+        pause = self._backoff.failed(time.monotonic())
         asyncio.get_running_loop().call_later(pause, self.adjust)
         if not any(other.ready for other in self.live):
             self._give_up(container.startup_result or how.as_result())

@@ -23,6 +23,7 @@ __all__ = ["LaunchedProcess", "Launcher", "Streams", "read_pipe"]
 _KILLED = 128 + signal.SIGKILL
 _ORDERS = {number: order for order, number in SIGNALS.items()}
 _FORK_PATIENCE_S = 30.0
+_KILL_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,20 @@ class LaunchedProcess:
         return self.returncode or 0
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send the program SIGINT, SIGTERM or SIGKILL; one that is gone does not mind."""
+        """Send the program SIGINT, SIGTERM or SIGKILL; one that is gone does not mind.
+
+        The launcher passes it on. One that does not, because it was stopped itself, is killed a
+        few seconds after SIGKILL was wanted, and everything it started goes with it.
+        """
         self._order(_ORDERS[number])
+        if number == signal.SIGKILL and self.returncode is None:
+            asyncio.get_running_loop().call_later(_KILL_PATIENCE_S, self._end_launcher)
+
+    def _end_launcher(self) -> None:
+        # Its end of the socket is open, so the launcher is there and its id is no one else's.
+        if self.returncode is None and self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def network_socket(self, *, ask: bool = True) -> socket.socket:
         """Return a socket made in the container's own network.
