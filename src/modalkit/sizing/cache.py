@@ -97,23 +97,22 @@ def cache_layers(
     Raises:
         SizingError: A kind of layer, or of attention, that this version does not know.
     """
-    by_layer: dict[int, dict[str, tuple[int, ...]]] = {}
-    attentions = 1
-    for one in parameters:
-        if one.name.startswith(f"{stack}.{{}}."):
-            short = one.name.removeprefix(f"{stack}.{{}}.")
-            if "attn.{}." in short:  # LongCat-Flash: two attentions in each layer
-                attentions = one.copies
-            for layer in one.layers:
-                by_layer.setdefault(layer, {})[short] = one.shape
+    inside = f"{stack}.{{}}."
+    own = [one for one in parameters if one.name.startswith(inside)]
+    by_layer: dict[int, list[int]] = {}  # which of them each layer has
+    for index, one in enumerate(own):
+        for layer in one.layers:
+            by_layer.setdefault(layer, []).append(index)
+    # LongCat-Flash has two attentions in each layer.
+    attentions = max((one.copies for one in own if "attn.{}." in one.name), default=1)
     reader = _Reader(config, prefix)
     seen: dict[tuple[object, ...], list[CacheLayer]] = {}
     found: list[CacheLayer] = []
-    for number, shapes in sorted(by_layer.items()):
-        kind = reader.kind(number, shapes)
-        key = (kind, *sorted(shapes.items()))
+    for number, indices in sorted(by_layer.items()):
+        key = (reader.listed(number), *indices)
         if key not in seen:
-            seen[key] = reader.caches(kind, shapes)
+            shapes = {own[index].name.removeprefix(inside): own[index].shape for index in indices}
+            seen[key] = reader.caches(reader.kind(number, shapes), shapes)
         found += seen[key] * attentions
     return found
 
@@ -129,22 +128,21 @@ class _Reader:
         self._config = config
         self._settings = Settings(config.fields, prefix)
         self._model_type = config.model_type
+        listed = (self._settings.get(name) for name in ("layer_types", "layers_block_type"))
+        self._kinds = next((kinds for kinds in listed if isinstance(kinds, Sequence)), ())
 
     def kind(self, number: int, shapes: Shapes) -> str:
         """Return a layer's kind, as the config lists it or as its window implies."""
-        if self._listed(number):
-            return self._without_window(self._listed(number))
+        if listed := self.listed(number):
+            return self._without_window(listed)
         if any("mamba" in name or "mixer.conv1d" in name for name in shapes):
             has_attention = kept_per_token(shapes, self._settings) is not None
             return "hybrid" if has_attention else "mamba"
         return "sliding_attention" if self._slides() else "full_attention"
 
-    def _listed(self, number: int) -> str:
-        for name in ("layer_types", "layers_block_type"):
-            kinds = self._settings.get(name)
-            if isinstance(kinds, Sequence) and number < len(kinds):
-                return str(kinds[number])
-        return ""
+    def listed(self, number: int) -> str:
+        """Return a layer's kind as the config lists it; nothing where it does not."""
+        return str(self._kinds[number]) if number < len(self._kinds) else ""
 
     def caches(self, kind: str, shapes: Shapes) -> list[CacheLayer]:
         """Return what a layer of a kind with these parameters keeps."""
@@ -158,7 +156,7 @@ class _Reader:
         if kind not in _ATTENTION:
             raise SizingError(self._unknown(kind, "cache", shapes))
         kept, cross = kept_per_token(shapes, self._settings), self._cross(shapes)
-        if kept is None and not cross and (not state or self._listed(0)):
+        if kept is None and not cross and (not state or self._kinds):
             raise SizingError(self._unknown(kind, "attention", shapes))
         own = self._own(kind, kept, state or 0) if kept or state else []
         return [*own, *cross]

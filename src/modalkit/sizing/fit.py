@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import SizingError
 from ..gpu import GPU, gpu_catalogue
 from .memory import Breakdown, EngineName, Load, Split, breakdown, largest
-from .model import ModelFacts
+from .model import GIB, ModelFacts
 from .speed import Speed, speed
 
-__all__ = ["Pick", "Wishes", "largest_concurrency", "largest_context", "pick", "picks"]
+__all__ = ["Pick", "Wishes", "largest_concurrency", "largest_context", "pick", "picks", "splits_of"]
 
 _MOST_GPUS = 8
 _NEEDS = {  # compute capability a format needs; vLLM's and SGLang's kernels
@@ -100,18 +100,24 @@ def pick(model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes | Non
 def _candidates(
     model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes
 ) -> Iterator[Pick]:
-    valid = {*model.valid_tensor_parallel(_MOST_GPUS), *_by_expert(model)}
+    splits = splits_of(model)
     for gpu in _types(wishes.allowed):
-        for count in range(1, min(gpu.max_count or _MOST_GPUS, wishes.max_count) + 1):
-            if count in valid:
-                yield examine(model, load, engine, (gpu, count), wishes)
+        most = min(gpu.max_count or _MOST_GPUS, wishes.max_count)
+        for count, split in splits.items():
+            if count <= most:
+                yield _examined(model, load, engine, (gpu, count, split), wishes)
 
 
-def _by_expert(model: ModelFacts) -> list[int]:
-    """Return the counts that work only with whole experts on each GPU."""
-    split = model.valid_tensor_parallel(_MOST_GPUS)
+def splits_of(model: ModelFacts) -> dict[int, Split]:
+    """Return how a model is spread over each count of GPUs that it can be spread over.
+
+    Where only whole experts divide, as fp8 blocks may have it, the split says so.
+    """
+    tensor = model.valid_tensor_parallel(_MOST_GPUS)
     whole = model.valid_tensor_parallel(_MOST_GPUS, whole_experts=True) if model.experts else []
-    return [size for size in whole if size not in split]
+    found = {size: Split(tensor=size, expert=size) for size in whole}
+    found |= {size: Split(tensor=size) for size in tensor}
+    return dict(sorted(found.items()))
 
 
 def _types(allowed: Sequence[str]) -> list[GPU]:
@@ -131,21 +137,32 @@ def examine(
 ) -> Pick:
     """Work out how a model sits on a GPU type and count, tensor parallel over all of them."""
     gpu, count = choice
-    split = Split(tensor=count, expert=count if count in _by_expert(model) else None)
+    split = splits_of(model).get(count)
+    found = _examined(model, load, engine, (gpu, count, split or Split(tensor=count)), wishes)
+    if split is None:
+        problem = f"tensor parallelism over {count} does not divide the model"
+        return replace(found, problem=problem)
+    return found
+
+
+def _examined(
+    model: ModelFacts,
+    load: Load,
+    engine: EngineName,
+    choice: tuple[GPU, int, Split],
+    wishes: Wishes | None,
+) -> Pick:
+    gpu, count, split = choice
     memory = breakdown(model, load, split, gpu.total_gib, engine)
-    estimate = speed(model, load, split, gpu)
-    one = Pick(gpu, count, split, memory, estimate)
-    problem = _problem(model, one, wishes or Wishes(), engine)
-    return Pick(gpu, count, split, memory, estimate, problem)
+    one = Pick(gpu, count, split, memory, speed(model, load, split, gpu))
+    return replace(one, problem=_problem(model, one, wishes or Wishes(), engine))
 
 
 def _problem(model: ModelFacts, one: Pick, wishes: Wishes, engine: EngineName) -> str:
-    if one.count not in {*model.valid_tensor_parallel(_MOST_GPUS), *_by_expert(model)}:
-        return f"tensor parallelism over {one.count} does not divide the model"
     if missing := _cannot_run(model, one.gpu, engine):
         return missing
     if not one.breakdown.fits:
-        return f"short of {-one.breakdown.free_bytes / 1024**3:.1f} GiB per GPU"
+        return f"short of {-one.breakdown.free_bytes / GIB:.1f} GiB per GPU"
     if wishes.max_usd_per_hour is not None and one.usd_per_hour > wishes.max_usd_per_hour:
         return f"${one.usd_per_hour:.2f} an hour is over ${wishes.max_usd_per_hour:.2f}"
     slow = one.speed.tokens_per_s[0]
@@ -172,10 +189,7 @@ def largest_context(
     """Return the longest context that fits at a concurrency, at most the model's own; 0 if none does."""
 
     def fits(context: int) -> bool:
-        wanted = Load(
-            context, load.concurrency, load.cache_bytes, load.batched_tokens, load.lora_bytes
-        )
-        return breakdown(model, wanted, split, total_gib, engine).fits
+        return breakdown(model, replace(load, context=context), split, total_gib, engine).fits
 
     return largest(fits, model.max_context or 1 << 24)
 
@@ -186,9 +200,7 @@ def largest_concurrency(
     """Return how many requests of a context fit at once; 0 if none does."""
 
     def fits(concurrency: int) -> bool:
-        wanted = Load(
-            load.context, concurrency, load.cache_bytes, load.batched_tokens, load.lora_bytes
-        )
+        wanted = replace(load, concurrency=concurrency)
         return breakdown(model, wanted, split, total_gib, engine).fits
 
     return largest(fits, 1 << 16)

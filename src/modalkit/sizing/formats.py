@@ -17,14 +17,15 @@ and bitsandbytes by their papers' block sizes, not compared with a file.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SizingError
 from .layouts import Parameter
-from .module_names import alike, canonical, is_whole, matcher
+from .module_names import alike, canonical, is_whole, matcher, runs
 
 __all__ = ["DTYPE_BYTES", "Format", "Quantization", "dtype_of", "quantization_of"]
 
@@ -69,6 +70,8 @@ class Quantization:
         only: If given, nothing else is quantised.
         special: Formats of single modules, by pattern, before ``format``.
         experts_only: Only experts are quantised.
+        named: Those of ``special`` that name a module.
+        patterns: The rest of ``special``.
     """
 
     format: Format
@@ -76,6 +79,16 @@ class Quantization:
     only: tuple[str, ...] = ()
     special: tuple[tuple[str, Format], ...] = ()
     experts_only: bool = False
+    named: Mapping[str, Format] = field(init=False, repr=False, compare=False)
+    patterns: tuple[tuple[str, Format], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Part the special names that are looked up from those that are tried."""
+        tried = [one[0].startswith("re:") or "*" in one[0] for one in self.special]
+        parted = list(zip(self.special, tried, strict=True))
+        named = {canonical(name): kind for (name, kind), pattern in parted if not pattern}
+        object.__setattr__(self, "named", named)
+        object.__setattr__(self, "patterns", tuple(one for one, pattern in parted if pattern))
 
     def format_of(self, parameter: Parameter, layer: int | None) -> Format | None:
         """Return how one layer's parameter is stored, or None if in the checkpoint's own type."""
@@ -88,26 +101,31 @@ class Quantization:
             return None
         if matcher(self.exempt).hits(name):
             return None
-        for pattern, special in self.special:
-            if matcher((pattern,)).hits(name):
-                return special
+        if special := self._special(name):
+            return special
         if self.only and not matcher(self.only).hits(name):
             return None
         return self.format
 
+    def _special(self, name: str) -> Format | None:
+        """Return the format that is said of a module alone; whole names come before patterns."""
+        for run in runs(name) if self.named else ():
+            if run in self.named:
+                return self.named[run]
+        return next((kind for said, kind in self.patterns if matcher((said,)).hits(name)), None)
+
     def alike(self, layers: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Group layers of which the same is said, so that one of each group tells of all."""
-        if not self.by_layer:
+        patterns = (*self.exempt, *self.only, *(name for name, _ in self.special))
+        if not _name_layers(patterns):
             return (layers,) if layers else ()
-        return alike((*self.exempt, *self.only, *(name for name, _ in self.special)), layers)
+        return alike(patterns, layers)
 
-    @property
-    def by_layer(self) -> bool:
-        """Whether it names single layers, so that equal layers may differ."""
-        return any(
-            re.search(r"\d", one)
-            for one in (*self.exempt, *self.only, *(name for name, _ in self.special))
-        )
+
+@functools.lru_cache(maxsize=64)
+def _name_layers(patterns: tuple[str, ...]) -> bool:
+    """Whether patterns name single layers, so that equal layers may differ."""
+    return any(re.search(r"\d", one) for one in patterns)
 
 
 def dtype_of(raw: dict[str, Any]) -> str:

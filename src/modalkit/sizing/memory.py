@@ -162,7 +162,7 @@ def weights_per_gpu(model: ModelFacts, split: Split) -> int:
 def cache_per_gpu(model: ModelFacts, load: Load, split: Split) -> int:
     """Return the bytes of KV cache on one GPU for the whole load."""
     sequences = math.ceil(load.concurrency / split.data)
-    per_sequence = sum(_layer_bytes(layer, load, split.tensor) for layer in model.cache)
+    per_sequence = sum(n * _layer_bytes(one, load, split.tensor) for one, n in model.cache_groups)
     return math.ceil(sequences * per_sequence / split.pipeline)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +93,22 @@ class ModelFacts(Value):
         Args:
             cache_bytes: Bytes of a number in the cache: 2 for 16 bit, 1 for fp8.
         """
-        return round(sum(_per_token(layer, cache_bytes) for layer in self.cache))
+        return round(sum(n * _per_token(layer, cache_bytes) for layer, n in self.cache_groups))
 
     def cross_bytes_per_token(self, cache_bytes: float = 2.0) -> int:
         """Return the bytes that cross-attention keeps for each token of an encoder; 0 without one."""
         crossing = (layer for layer in self.cache if layer.keeps is Keeps.ENCODER)
         return round(sum(layer.elements * cache_bytes for layer in crossing))
 
-    @property
+    @cached_property
+    def cache_groups(self) -> tuple[tuple[CacheLayer, int], ...]:
+        """The different layers of ``cache``, each with how many there are."""
+        return tuple(Counter(self.cache).items())
+
+    @cached_property
     def state_bytes_per_sequence(self) -> int:
         """Bytes a sequence takes whatever its length: recurrent and convolution states."""
-        return sum(layer.state_bytes for layer in self.cache)
+        return sum(n * layer.state_bytes for layer, n in self.cache_groups)
 
     def valid_tensor_parallel(self, most: int = 8, *, whole_experts: bool = False) -> list[int]:
         """Return the tensor-parallel sizes that divide the model.

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Iterable
 
-__all__ = ["Matcher", "alike", "canonical", "is_tower", "is_whole", "matcher"]
+__all__ = ["Matcher", "alike", "canonical", "is_tower", "is_whole", "matcher", "runs"]
 
 # Never quantised by any of the formats: lookups, routers, one-dimensional weights, towers.
 _WHOLE = re.compile(
@@ -85,7 +85,7 @@ class Matcher:
 
     def hits(self, name: str) -> bool:
         """Whether a canonical name is among them."""
-        if self._plain and any(run in self._plain for run in _runs(name)):
+        if self._plain and not self._plain.isdisjoint(runs(name)):
             return True
         if self._found is None:
             return False
@@ -95,7 +95,7 @@ class Matcher:
 
 
 @functools.lru_cache(maxsize=16384)
-def _runs(name: str) -> tuple[str, ...]:
+def runs(name: str) -> tuple[str, ...]:
     """Return every run of whole dotted parts of a name: ``gate`` is one of ``mlp.gate``, not of ``gate_proj``."""
     parts = name.split(".")
     return tuple(
