@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from itertools import groupby
 
+from .cuda import cuda_problem
 from .endpoints import Endpoint
 from .engines import VLLM, SGLang, Transformers
 from .engines.base import Engine, Launch
@@ -104,6 +105,8 @@ def _parallelism_conflicts(service: type[ModelService], engine: Engine) -> Itera
             engine.argv(launch)
         except DeclarationError as error:
             yield f"on {choice}: {error}"
+        if problem := cuda_problem(choice.gpu, service):
+            yield problem
 
 
 _SIZED = (SGLang, VLLM, Transformers)

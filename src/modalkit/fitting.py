@@ -6,8 +6,9 @@ Pure: what is chosen depends on the declarations, the facts and the dated price 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .cuda import needed_cuda, proven_cuda
 from .engines import VLLM, SGLang, Transformers
 from .engines.base import Engine
 from .errors import SizingError
@@ -75,8 +76,9 @@ def fit_service(service: type[ModelService], model: ModelFacts) -> Fitted:
     fit, engine = service.gpu, engine_name(service.engine)
     assert isinstance(fit, GPUFit)  # noqa: S101 - the caller asks only for those
     assert engine is not None  # noqa: S101 - `conflicts` refuses an engine that is not sized
-    found = picks(_as_served(service, model), load_of(service, model), engine, _wishes(fit))
-    usable = [one for one in found if not one.problem and _starts(service, one)]
+    sized = picks(_as_served(service, model), load_of(service, model), engine, _wishes(fit))
+    found = [replace(one, problem=one.problem or _cannot_start(service, one)) for one in sized]
+    usable = [one for one in found if not one.problem]
     if not usable:
         raise SizingError(_nothing(service, model, found))
     chosen = _different_types(usable)[: 1 + fit.fallbacks]
@@ -102,9 +104,15 @@ def _wishes(fit: GPUFit) -> Wishes:
     )
 
 
-def _starts(service: type[ModelService], one: Pick) -> bool:
-    """Whether the engine would split it so; counts that only whole experts divide need its flag."""
-    return one.split.expert is None or bool(getattr(service.engine, "expert_parallel", None))
+def _cannot_start(service: type[ModelService], one: Pick) -> str:
+    """Why the engine as declared would not start on what holds the model; empty if it would."""
+    if one.split.expert is not None and not getattr(service.engine, "expert_parallel", None):
+        return "divides whole experts only; say expert_parallel=True"
+    fit = service.gpu
+    spelled = fit.spelling(one.gpu) if isinstance(fit, GPUFit) else one.gpu.name
+    if not proven_cuda(spelled, service):
+        return f"needs CUDA {needed_cuda(spelled)}, which the image's tag does not promise"
+    return ""
 
 
 def _different_types(found: list[Pick]) -> list[Pick]:
@@ -117,9 +125,7 @@ def _different_types(found: list[Pick]) -> list[Pick]:
 
 def _nothing(service: type[ModelService], model: ModelFacts, found: list[Pick]) -> str:
     load = load_of(service, model)
-    last = {
-        one.gpu.name: f"{one.selection}: {one.problem or 'needs expert_parallel'}" for one in found
-    }
+    last = {one.gpu.name: f"{one.selection}: {one.problem}" for one in found}
     tried = "; ".join(last.values()) or "no count of an allowed type divides the model"
     return (
         f"{service.__name__}.gpu = GPUProfile.{service.gpu}: nothing allowed holds {model.name!r} with "

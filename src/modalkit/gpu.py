@@ -40,6 +40,7 @@ class GPU(Value):
         usd_per_second: List price per GPU.
         usd_per_hour: List price per GPU, as Modal's billing rates round it.
         rate_key: The name of that rate in Modal's billing rates.
+        min_cuda: The oldest CUDA it works with, where Modal states one.
         note: What a buyer should know.
     """
 
@@ -59,6 +60,7 @@ class GPU(Value):
     usd_per_second: float
     usd_per_hour: float
     rate_key: str
+    min_cuda: str | None = None
     note: str = ""
 
     @property
