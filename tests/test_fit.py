@@ -148,8 +148,41 @@ def test_a_card_that_may_be_upgraded_is_sized_on_the_smaller():
     assert chosen(QWEN_8B, allowed=["A100"], context=8192) == ["A100"]
     assert chosen(LLAMA_70B, allowed=["H100!"], fallbacks=0, context=8192)[0].startswith("H100!:")
     wide = facts(LLAMA_70B).model_copy(update={"loaded_bytes": 200 * 1024**3})
-    fitted = fit_service(service(gpu=GPUProfile.fit(allowed=["B200+"], context=8192)), wide)
+    newer = VLLM(base_image="nvidia/cuda:13.1.1-devel-ubuntu24.04")
+    asking = service(engine=newer, gpu=GPUProfile.fit(allowed=["B200+"], context=8192))
+    fitted = fit_service(asking, wide)
     assert fitted.profile.to_modal() == "B200+:2"  # it would fit one B300
+
+
+def test_a_card_that_needs_a_newer_cuda_is_passed_over():
+    """A B300 is chosen only where the image's tag promises the CUDA it needs."""
+    wide = facts(LLAMA_70B).model_copy(update={"loaded_bytes": 200 * 1024**3})
+    wish = GPUProfile.fit(context=8192)
+    fitted = fit_service(service(gpu=wish), wide)
+    assert "B300" not in {choice.gpu for choice in fitted.profile.choices}
+    assert any("B300" in line and "needs CUDA 13.1" in line for line in fitted.explain())
+    newer = service(engine=VLLM(base_image="nvidia/cuda:13.2.0-devel-ubuntu24.04"), gpu=wish)
+    assert fit_service(newer, wide).profile.gpu == "B300"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "base_image", "instead"),
+    [
+        ("B300", None, "Name another GPU"),
+        ("B200+", None, "Write 'B200'"),
+        ("B200+", "nvidia/cuda:13.1.0-devel-ubuntu24.04", None),
+        ("B200", None, None),
+        ("B300", "ours/image:1", None),  # nobody knows
+    ],
+)
+def test_a_card_and_an_image_of_an_older_cuda(gpu: str, base_image: str | None, instead):
+    """A card that needs a newer CUDA than the image has is refused, and so is what may become one."""
+    made = service(engine=VLLM(base_image=base_image), gpu=GPUProfile(gpu))
+    if instead is None:
+        assert str(plan_service(made).gpu) == gpu
+        return
+    with pytest.raises(PlanError, match=f"needs CUDA 13.1, and the image brings 13.0. {instead}"):
+        plan_service(made)
 
 
 def test_fewer_gpus_can_be_preferred():

@@ -43,9 +43,16 @@ class Fitted:
     passed_over: tuple[Pick, ...]
     profile: GPUProfile
 
-    def explain(self) -> Iterator[str]:
-        """Yield a line for each choice that was passed over: what it costs and why it is none."""
+    def explain(self, *, cheaper_only: bool = False) -> Iterator[str]:
+        """Yield a line for each choice that was passed over: what it costs and why it is none.
+
+        Args:
+            cheaper_only: Only what costs less than the first choice, not what a fallback costs.
+        """
+        most = self.chosen[0].usd_per_hour if cheaper_only else float("inf")
         for one in self.passed_over:
+            if one.usd_per_hour >= most:
+                continue
             yield f"{one.selection} at ${one.usd_per_hour:.2f} an hour: {one.problem}"
 
 

@@ -21,7 +21,16 @@ _SHORT = 6  # entries of two lists that are still shown whole
 _Part = ServiceBlueprint | FunctionBlueprint
 
 # What follows from the rest, or is a price.
-_DERIVED = {"name", "memory", "unsized", "price", "unpriced_month", "container", "not_shown"}
+_DERIVED = {
+    "name",
+    "memory",
+    "unsized",
+    "passed_over",
+    "price",
+    "unpriced_month",
+    "container",
+    "not_shown",
+}
 # Modal applies these to a function without a new container.
 _WITHOUT_RESTART = {
     "scaling.min_containers",

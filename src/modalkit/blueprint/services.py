@@ -9,8 +9,9 @@ from pydantic import Field
 
 from .._values import Value
 from ..endpoints import Endpoint
-from ..fitting import engine_name, load_of
-from ..gpu import GPUProfile, gpu_catalogue
+from ..errors import SizingError
+from ..fitting import engine_name, fit_service, load_of
+from ..gpu import GPUFit, GPUProfile, gpu_catalogue
 from ..image import ImageSpec
 from ..image_bases import DebianSlim, Dockerfile, Registry
 from ..image_installs import PackageInstall, PyprojectFile, RequirementsFile, TestedSet, UvLock
@@ -103,6 +104,7 @@ def describe_service(known: Known, rates: Rates, assumed: Assumptions) -> Servic
         gpus=tuple(str(choice) for choice in plan.gpu.choices) if plan.gpu else (),
         memory=memory,
         unsized="" if memory else known.reason,
+        passed_over=_passed_over(known),
         engine=_engine(plan.engine),
         image=image_use(plan.image),
         volumes=_volumes(plan),
@@ -140,6 +142,16 @@ def _memory(known: Known) -> tuple[Memory, ...]:
         for choice in known.plan.gpu.choices
         if choice.gpu in gpu_catalogue()
     )
+
+
+def _passed_over(known: Known) -> tuple[str, ...]:
+    """Why not each cheaper choice, where the GPUs were left to modalkit."""
+    if known.facts is None or known.engine is None or not isinstance(known.service.gpu, GPUFit):
+        return ()
+    try:
+        return tuple(fit_service(known.service, known.facts).explain(cheaper_only=True))
+    except SizingError:  # the lock chose when prices or cards were others
+        return ()
 
 
 def _memory_of(choice: GPUProfile, facts: ModelFacts, load: Load, engine: EngineName) -> Memory:

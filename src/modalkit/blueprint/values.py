@@ -172,6 +172,7 @@ class ServiceBlueprint(Value):
         gpus: GPU choices in order of preference; empty on CPU.
         memory: What the GPUs of each choice hold; empty where the model's facts are not known.
         unsized: Why they are not.
+        passed_over: Where the GPUs were found by ``GPUProfile.fit``: every cheaper choice and why not.
         engine: How the engine is started.
         image: Its image.
         volumes: What is mounted.
@@ -194,6 +195,7 @@ class ServiceBlueprint(Value):
     gpus: tuple[str, ...]
     memory: tuple[Memory, ...]
     unsized: str = ""
+    passed_over: tuple[str, ...] = ()
     engine: EngineUse | None
     image: ImageUse
     volumes: tuple[VolumeUse, ...]

@@ -73,7 +73,7 @@ def _service(service: ServiceBlueprint, console: Console) -> None:
     commit = f" at {service.revision[:12]}" if service.revision else ""
     console.print(f"\n  [bold cyan]{escape(service.name)}[/] {escape(what + commit)}")
     _rows(console, [("gpu", escape(", else ".join(service.gpus) or "none: runs on CPU"))])
-    _rows(console, _memory_rows(service))
+    _rows(console, [*_memory_rows(service), *_passed_over_rows(service)])
     _rows(
         console,
         [
@@ -140,6 +140,10 @@ def _memory_rows(service: ServiceBlueprint) -> list[tuple[str, str]]:
     load = f"for {first.concurrency} requests of {first.context:,} tokens"
     most = f"up to {first.largest_concurrency:,} of them, or {first.largest_context:,} tokens each"
     return [*rows, ("", f"{load}; holds {most}" if not first.problem else load)]
+
+
+def _passed_over_rows(service: ServiceBlueprint) -> list[tuple[str, str]]:
+    return [("", f"[dim]not {escape(line)}[/]") for line in service.passed_over]
 
 
 def _bar(memory: Memory) -> str:
