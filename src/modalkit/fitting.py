@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from .cuda import needed_cuda, proven_cuda
 from .engines import VLLM, SGLang, Transformers
 from .engines.base import Engine
+from .engines.gpu_engine import GPUEngine
 from .errors import SizingError
 from .gpu import GPUFit, GPUProfile
 from .service import ModelService
 from .sizing.fit import Pick, Wishes, picks
-from .sizing.memory import EngineName, Load
+from .sizing.memory import LORA_RANK, EngineName, Load, lora_bytes
 from .sizing.model import ModelFacts
 from .sizing.report import default_load
 
@@ -71,7 +72,15 @@ def load_of(service: type[ModelService], model: ModelFacts) -> Load:
         context=fit.context or own,
         concurrency=fit.concurrency or service.scaling.concurrency or _CONCURRENCY,
         cache_bytes=1.0 if "8" in cache else 2.0,
+        lora_bytes=_adapters(service.engine, model),
     )
+
+
+def _adapters(engine: Engine | None, model: ModelFacts) -> int:
+    """Bytes of the adapters that an engine keeps ready: all it is told of."""
+    if not isinstance(engine, GPUEngine):
+        return 0
+    return lora_bytes(model, len(engine.lora), engine.max_lora_rank or LORA_RANK)
 
 
 def fit_service(service: type[ModelService], model: ModelFacts) -> Fitted:

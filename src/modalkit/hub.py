@@ -56,7 +56,15 @@ class HubModel:
         Raises:
             SizingError: An architecture this version does not know.
         """
-        return model_facts(self.config, name=self.id, described=self.described)
+        return model_facts(
+            self.config, name=self.id, described=self.described, stored=self._weight_bytes()
+        )
+
+    def _weight_bytes(self) -> int:
+        """Bytes of the weight files; 0 for other formats than safetensors, which hold more than weights."""
+        if not all(file.name.endswith(".safetensors") for file in self.weights):
+            return 0
+        return sum(file.size for file in self.weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,14 @@ def _check_current(service: type[ModelService], found: LockedService) -> None:
 
 def _sized_by(service: type[ModelService]) -> str:
     """What else a fit depends on."""
-    fields = ("context_length", "kv_cache_dtype", "dtype", "expert_parallel")
+    fields = (
+        "context_length",
+        "kv_cache_dtype",
+        "dtype",
+        "expert_parallel",
+        "lora",
+        "max_lora_rank",
+    )
     said = {name: getattr(service.engine, name, None) for name in fields}
     said["concurrency"] = service.scaling.concurrency
     return "".join(f", {name}={value!r}" for name, value in said.items() if value)

@@ -12,7 +12,7 @@ from rich.table import Table
 from ..errors import ModalkitError, SizingError
 from ..hub import HubModel, find_model
 from ..sizing.fit import Pick, Wishes
-from ..sizing.memory import EngineName, Load
+from ..sizing.memory import LORA_RANK, EngineName, Load, lora_bytes
 from ..sizing.model import GIB, read_model
 from ..sizing.report import SizeReport, default_load, size
 
@@ -44,6 +44,16 @@ _SHOWN = 8
     show_default=True,
     help="Bits of the KV cache's numbers.",
 )
+@click.option(
+    "--loras", type=click.IntRange(min=0), default=0, help="LoRA adapters kept ready [0]."
+)
+@click.option(
+    "--lora-rank",
+    type=click.IntRange(min=1),
+    default=LORA_RANK,
+    show_default=True,
+    help="Highest rank among them.",
+)
 @click.option("--max-price", type=float, metavar="USD", help="Dearest acceptable price an hour.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(  # noqa: PLR0917 - click passes them by name
@@ -53,6 +63,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     engine: EngineName,
     gpu: str | None,
     kv_cache: str,
+    loras: int,
+    lora_rank: int,
     max_price: float | None,
     as_json: bool,
 ) -> None:
@@ -75,6 +87,7 @@ def command(  # noqa: PLR0917 - click passes them by name
             context=context or usual.context,
             concurrency=concurrency or usual.concurrency,
             cache_bytes=_CACHE_BYTES[kv_cache],
+            lora_bytes=lora_bytes(facts, loras, lora_rank),
         )
         report = size(
             facts, load, engine=engine, gpu=gpu, wishes=Wishes(max_usd_per_hour=max_price)
@@ -112,10 +125,8 @@ def _split(model: str) -> tuple[str, str | None]:
 
 
 def _of_hub(found: HubModel | None) -> dict[str, object]:
-    """What the hub alone knows: the commit, and the bytes of the weight files."""
-    if found is None:
-        return {}
-    return {"commit": found.commit, "stored_bytes": sum(file.size for file in found.weights)}
+    """What the hub alone knows: the commit."""
+    return {"commit": found.commit} if found else {}
 
 
 def show(report: SizeReport) -> None:
@@ -152,15 +163,20 @@ def _summary(report: SizeReport) -> str:
             f"weights ({kind})"
         ),
         f"KV cache: {model.kv_bytes_per_token(load.cache_bytes):,} bytes a token"
-        + (
-            f", {model.state_bytes_per_sequence:,} a sequence"
-            if model.state_bytes_per_sequence
-            else ""
-        ),
+        + _besides(report),
         f"tensor parallel over {', '.join(map(str, model.valid_tensor_parallel()))} GPUs",
         f"sized for {load.concurrency} requests of {load.context:,} tokens on {report.engine}",
     ]
     return "\n".join(lines)
+
+
+def _besides(report: SizeReport) -> str:
+    """What the cache keeps besides tokens of its own."""
+    model, cross = report.model, report.model.cross_bytes_per_token(report.load.cache_bytes)
+    parts = [f"{cross:,} a token of the encoder" if cross else ""]
+    state = model.state_bytes_per_sequence
+    parts.append(f"{state:,} a sequence" if state else "")
+    return "".join(f", {part}" for part in parts if part)
 
 
 def _memory(best: Pick, report: SizeReport) -> Table:

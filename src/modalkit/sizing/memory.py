@@ -13,7 +13,7 @@ from typing import Literal
 from .cache import CacheLayer, Keeps
 from .model import GIB, ModelFacts
 
-__all__ = ["Breakdown", "EngineName", "Line", "Load", "Split", "breakdown", "largest"]
+__all__ = ["Breakdown", "EngineName", "Line", "Load", "Split", "breakdown", "largest", "lora_bytes"]
 
 EngineName = Literal["sglang", "vllm", "transformers"]
 
@@ -21,6 +21,7 @@ MIB = 1024**2
 # Tokens in one block of a paged cache: the engines' defaults (vLLM 16, SGLang 1 but allocated by page).
 BLOCK_TOKENS = 16
 BATCHED_TOKENS = 8192  # prompt tokens read at once: vLLM's default on cards of 80 GB and more
+LORA_RANK = 16  # --max-lora-rank of vLLM 0.33
 VLLM_UTILIZATION = 0.92  # --gpu-memory-utilization of vLLM 0.33
 
 
@@ -55,7 +56,7 @@ class Load:
         concurrency: Requests at once.
         cache_bytes: Bytes of a number in the KV cache: 2 for 16 bit, 1 for fp8.
         batched_tokens: Prompt tokens an engine reads at once; a sliding window holds them as well.
-        lora_bytes: Adapters kept on every GPU, in bytes over all ranks.
+        lora_bytes: Adapters kept ready, in bytes before any split; see `lora_bytes`.
     """
 
     context: int = 8192
@@ -131,11 +132,25 @@ def breakdown(
     if state:
         lines.append(Line("recurrent state", state, f"{load.concurrency} sequences"))
     if load.lora_bytes:
+        split_half = round(load.lora_bytes * (1 + 1 / split.tensor) / 2)
         lines.append(
-            Line("LoRA adapters", load.lora_bytes // split.tensor, "rank x (in + out) x 2 bytes")
+            Line("LoRA adapters", split_half, "rank x (in + out) x 2 bytes; one half is split")
         )
     lines += _RESERVES[engine](model, split, total, weights)
     return Breakdown(total, tuple(lines))
+
+
+def lora_bytes(model: ModelFacts, adapters: int, rank: int = LORA_RANK) -> int:
+    """Return the bytes of LoRA adapters: two 16-bit matrices beside each linear map of a layer.
+
+    Engines make room for the highest rank. Routed experts are taken to have none.
+
+    Args:
+        model: The model.
+        adapters: How many are kept ready at once.
+        rank: The highest among them.
+    """
+    return 2 * adapters * rank * model.lora_width
 
 
 def weights_per_gpu(model: ModelFacts, split: Split) -> int:
@@ -207,7 +222,10 @@ def kept_tokens(layer: CacheLayer, load: Load, block: int = BLOCK_TOKENS) -> flo
 
 def _weights_source(model: ModelFacts, split: Split) -> str:
     kind = model.quantization or model.dtype
-    return f"{model.total_parameters / 1e9:.2f}B parameters, {kind}, over {split.gpus} GPU(s)"
+    files = f"; the files hold {model.stored_bytes / GIB:.2f} GiB" if model.stored_bytes else ""
+    return (
+        f"{model.total_parameters / 1e9:.2f}B parameters, {kind}, over {split.gpus} GPU(s){files}"
+    )
 
 
 def _vllm(model: ModelFacts, split: Split, total: int, weights: int) -> list[Line]:

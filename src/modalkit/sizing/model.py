@@ -22,6 +22,7 @@ from .configs import Config, Settings
 from .expressions import evaluate
 from .formats import DTYPE_BYTES, dtype_of, quantization_of
 from .layouts import parameters, text_stack
+from .stored import stored_bytes
 from .tally import Tally
 
 __all__ = ["ModelFacts", "model_facts", "read_model"]
@@ -42,6 +43,8 @@ class ModelFacts(Value):
         weight_bytes: As stored, multi-token-prediction layers aside.
         loaded_bytes: As an engine keeps them: float32 checkpoints are loaded as 16 bit.
         extra_stored_bytes: Multi-token-prediction layers in the checkpoint's files.
+        stored_bytes: What the files hold, by their headers, an index or the hub; 0 if nobody knows.
+        lora_width: Rows and columns of the text layers' linear maps, routed experts aside.
         expert_bytes: The routed experts' part of ``loaded_bytes``.
         replicated_bytes: The part that every tensor-parallel rank keeps whole.
         key_value_bytes: The part of key and value projections, which ranks above the head count share.
@@ -70,6 +73,8 @@ class ModelFacts(Value):
     weight_bytes: int
     loaded_bytes: int
     extra_stored_bytes: int = 0
+    stored_bytes: int = 0
+    lora_width: int = 0
     expert_bytes: int = 0
     replicated_bytes: int = 0
     key_value_bytes: int = 0
@@ -162,6 +167,7 @@ def read_model(folder: str | Path) -> ModelFacts:
         _parsed(config),
         name=path.name or str(path),
         described=_parsed(described) if described.is_file() else None,
+        stored=stored_bytes(path) if path.is_dir() else 0,
     )
 
 
@@ -182,6 +188,7 @@ def model_facts(
     *,
     name: str = "the model",
     described: Mapping[str, object] | None = None,
+    stored: int = 0,
 ) -> ModelFacts:
     """Size a model from its parsed ``config.json``.
 
@@ -189,6 +196,8 @@ def model_facts(
         raw: The config, as parsed.
         name: What to call it in messages.
         described: A parsed ``hf_quant_config.json``, if the repository has one.
+        stored: Bytes of the weight files, where they are known. What they hold beyond what the config
+            says is counted as loaded too.
 
     Raises:
         SizingError: An architecture, layer kind or quantisation this version does not know.
@@ -214,8 +223,10 @@ def model_facts(
         total_parameters=tally.total,
         active_parameters=round(tally.active),
         weight_bytes=round(tally.stored),
-        loaded_bytes=round(tally.loaded),
+        loaded_bytes=round(tally.loaded) + _unexplained(tally, stored),
         extra_stored_bytes=tally.prediction_bytes(),
+        stored_bytes=stored,
+        lora_width=tally.lora_width,
         expert_bytes=round(tally.experts),
         replicated_bytes=round(tally.replicated),
         key_value_bytes=round(tally.key_value),
@@ -239,3 +250,9 @@ def _heads(settings: Settings) -> int:
     if isinstance(listed, list):
         return math.gcd(*listed)
     return settings.number("num_attention_heads") or 1
+
+
+def _unexplained(tally: Tally, stored: int) -> int:
+    """Bytes that the files hold beyond what the config says, as an engine keeps them; 0 below 0.5 %."""
+    surplus = stored - tally.stored - tally.prediction_bytes()
+    return round(surplus * tally.loaded / tally.stored) if surplus > 0.005 * tally.stored else 0

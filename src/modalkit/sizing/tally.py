@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .configs import Settings
 from .formats import Quantization
 from .layouts import Parameter
-from .module_names import is_tower
+from .module_names import is_tower, is_whole
 
 __all__ = ["Tally"]
 
@@ -43,6 +43,7 @@ class Tally:
         expert_count: Routed experts of a layer.
         widths: Widths that a split of fp8 blocks divides.
         expert_widths: The same of routed experts.
+        lora_width: Rows and columns of the layers' linear maps, routed experts aside.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Tally:
         self._bytes, self._loaded_bytes = dtype_bytes, min(dtype_bytes, 2)
         self.widths: set[int] = set()
         self.expert_widths: set[int] = set()
+        self.lora_width = 0
         self._by_layer: dict[int, float] = {}
         self._per_token = self._experts_per_token()
 
@@ -71,6 +73,10 @@ class Tally:
             self.stored += stored
             self.loaded += loaded
             self._sort(one, loaded)
+        if len(one.shape) == 2 and one.layers and not is_whole(one.name):  # noqa: PLR2004 - a linear map
+            self.lora_width += (
+                sum(one.shape) * len(one.layers) * (0 if _is_expert(one) else one.copies)
+            )
         if one.layers:
             last = one.layers[-1]
             size = elements * self._one_size(one, last)
