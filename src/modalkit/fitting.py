@@ -77,10 +77,11 @@ def load_of(service: type[ModelService], model: ModelFacts) -> Load:
 
 
 def _adapters(engine: Engine | None, model: ModelFacts) -> int:
-    """Bytes of the adapters that an engine keeps ready: all it is told of."""
+    """Bytes of the adapters that an engine keeps ready: its slots, or one for each that it knows."""
     if not isinstance(engine, GPUEngine):
         return 0
-    return lora_bytes(model, len(engine.lora), engine.max_lora_rank or LORA_RANK)
+    slots = engine.lora_slots or len(engine.lora)
+    return lora_bytes(model, slots, engine.max_lora_rank or LORA_RANK)
 
 
 def fit_service(service: type[ModelService], model: ModelFacts) -> Fitted:

@@ -138,6 +138,7 @@ def _sized_by(service: type[ModelService]) -> str:
         "dtype",
         "expert_parallel",
         "lora",
+        "lora_slots",
         "max_lora_rank",
     )
     said = {name: getattr(service.engine, name, None) for name in fields}
