@@ -101,7 +101,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "check": BASE
     | DECLARATIONS
-    | {"blueprint", "conflicts", "discovery", "lookup", "plan", "pricing", "sizing"},
+    | {"blueprint", "conflicts", "discovery", "lock", "lookup", "plan", "pricing", "sizing"},
     "cli": BASE
     | DECLARATIONS
     | {

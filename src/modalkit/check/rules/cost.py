@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from ..cures import keyword_fix
 from ..declared import ModalFile, Option, Unit
 from ..graphics import gpu_choices
 from ..rule import Problem, rule
@@ -51,6 +52,8 @@ def training_timeout(file: ModalFile) -> Iterator[Problem]:
                 unit.registered.node,
                 f"{unit.name} trains, and has the default timeout of 300 s.",
                 "timeout=6 * 60 * 60, and checkpoints on a Volume.",
+                # Not safe: a run that hangs costs hours then, not minutes.
+                keyword_fix(file, unit, "timeout", "6 * 60 * 60", safe=False),
             )
 
 

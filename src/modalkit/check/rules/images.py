@@ -13,6 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ...image_pins import is_pinned
+from ..cures import pin_fix
 from ..declared import ModalFile
 from ..images import Image, Step
 from ..packages import Install, installs
@@ -69,7 +70,7 @@ def unpinned_engine(file: ModalFile) -> Iterator[Problem]:
     for _, loose in _loose(file):
         found = [one for name, one in loose if _breaks(name, one)]
         if found:
-            yield _unpinned(found)
+            yield _unpinned(file, found)
 
 
 @rule(
@@ -83,7 +84,7 @@ def unpinned_requirement(file: ModalFile) -> Iterator[Problem]:
     for _, loose in _loose(file):
         found = [one for name, one in loose if not _breaks(name, one)]
         if found:
-            yield _unpinned(found)
+            yield _unpinned(file, found)
 
 
 def _breaks(name: str, one: Install) -> bool:
@@ -92,13 +93,14 @@ def _breaks(name: str, one: Install) -> bool:
     return name in _FRAGILE and not operators & {"~=", "==", "<", "<="}
 
 
-def _unpinned(found: list[Install]) -> Problem:
+def _unpinned(file: ModalFile, found: list[Install]) -> Problem:
     texts = list(dict.fromkeys(one.requirement for one in found))
     names = [re.split(r"[<>=!~@;\s]", text)[0] for text in texts]
     return Problem(
         found[0].at,
         f"{', '.join(texts)} {'has' if len(texts) == 1 else 'have'} no exact version.",
         f"{names[0]}==VERSION; `modalkit lock` writes the versions that are newest today.",
+        pin_fix(file, found),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..cures import keyword_fix
 from ..declared import ModalFile, Unit
 from ..models import GIB, loads_in, weight_bytes
 from ..rule import Problem, rule
@@ -34,10 +35,12 @@ def startup_too_short(file: ModalFile) -> Iterator[Problem]:
                 size = weight_bytes(load.model) or 0.0
                 needed = _ENGINE_START_S + size / GIB / _READ_GIB_PER_S
                 if allowed is not None and (size or unit.kind == "server") and needed > allowed:
+                    seconds = str(max(600, int(needed * 3 // 300 + 1) * 300))
                     yield Problem(
                         unit.registered.node,
                         f"{unit.name} loads {load.model}, about {needed:.0f} s at best, and {what} is {allowed:.0f} s.",
-                        f"startup_timeout={max(600, int(needed * 3 // 300 + 1) * 300)}.",
+                        f"startup_timeout={seconds}.",
+                        keyword_fix(file, unit, "startup_timeout", seconds, safe=True),
                     )
 
 
