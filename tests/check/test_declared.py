@@ -186,3 +186,10 @@ def test_models_of_commands_are_found(start):
     text = f"import modal, shlex, subprocess\napp = modal.App()\nM = 'Qwen/Qwen3-8B'\nPORT = 8000\nBASE = ['python', '-m', 'sglang.launch_server']\n@app.function()\ndef f():\n    cmd = ['vllm', 'serve']\n    cmd += [M]\n    subprocess.{start}\n"
     file = _file(text)
     assert [load.model for load in loads_of(file, file.units[0])] == ["Qwen/Qwen3-8B"]
+
+
+def test_an_instances_own_methods_are_modals():
+    """What Modal's instances have themselves is no method that needs .remote; the user's methods are."""
+    head = "import modal\nModel = modal.Cls.from_name('a', 'Model')\nmodel = Model()\n"
+    assert "MK813" not in _codes(head + "model.update_autoscaler(min_containers=2)\n")
+    assert "MK813" in _codes(head + "model.predict(3)\n")

@@ -38,6 +38,13 @@ class Settings:
     budget: str | None = None
     static: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a budget that is none, before any file is read."""
+        if self.budget is not None:
+            from ..pricing_total import Budget  # noqa: PLC0415 - it loads the prices
+
+            Budget.parse(self.budget)
+
     def wants(self, rule: Rule) -> bool:
         """Whether a rule is looked for."""
         if any(_means(word, rule) for word in self.ignore):

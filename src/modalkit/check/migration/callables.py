@@ -21,6 +21,8 @@ _REMOTE = {
     "modal.wsgi_app",
     "modal.web_server",
 }
+# What Modal's own instances of a looked-up class have; everything else is a method of the user's.
+_OF_INSTANCES = {"update_autoscaler", "keep_warm", "hydrate", "is_hydrated", "object_id"}
 _FUNCTIONS = {"modal.Function.lookup()", "modal.Function.from_name()"}
 _CLASSES = {"modal.Cls.lookup()", "modal.Cls.from_name()"}
 
@@ -86,7 +88,8 @@ class Callables:
         held, on = self._instance(node.value)
         if held is None:
             looked_up = self._looked_up(node.value)
-            return Remote(None, "object") if looked_up and not node.attr.startswith("_") else None
+            own = node.attr.startswith("_") or node.attr in _OF_INSTANCES
+            return Remote(None, "object") if looked_up and not own else None
         for method in own_methods(held):
             if method.name == node.attr:
                 decorated = {one.qualname for one in self.file.decorators(method)}
