@@ -12,6 +12,7 @@ import re
 import tokenize
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..declared import ModalFile
 from ..findings import Edit, Span
@@ -40,7 +41,11 @@ class Draft:
     def __init__(self, file: ModalFile) -> None:
         self.file = file
         self.text = file.source.text
-        self._starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each line starts; a file without findings is never asked."""
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
     def offset(self, line: int, column: int) -> int:
         """Return the offset of a place; lines and columns count from 1."""

@@ -65,11 +65,13 @@ def _others(file: ModalFile, call: ast.Call, name: str) -> Iterator[Problem]:
 def _tables(file: ModalFile) -> Iterator[Problem]:
     """Renames that the table alone can make."""
     draft = Draft(file)
-    for known in changes_of("name", "MK812"):
-        for node in file.nodes.of(ast.Attribute):
-            if file.names.qualname(node) == known.old:
-                tail = (known.new or "").removeprefix(known.old.rpartition(".")[0] + ".")
-                yield outdated(known, node, "", [draft.rename(node, tail)])
+    table = {one.old: one for one in changes_of("name", "MK812")}
+    last_parts = {old.rpartition(".")[2] for old in table}
+    for node in file.nodes.of(ast.Attribute):
+        known = table.get(file.names.qualname(node)) if node.attr in last_parts else None
+        if known is not None:
+            tail = (known.new or "").removeprefix(known.old.rpartition(".")[0] + ".")
+            yield outdated(known, node, "", [draft.rename(node, tail)])
 
 
 def _lookup(file: ModalFile, call: ast.Call, known: Change) -> Iterator[Problem]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 
 from ..declared import ModalFile
@@ -18,6 +20,7 @@ from .spelling import imported_names, is_free, spell
 __all__ = ["renamed_file_system", "renamed_members", "renamed_name"]
 
 _MOST_FILES = 500
+_TAKES_STUB = re.compile(r"\bfrom\s+([\w.]+)\s+import\b[^\n]*\bstub\b|\b(\w+)\.stub\b")
 _MOST_BYTES = 1_000_000
 _SANDBOXES = {
     "modal.Sandbox.create()",
@@ -41,16 +44,27 @@ def renamed_file_system(file: ModalFile) -> Iterator[Problem]:
 
 
 def _renamed(file: ModalFile, code: str) -> Iterator[Problem]:
-    for change in changes_of("name", code):
-        yield from _attributes(file, change)
-        yield from _imported(file, change)
+    yield from _attributes(file, code)
+    yield from _imported(file, code)
 
 
-def _attributes(file: ModalFile, change: Change) -> Iterator[Problem]:
+@cache
+def _table(code: str) -> Mapping[str, Change]:
+    """The renames of a rule by their old name."""
+    return {one.old: one for one in changes_of("name", code)}
+
+
+@cache
+def _last_parts(code: str) -> frozenset[str]:
+    return frozenset(old.rpartition(".")[2] for old in _table(code))
+
+
+def _attributes(file: ModalFile, code: str) -> Iterator[Problem]:
     """``modal.Stub``, whatever ``modal`` is called here."""
-    draft = Draft(file)
+    draft, table, last_parts = Draft(file), _table(code), _last_parts(code)
     for node in file.nodes.of(ast.Attribute):
-        if node.attr != change.old.rpartition(".")[2] or file.names.qualname(node) != change.old:
+        change = table.get(file.names.qualname(node)) if node.attr in last_parts else None
+        if change is None:
             continue
         text = _new_text(file, node, change)
         if text is None:
@@ -75,14 +89,14 @@ def _new_text(file: ModalFile, node: ast.Attribute, change: Change) -> str | Non
     return spelled.text if spelled and not spelled.edits else None
 
 
-def _imported(file: ModalFile, change: Change) -> Iterator[Problem]:
+def _imported(file: ModalFile, code: str) -> Iterator[Problem]:
     """``from modal import Stub``, and every use of it."""
-    module, _, old = change.old.rpartition(".")
+    table = _table(code)
     for node in file.nodes.of(ast.ImportFrom):
-        for alias in node.names:
-            if node.module != module or node.level or alias.name != old:
-                continue
-            yield outdated(change, alias, edits=_import_edits(file, change, node, alias))
+        for alias in node.names if not node.level else ():
+            change = table.get(f"{node.module}.{alias.name}")
+            if change is not None:
+                yield outdated(change, alias, edits=_import_edits(file, change, node, alias))
 
 
 def _import_edits(
@@ -189,17 +203,26 @@ def _hidden(file: ModalFile, target: ast.Name) -> bool:
 
 
 def _taken_elsewhere(path: Path) -> bool:
-    """Whether a file of the same folder, or of the one above, imports ``stub`` from this one."""
+    """Whether a file of the same folder, or of the one above, takes ``stub`` from this one."""
     if not path.is_file():
         return False
-    module = re.escape(path.parent.resolve().name if path.stem == "__init__" else path.stem)
-    taken = re.compile(rf"\b{module}\s+import\b[^\n]*\bstub\b|\b{module}\.stub\b")
-    near = [*path.parent.glob("*.py"), *path.resolve().parent.parent.glob("*.py")]
+    folder = path.resolve().parent
+    module = folder.name if path.stem == "__init__" else path.stem
     return any(
-        bool(taken.search(one.read_text("utf-8", errors="ignore")))
-        for one in near[:_MOST_FILES]
-        if one.is_file() and one.stat().st_size < _MOST_BYTES and one.resolve() != path.resolve()
+        module in _modules_with_stub(str(one), one.stat().st_mtime_ns)
+        for one in (folder, folder.parent)
     )
+
+
+@lru_cache(maxsize=64)
+def _modules_with_stub(folder: str, _changed: int) -> frozenset[str]:
+    """The modules whose ``stub`` the files of a folder use."""
+    found: set[str] = set()
+    for path in islice(Path(folder).glob("*.py"), _MOST_FILES):
+        if path.is_file() and path.stat().st_size < _MOST_BYTES:
+            for named in _TAKES_STUB.findall(path.read_text("utf-8", errors="ignore")):
+                found |= {name.rpartition(".")[2] for name in named if name}
+    return frozenset(found)
 
 
 def _exported(file: ModalFile) -> set[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from ..declared import ModalFile
 from ..findings import Edit, Fix
@@ -71,15 +72,22 @@ def _is_app(file: ModalFile, function: ast.Attribute) -> bool:
     return decorated and above in over.decorator_list  # type: ignore[union-attr] # told just before
 
 
-def app_calls(file: ModalFile) -> Iterator[tuple[str, ast.Call]]:
-    """Yield every call with its name; ``functools.partial(app.function, ...)`` counts as the call."""
-    for call in file.nodes.of(ast.Call):
-        name = called(file, call)
-        if name == "functools.partial" and call.args:
-            stand_in = ast.Call(func=call.args[0], args=[], keywords=[])
-            name = called(file, stand_in) if isinstance(call.args[0], ast.Attribute) else name
-        if name:
-            yield name, call
+def app_calls(file: ModalFile) -> Sequence[tuple[str, ast.Call]]:
+    """Return every call with its name; ``functools.partial(app.function, ...)`` counts as the call."""
+    return _named_calls(file)
+
+
+@lru_cache(maxsize=1)  # every rule asks, one file after the other
+def _named_calls(file: ModalFile) -> tuple[tuple[str, ast.Call], ...]:
+    found = ((_partly(file, call, called(file, call)), call) for call in file.nodes.of(ast.Call))
+    return tuple((name, call) for name, call in found if name)
+
+
+def _partly(file: ModalFile, call: ast.Call, name: str) -> str:
+    """What a call of ``functools.partial`` will call."""
+    if name == "functools.partial" and call.args and isinstance(call.args[0], ast.Attribute):
+        return called(file, ast.Call(func=call.args[0], args=[], keywords=[]))
+    return name
 
 
 class Keyword:
