@@ -21,7 +21,7 @@ MAX_FUNCTION_LINES = 50  # without its docstring
 
 # What each part of the house may import; a module not named here belongs to its folder's part.
 DECLARATIONS = {
-    "cold_start", "credentials", "endpoints", "exposure", "gpu", "image", "messages", "resources",
+    "cold_start", "credentials", "crontab", "endpoints", "exposure", "gpu", "image", "messages", "resources",
     "routes", "scaling", "schedule",
     "secrets", "weights",
 }  # fmt: skip
@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": BASE | DECLARATIONS | {"engines", "service", "conflicts", "lock", "pinned_image"},
     "prefetch": BASE
     | DECLARATIONS
-    | {"engines", "hashing", "hub", "lock", "lookup", "plan", "service"},
+    | {"client_state", "engines", "hashing", "hub", "lock", "lookup", "plan", "service"},
     "runtime": BASE | DECLARATIONS | {"engines", "hashing", "service", "plan", "prefetch", "lock"},
     "members": BASE
     | DECLARATIONS
@@ -82,12 +82,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sizing",
         "__init__",
     },
-    "local": {"errors"},
+    "local": {"errors", "crontab"},
     "starting": BASE | {"cold_start", "compile", "discovery", "plan"},
+    "client_state": BASE,
     "billing": BASE,
     "blueprint": BASE
     | DECLARATIONS
     | {
+        "client_state",
         "compile",
         "discovery",
         "engines",
@@ -165,6 +167,7 @@ HEAVY_AT_IMPORT = {
     "modal": (
         "blueprint/functions.py",
         "blueprint/reading.py",
+        "client_state.py",
         "compile.py",
         "members.py",
         "prefetch/functions.py",

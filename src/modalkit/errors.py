@@ -13,6 +13,7 @@
     ├── LockError                          a lock that is damaged, stale or cannot be made
     ├── WeightsError                       weights in a container are not the locked ones
     ├── AccountError                       what only a Modal account can tell
+    ├── ModalClientError                   the installed modal client is another than modalkit reads
     ├── BatchError                         a batched method broke its promise
     └── LocalModalError                    the local Modal could not do what was asked
 
@@ -35,6 +36,7 @@ __all__ = [
     "LocalModalError",
     "LockError",
     "MissingExtraError",
+    "ModalClientError",
     "ModalkitError",
     "PlanError",
     "SizingError",
@@ -154,6 +156,10 @@ class WeightsError(ModalkitError):
 
 class AccountError(ModalkitError):
     """Modal was asked for what only an account can tell, and did not."""
+
+
+class ModalClientError(ModalkitError):
+    """The installed modal client keeps what modalkit reads of it elsewhere."""
 
 
 class BatchError(ModalkitError):

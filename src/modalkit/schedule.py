@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Strict, model_validator
 
 from ._values import Value, between, did_you_mean
+from .crontab import FIELDS, MACROS, CronField, numbers_of
 from .errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -15,36 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cron", "Period", "Schedule"]
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-
-class _Field(NamedTuple):
-    """One of the five fields: its name, its range, and words for the numbers from least on."""
-
-    name: str
-    least: int
-    most: int
-    words: tuple[str, ...] = ()
-
-
-_FIELDS = (
-    _Field("minute", 0, 59),
-    _Field("hour", 0, 23),
-    _Field("day of month", 1, 31),
-    _Field("month", 1, 12, _MONTHS),
-    _Field("day of week", 0, 7, _WEEKDAYS),
-)
-_MACROS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 
 
 class Cron(Value):
@@ -147,59 +119,36 @@ Schedule = Cron | Period
 def _check_expression(expression: str) -> None:
     where = f"Cron({expression!r})"
     parts = expression.split()
-    if expression.strip().lower() in _MACROS:
-        msg = f"{where} is a shorthand Modal does not know. Write Cron({_MACROS[expression.strip().lower()]!r})."
+    if expression.strip().lower() in MACROS:
+        msg = f"{where} is a shorthand Modal does not know. Write Cron({MACROS[expression.strip().lower()]!r})."
         raise DeclarationError(msg)
-    if len(parts) != len(_FIELDS):
-        seconds = " (Modal's cron has no seconds)" if len(parts) > len(_FIELDS) else ""
+    if len(parts) != len(FIELDS):
+        seconds = " (Modal's cron has no seconds)" if len(parts) > len(FIELDS) else ""
         msg = (
             f"{where} has {len(parts)} fields{seconds}; it needs 5: minute, hour, day of month, "
             "month, day of week. Write Cron('0 6 * * *') for every day at 06:00."
         )
         raise DeclarationError(msg)
-    values = [_values(where, text, field) for text, field in zip(parts, _FIELDS, strict=True)]
+    values = [_values(where, text, field) for text, field in zip(parts, FIELDS, strict=True)]
     # With a day of week given, cron fires on either of the two, so some day always comes.
     if parts[4] == "*":
         _check_date(where, values[2], values[3])
 
 
-def _values(where: str, text: str, field: _Field) -> set[int]:
+def _values(where: str, text: str, field: CronField) -> set[int]:
     """Return the numbers one field of the expression stands for."""
     found: set[int] = set()
     for part in text.split(","):
-        span, slash, step = part.partition("/")
-        low, high = _span(span, field, open_ended=bool(slash))
-        by = _whole(step) if slash else 1
-        if not (field.least <= low <= high <= field.most and by >= 1):
+        numbers = numbers_of(part, field)
+        if not numbers:
             known = f" or {field.words[0]} to {field.words[-1]}" if field.words else ""
             msg = (
                 f"{where}: {field.name} {part!r} is not possible. Write numbers from {field.least} "
                 f"to {field.most}{known}, the smaller first in a range, steps of at least 1."
             )
             raise DeclarationError(msg)
-        found.update(range(low, high + 1, by))
+        found |= numbers
     return found
-
-
-def _span(text: str, field: _Field, *, open_ended: bool) -> tuple[int, int]:
-    if text == "*":
-        return field.least, field.most
-    first, dash, last = text.partition("-")
-    low = _number(first, field)
-    if dash:
-        return low, _number(last, field)
-    return low, field.most if open_ended else low
-
-
-def _number(text: str, field: _Field) -> int:
-    if text.lower() in field.words:
-        return field.least + field.words.index(text.lower())
-    return _whole(text)
-
-
-def _whole(text: str) -> int:
-    """Return the number the digits mean; -1, which nothing allows, for anything else."""
-    return int(text) if text.isascii() and text.isdecimal() else -1
 
 
 def _check_date(where: str, days: set[int], months: set[int]) -> None:

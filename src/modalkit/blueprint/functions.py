@@ -8,12 +8,12 @@ Secrets by name, its schedule. It keeps back the layers of the image and how the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import modal
 from modal.types import FunctionInfo
 
+from ..client_state import app_functions, function_info
 from ..errors import DeclarationError
 from ..gpu import GPUProfile
 from ..pricing import container_price
@@ -23,7 +23,6 @@ from .values import FunctionBlueprint, ResourceUse, SecretUse, VolumeUse
 __all__ = [
     "MADE_HERE",
     "describe_function",
-    "entrypoint_names",
     "function_infos",
     "mounted",
     "seen_secrets",
@@ -38,18 +37,9 @@ _NOT_SHOWN = (
 
 
 def function_infos(app: modal.App) -> dict[str, FunctionInfo]:
-    """Return what the client knows of each function by its tag; a class has ``NAME.*``.
-
-    The same inventory that ``modal run`` reads, since ``App.registered_functions`` ends with 1.7.
-    """
-    functions: Mapping[str, Any] = app._local_state.functions  # noqa: SLF001 - see above
-    found = {tag: function._function_info for tag, function in functions.items()}  # noqa: SLF001
+    """Return what the client knows of each function by its tag; a class has ``NAME.*``."""
+    found = {tag: function_info(function) for tag, function in app_functions(app).items()}
     return {tag: info for tag, info in found.items() if info is not None}
-
-
-def entrypoint_names(app: modal.App) -> tuple[str, ...]:
-    """Return the names of an app's local entrypoints."""
-    return tuple(app._local_state.local_entrypoints)  # noqa: SLF001 - see `function_infos`
 
 
 def describe_function(tag: str, info: FunctionInfo, rates: Rates) -> FunctionBlueprint:

@@ -9,13 +9,14 @@ from types import ModuleType
 
 import modal
 
+from ..client_state import app_entrypoints
 from ..compile import Served, served_on
 from ..discovery import run_file
 from ..errors import DeclarationError, SizingError
 from ..lookup import model_folder
 from ..pricing_rates import Rates
 from ..sizing.model import ModelFacts, read_model
-from .functions import describe_function, entrypoint_names, function_infos, mounted, seen_secrets
+from .functions import describe_function, function_infos, mounted, seen_secrets
 from .services import Assumptions, Known, describe_service
 from .values import AppBlueprint, Blueprint, SecretUse, ServiceBlueprint, VolumeUse
 
@@ -109,7 +110,7 @@ def _app(app: modal.App, known: list[Known], rates: Rates, assumed: Assumptions)
         name=app.name or "(unnamed)",
         services=tuple(services),
         functions=tuple(describe_function(tag, info, rates) for tag, info in infos.items()),
-        entrypoints=entrypoint_names(app),
+        entrypoints=app_entrypoints(app),
     )
 
 

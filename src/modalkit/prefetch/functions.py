@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import modal
 
+from ..client_state import app_functions
 from ..image import ImageSpec
 from ..lookup import service_file
 from ..plan import ServicePlan
@@ -50,7 +51,7 @@ def add_prefetch(app: modal.App, services: Sequence[Planned]) -> None:
     if not keywords or not modal.is_local():
         return
     # Modal warns of a second function of the same name; this one takes the first one's place.
-    app._local_state.functions.pop(FUNCTION, None)  # noqa: SLF001 - there is no public way
+    app_functions(app).pop(FUNCTION, None)
     function = app.function(name=FUNCTION, **keywords)(remote.prefetch)
     module = sys.modules.get(services[-1][0].__module__)
     taken = getattr(module, FUNCTION, None)

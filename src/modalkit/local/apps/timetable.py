@@ -11,45 +11,19 @@ import calendar
 from bisect import bisect_right
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from ...crontab import FIELDS, MACROS, CronField, numbers_of
 from ..protocol import api
 
 __all__ = ["CronTable", "PeriodTable", "Timetable", "timetable_of"]
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _SUNDAY = 7
 _MONTHS_A_YEAR = 12
 # 29 February comes back after eight years at most (2096 to 2104).
 _SEARCHED_DAYS = 366 * 8 + 2
 _SHORTEST_PERIOD_S = 1.0
-
-
-class _Field(NamedTuple):
-    name: str
-    least: int
-    most: int
-    words: tuple[str, ...] = ()
-
-
-_FIELDS = (
-    _Field("minute", 0, 59),
-    _Field("hour", 0, 23),
-    _Field("day of month", 1, 31),
-    _Field("month", 1, 12, _MONTHS),
-    _Field("day of week", 0, 7, _WEEKDAYS),
-)
-_MACROS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 
 
 class Timetable(Protocol):
@@ -73,15 +47,15 @@ class CronTable:
 
     def __init__(self, expression: str, timezone: str = "") -> None:
         self._zone = _zone(timezone)
-        texts = _MACROS.get(expression.strip().lower(), expression).lower().split()
-        if len(texts) != len(_FIELDS):
-            names = ", ".join(field.name for field in _FIELDS)
+        texts = MACROS.get(expression.strip().lower(), expression).lower().split()
+        if len(texts) != len(FIELDS):
+            names = ", ".join(field.name for field in FIELDS)
             msg = (
                 f"The cron expression {expression!r} has {len(texts)} fields; write five: {names}."
             )
             raise ValueError(msg)
         minutes, hours, days, self._months, weekdays = (
-            _numbers(text, field, expression) for text, field in zip(texts, _FIELDS, strict=True)
+            _numbers(text, field, expression) for text, field in zip(texts, FIELDS, strict=True)
         )
         self._days = days
         self._weekdays = {number % _SUNDAY for number in weekdays}
@@ -159,43 +133,20 @@ def _zone(name: str) -> ZoneInfo:
         raise ValueError(msg) from None
 
 
-def _numbers(text: str, field: _Field, expression: str) -> set[int]:
+def _numbers(text: str, field: CronField, expression: str) -> set[int]:
     """Read one field of a cron expression."""
     found: set[int] = set()
     for part in text.split(","):
-        span, slash, step_text = part.partition("/")
-        try:
-            step = int(step_text) if slash else 1
-            least, most = _span(span, field, open_ended=bool(slash))
-        except ValueError:
-            least, most, step = 1, 0, 0
-        if not (step > 0 and field.least <= least <= most <= field.most):
+        numbers = numbers_of(part, field)
+        if not numbers:
             msg = (
                 f"The {field.name} field {text!r} of the cron expression {expression!r} cannot be "
                 f"read: write *, a number from {field.least} to {field.most}, a range such as "
                 f"{field.least}-{field.most}, a step such as */2, or a list with commas."
             )
             raise ValueError(msg)
-        found |= set(range(least, most + 1, step))
+        found |= numbers
     return found
-
-
-def _span(text: str, field: _Field, *, open_ended: bool) -> tuple[int, int]:
-    if text == "*":
-        return field.least, field.most - (field.most == _SUNDAY)
-    first, dash, last = text.partition("-")
-    start = _number(first, field)
-    if dash:
-        return start, _number(last, field)
-    return start, field.most if open_ended else start
-
-
-def _number(text: str, field: _Field) -> int:
-    if text in field.words:
-        return field.words.index(text) + field.least
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(text)
-    return int(text)
 
 
 class PeriodTable:
