@@ -299,7 +299,7 @@ def test_a_method_of_the_users_own_keeps_its_place():
         async def generate(self, prompt: str) -> str:
             return prompt
 
-    assert plan_service(Polite).methods == ("chat", "stream", "embed")
+    assert plan_service(Polite).methods == ("chat", "stream", "embed", "rerank")
 
 
 def test_weights_path_needs_weights():

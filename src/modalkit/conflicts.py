@@ -8,7 +8,7 @@ from itertools import groupby
 
 from .cuda import cuda_problem
 from .endpoints import Endpoint
-from .engines import VLLM, SGLang, Transformers
+from .engines import VLLM, GPUEngine, SGLang, Transformers
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
 from .gpu import GPUFit
@@ -55,6 +55,7 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
     if service.gpu is None and engine.needs_gpu:
         yield f"engine {engine.title} needs a GPU. Write gpu = GPUProfile('L40S')."
     yield from _image_conflicts(service.image, engine)
+    yield from _adapter_conflicts(service, engine)
     for name in ("load", "wake", "warm_up", "unload"):
         if getattr(service, name) is not getattr(ModelService, name):
             yield f"{name} is never called: {engine.title} serves the model. Use @modal.enter()."
@@ -65,6 +66,19 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
             f"{name} is an @endpoint({route.path!r}) of a service with an engine, whose routes are "
             "the engine's. Move it to a service without an engine."
         )
+
+
+def _adapter_conflicts(service: type[ModelService], engine: Engine) -> Iterator[str]:
+    """An engine that fetches an adapter itself takes the newest commit."""
+    cache = service.weights
+    if cache is not None and cache.fill == "prefetch" and not cache.read_only:
+        return
+    for one in engine.lora if isinstance(engine, GPUEngine) else ():
+        if one.revision is not None:
+            yield (
+                f"LoRA({one.name!r}).revision is kept by a prefetched cache only. "
+                "Write weights = WeightCache('name')."
+            )
 
 
 def _image_conflicts(image: ImageSpec | None, engine: Engine) -> Iterator[str]:

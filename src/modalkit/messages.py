@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from ._values import Value
 
-__all__ = ["Message", "Reply", "ToolCall", "Usage"]
+__all__ = ["Message", "Ranked", "Reply", "ToolCall", "Usage"]
 
 
 class Message(TypedDict):
@@ -39,6 +39,18 @@ class ToolCall(Value):
     id: str
     name: str
     arguments: str
+
+
+class Ranked(Value):
+    """A document's place in a ranking.
+
+    Attributes:
+        index: Which of the documents, counted from 0.
+        score: How well it answers the query; more is better, and the scale is the model's own.
+    """
+
+    index: int
+    score: float
 
 
 class Reply(Value):

@@ -29,7 +29,7 @@ from .weights import WeightCache
 
 __all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "engine_of", "plan_service"]
 
-ENGINE_METHODS = ("generate", "chat", "stream", "embed")
+ENGINE_METHODS = ("generate", "chat", "stream", "embed", "rerank")
 
 # Behind modalkit's gateway the engine listens on a free port of its container, chosen there. Plans
 # show this one.
@@ -226,6 +226,7 @@ def _engine_plan(
         door=server is not None,  # else the gateway in front of the engine has it
         snapshot=service.cold_start.snapshot == "gpu",
         from_volume=_on_volume(service, model),
+        adapters=_adapters(service, engine),
     )
     return EnginePlan(
         title=engine.title,
@@ -242,6 +243,21 @@ def _on_volume(service: type[ModelService], model: str | None) -> bool:
     if service.weights is None or model is None:
         return False
     return not model.startswith("/") or model.startswith(f"{service.weights.mount}/")
+
+
+def _adapters(service: type[ModelService], engine: Engine) -> dict[str, str]:
+    """Where adapters of a commit lie; engines themselves would look for the newest."""
+    cache = service.weights
+    if cache is None or not isinstance(engine, GPUEngine):
+        return {}
+    return {
+        one.name: cache.path(
+            *("huggingface", "hub", f"models--{one.source.replace('/', '--')}"),
+            *("snapshots", one.revision),
+        )
+        for one in engine.lora
+        if one.revision is not None
+    }
 
 
 def _served_name(service: type[ModelService]) -> str:

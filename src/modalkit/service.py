@@ -46,8 +46,8 @@ __all__ = ["ModelService"]
 class ModelService:
     """Base of every service. Subclass it, declare in the body, decorate with ``@serve(app)``.
 
-    With an ``engine`` the service has the remote methods `generate`, `chat`, `stream` and
-    `embed`, and an OpenAI-compatible endpoint. Without one it is a custom model: write `load` and
+    With an ``engine`` the service has the remote methods `generate`, `chat`, `stream`,
+    `embed` and `rerank`, and an OpenAI-compatible endpoint. Without one it is a custom model: write `load` and
     methods, decorated with ``@endpoint(path)`` or ``@modal.method()``.
 
     Declarations (class attributes):
@@ -109,6 +109,10 @@ class ModelService:
         @_typed_as(modal.method()(engine_methods.embed))
         def embed(self) -> None:
             """See `engine_methods.embed`."""
+
+        @_typed_as(modal.method()(engine_methods.rerank))
+        def rerank(self) -> None:
+            """See `engine_methods.rerank`."""
 
     def __init_subclass__(cls, *, compiled: bool = False) -> None:
         """Refuse a line that would not do what it says; ``compiled`` is `serve`'s own subclass."""

@@ -111,9 +111,9 @@ class Engine(Value, ABC):
             DeclarationError: A flag that the pinned version of the engine does not have.
         """
 
-    def repositories(self) -> tuple[str, ...]:
-        """Return the hub ids of what it reads beside the service's model, such as adapters."""
-        return ()
+    def repositories(self) -> Mapping[str, str | None]:
+        """Return what it reads beside the service's model, such as adapters: hub ids, with commits."""
+        return {}
 
     def environment(self, launch: Launch) -> dict[str, str]:  # noqa: ARG002 - subclasses use it
         """Return the variables the process needs; never a secret."""

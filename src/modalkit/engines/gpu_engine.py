@@ -226,12 +226,11 @@ class GPUEngine(Engine):
         sleeping = self.sleep_environment if launch.snapshot else {}
         return {"HF_XET_HIGH_PERFORMANCE": "1", **sleeping, **self.env}
 
-    def repositories(self) -> tuple[str, ...]:
-        """Return the hub ids of its adapters and of the model that guesses ahead."""
+    def repositories(self) -> Mapping[str, str | None]:
+        """Return the hub ids of its adapters and of the model that guesses ahead, with commits."""
         draft = self.speculative.draft_model if self.speculative else None
-        adapters = (one.source for one in self.lora)
-        named = (*adapters, *((draft,) if draft else ()))
-        return tuple(name for name in named if not name.startswith((".", "/")))
+        adapters = {one.source: one.revision for one in self.lora if one.is_on_hub}
+        return {**adapters, **({draft: None} if draft and not draft.startswith("/") else {})}
 
     def _held(self, image: ImageSpec) -> ImageSpec:
         """Hold an image to the tested set, where this release is the tested one."""

@@ -57,8 +57,9 @@ def wanted_models(service: type[ModelService], plan: ServicePlan) -> tuple[Wante
         exclude=cache.exclude,
     )
     engine = engine_of(service)
-    others = engine.repositories() if engine else ()
-    return (main, *(Wanted(model=one) for one in dict.fromkeys(others) if one != plan.model))
+    others = engine.repositories() if engine else {}
+    beside = (Wanted(model=one, asked=commit or MAIN) for one, commit in others.items())
+    return (main, *(one for one in beside if one.model != plan.model))
 
 
 def check_hub_id(model: str) -> None:

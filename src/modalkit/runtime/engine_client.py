@@ -48,10 +48,14 @@ class EngineClient:
 
     async def post(self, path: str, body: Body) -> dict[str, JsonValue]:
         """Post a request and return the whole answer."""
+        return _json_object(path, await self.post_raw(path, body))
+
+    async def post_raw(self, path: str, body: Body) -> bytes:
+        """Post a request and return the answer's bytes, whatever JSON they are."""
         try:
             async with self.session.post(path, json=self._with_model(body)) as response:
                 await _raise_for_status(response)
-                return _json_object(path, await response.read())
+                return await response.read()
         except aiohttp.ClientError as error:
             raise await self._connection_lost(error) from error
 

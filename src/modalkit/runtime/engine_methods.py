@@ -6,16 +6,17 @@ user's instance in its container. Type checkers read the same signatures through
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..messages import Message, Reply, ToolCall, Usage
+from ..messages import Message, Ranked, Reply, ToolCall, Usage
 
 if TYPE_CHECKING:
     from ..service import ModelService
     from .engine_client import EngineClient
 
-__all__ = ["chat", "embed", "generate", "stream"]
+__all__ = ["chat", "embed", "generate", "rerank", "stream"]
 
 
 async def generate(
@@ -28,6 +29,7 @@ async def generate(
     top_p: float | None = None,
     stop: Sequence[str] | None = None,
     seed: int | None = None,
+    schema: Mapping[str, object] | None = None,
 ) -> str:
     """Answer one prompt.
 
@@ -39,11 +41,12 @@ async def generate(
         top_p: Share of probability to draw from. Default: the model's own.
         stop: Texts that end the answer; they are not part of it.
         seed: Makes a random answer repeatable.
+        schema: JSON schema that the answer follows, such as ``Model.model_json_schema()``.
 
     Raises:
         EngineRequestError: The engine refused the request.
     """
-    options = _options(max_tokens, temperature, top_p, stop, seed)
+    options = _options(max_tokens, temperature, top_p, stop, seed, schema=schema)
     if raw:
         answer: Any = await _client(self).post("/v1/completions", {"prompt": prompt, **options})
         return str(answer["choices"][0]["text"])
@@ -62,6 +65,7 @@ async def chat(
     top_p: float | None = None,
     stop: Sequence[str] | None = None,
     seed: int | None = None,
+    schema: Mapping[str, object] | None = None,
 ) -> Reply:
     """Answer a conversation.
 
@@ -73,11 +77,12 @@ async def chat(
         top_p: Share of probability to draw from. Default: the model's own.
         stop: Texts that end the answer; they are not part of it.
         seed: Makes a random answer repeatable.
+        schema: JSON schema that the answer follows, such as ``Model.model_json_schema()``.
 
     Raises:
         EngineRequestError: The engine refused the request.
     """
-    options = _options(max_tokens, temperature, top_p, stop, seed)
+    options = _options(max_tokens, temperature, top_p, stop, seed, schema=schema)
     body = {"messages": list(messages), "tools": list(tools) if tools else None, **options}
     return _reply(await _client(self).post("/v1/chat/completions", body))
 
@@ -91,6 +96,7 @@ async def stream(
     top_p: float | None = None,
     stop: Sequence[str] | None = None,
     seed: int | None = None,
+    schema: Mapping[str, object] | None = None,
 ) -> AsyncGenerator[str, None]:
     """Answer a prompt or a conversation piece by piece; call it with ``remote_gen``.
 
@@ -101,6 +107,7 @@ async def stream(
         top_p: Share of probability to draw from. Default: the model's own.
         stop: Texts that end the answer; they are not part of it.
         seed: Makes a random answer repeatable.
+        schema: JSON schema that the answer follows, such as ``Model.model_json_schema()``.
 
     Yields:
         Pieces of text; joined they are the answer.
@@ -109,7 +116,7 @@ async def stream(
         EngineRequestError: The engine refused the request.
     """
     said = [Message(role="user", content=prompt)] if isinstance(prompt, str) else list(prompt)
-    body = {"messages": said, **_options(max_tokens, temperature, top_p, stop, seed)}
+    body = {"messages": said, **_options(max_tokens, temperature, top_p, stop, seed, schema=schema)}
     chunk: Any
     async for chunk in _client(self).events("/v1/chat/completions", body):
         for choice in chunk.get("choices", ()):
@@ -135,6 +142,27 @@ async def embed(
     return [row["embedding"] for row in rows]
 
 
+async def rerank(
+    self: ModelService, query: str, documents: Sequence[str], *, top_n: int | None = None
+) -> list[Ranked]:
+    """Rank documents by how well they answer a query, the best first.
+
+    Args:
+        query: What is looked for.
+        documents: What is ranked.
+        top_n: How many to return at most. Default: all of them.
+
+    Raises:
+        EngineRequestError: The engine refused the request, or its model ranks nothing.
+    """
+    body = {"query": query, "documents": list(documents), "top_n": top_n}
+    answer = json.loads(await _client(self).post_raw("/v1/rerank", body))
+    rows = answer if isinstance(answer, list) else answer["results"]  # SGLang's, or vLLM's
+    scored = [(row["index"], row.get("relevance_score", row.get("score"))) for row in rows]
+    ranked = sorted(scored, key=lambda pair: -pair[1])[:top_n]
+    return [Ranked(index=index, score=score) for index, score in ranked]
+
+
 def _client(service: ModelService) -> EngineClient:
     client: EngineClient = service._modalkit_engine.client  # type: ignore[attr-defined]  # noqa: SLF001 - set by engine_host at start
     return client
@@ -146,6 +174,8 @@ def _options(
     top_p: float | None,
     stop: Sequence[str] | None,
     seed: int | None,
+    *,
+    schema: Mapping[str, object] | None,
 ) -> dict[str, object]:
     return {
         "max_tokens": max_tokens,
@@ -153,7 +183,13 @@ def _options(
         "top_p": top_p,
         "stop": list(stop) if stop else None,
         "seed": seed,
+        "response_format": _follows(schema) if schema is not None else None,
     }
+
+
+def _follows(schema: Mapping[str, object]) -> dict[str, object]:
+    named = {"name": "answer", "schema": dict(schema), "strict": True}
+    return {"type": "json_schema", "json_schema": named}
 
 
 def _reply(answer: Any) -> Reply:
