@@ -119,7 +119,8 @@ def test_modules_beside_the_file_need_no_package(tmp_path):
     """An import of a module that lies beside the file is not a missing package."""
     (tmp_path / "shop.py").write_text("")
     text = "import modal\nimport shop\napp = modal.App()\n@app.function()\ndef f(): ...\n"
-    assert not check_source(parse_source(str(tmp_path / "a.py"), text))
+    found = check_source(parse_source(str(tmp_path / "a.py"), text))
+    assert "MK305" not in {one.code for one in found}
     (tmp_path / "shop.py").unlink()
     assert [one.code for one in check_source(parse_source(str(tmp_path / "a.py"), text))] == [
         "MK305"
@@ -193,3 +194,34 @@ def test_an_instances_own_methods_are_modals():
     head = "import modal\nModel = modal.Cls.from_name('a', 'Model')\nmodel = Model()\n"
     assert "MK813" not in _codes(head + "model.update_autoscaler(min_containers=2)\n")
     assert "MK813" in _codes(head + "model.predict(3)\n")
+
+
+LEFT = "import modal\nimport shop\napp = modal.App()\n@app.function({0})\ndef f(): ...\n"
+ADDED = "image=modal.Image.debian_slim().add_local_python_source('shop')"
+
+
+@pytest.mark.parametrize(
+    ("options", "guard", "package", "found"),
+    [
+        ("", False, False, True),
+        ("image=modal.Image.debian_slim().pip_install('a==1')", False, False, True),
+        (ADDED, False, False, False),
+        ("image=modal.Image.debian_slim().add_local_dir('.', '/root')", False, False, False),
+        ("image=modal.Image.from_registry('me/mine:1')", False, False, False),
+        ("serialized=True", False, False, False),
+        ("include_source=False", False, False, False),
+        ("**options()", False, False, False),
+        ("", True, False, False),
+        ("", False, True, False),
+    ],
+)
+def test_a_module_beside_the_file_must_come_along(tmp_path, options, guard, package, found):
+    """A module beside the file is left behind, unless an image, a package or a guard takes care of it."""
+    (tmp_path / "shop.py").write_text("")
+    if package:
+        (tmp_path / "__init__.py").write_text("")
+    text = LEFT.format(options)
+    if guard:
+        text = text.replace("import shop", "if modal.is_local():\n    import shop")
+    codes = {one.code for one in check_source(parse_source(str(tmp_path / "a.py"), text))}
+    assert ("MK312" in codes) is found

@@ -12,6 +12,7 @@ from modalkit.check.source import UnreadableError, parse_source
 
 SHOWN = [rule for rule in all_rules() if rule.reads != "plan" and example_of(rule)]
 WITHOUT_EXAMPLE = {
+    "MK312",
     "MK824",
     "MK902",
     "MK990",

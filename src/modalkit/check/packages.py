@@ -27,6 +27,7 @@ __all__ = [
     "Installed",
     "installed_in",
     "installs",
+    "is_bare",
     "is_standard",
     "package_for",
     "requirements_of",
@@ -164,7 +165,7 @@ def installed_in(image: Image | None, names: Names) -> Installed:
     if image is None:
         return Installed(frozenset(), complete=True)
     named = list(_OF_SPECS) if image.base == "ImageSpec" else []
-    complete = not image.partial and _is_bare(image, names)
+    complete = not image.partial and is_bare(image, names)
     for step in image.steps:
         complete = complete and _is_readable(step, names)
         named += [one.requirement for one in installs(step, names)]
@@ -172,7 +173,8 @@ def installed_in(image: Image | None, names: Names) -> Installed:
     return Installed(frozenset(found), complete and known)
 
 
-def _is_bare(image: Image, names: Names) -> bool:
+def is_bare(image: Image, names: Names) -> bool:
+    """Whether an image starts from a base that brings nothing of its own, as far as can be known."""
     if image.base in _BARE or (image.base == "ImageSpec" and _is_slim(image)):
         return True
     call = image.base_call

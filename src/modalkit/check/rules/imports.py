@@ -8,10 +8,15 @@ from pathlib import Path
 
 from ..declared import ModalFile, Unit
 from ..migration.endpoints import fastapi_fix
-from ..packages import Installed, installed_in, is_standard, package_for
+from ..packages import Installed, installed_in, is_bare, is_standard, package_for
 from ..rule import Problem, rule
 
-__all__ = ["missing_package", "missing_top_level_package", "missing_web_framework"]
+__all__ = [
+    "left_behind_module",
+    "missing_package",
+    "missing_top_level_package",
+    "missing_web_framework",
+]
 
 _GUARDS = (ast.Try, ast.If, ast.With)
 
@@ -142,3 +147,57 @@ def missing_web_framework(file: ModalFile) -> Iterator[Problem]:
                     'image.uv_pip_install("fastapi[standard]==VERSION").',
                     fastapi_fix(file, unit),
                 )
+
+
+# Steps after which files of this machine, or whole repositories, may be in the image.
+_BRING_FILES = (
+    "add_local",
+    "copy_",
+    "run_commands",
+    "dockerfile_commands",
+    "run_function",
+    "local_",
+)
+
+
+@rule(
+    "MK312",
+    "module-left-behind",
+    "error",
+    why="Since modal 1.0 a container gets the file of its function and nothing beside it.",
+)
+def left_behind_module(file: ModalFile) -> Iterator[Problem]:
+    """A module beside the file that is imported at its top and added to no image."""
+    folder = Path(file.source.path).parent
+    if (folder / "__init__.py").exists():
+        return  # `modal run -m` takes the whole package along
+    alone = [unit.name for unit in file.units if _gets_no_files(file, unit)]
+    for node in _imports(file) if alone else ():
+        if file.nodes.parent(node) is not file.source.tree:
+            continue
+        for module in _modules(node):
+            top = module.partition(".")[0]
+            if not is_standard(top) and _is_beside(folder, top, file):
+                yield Problem(
+                    node,
+                    f"{top} lies beside the file, and the image of {alone[0]} does not have it.",
+                    f'image.add_local_python_source("{top}").',
+                )
+
+
+def _gets_no_files(file: ModalFile, unit: Unit) -> bool:
+    """Whether a container has the function's own file alone, for sure."""
+    if not unit.lacks("include_source", "mounts", "mount", "serialized") or unit.kind == "service":
+        return False
+    image = unit.image
+    if image is None:
+        return unit.lacks("image")
+    if image.partial or not is_bare(image, file.names):
+        return False
+    return not any(step.method.startswith(_BRING_FILES) for step in image.steps)
+
+
+def _is_beside(folder: Path, top: str, file: ModalFile) -> bool:
+    beside = folder / f"{top}.py"
+    itself = Path(file.source.path).name == beside.name
+    return (beside.is_file() and not itself) or (folder / top / "__init__.py").is_file()
