@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalkit.local.apps.logs import AppLog
+from modalkit.local.calls.bell import Bell
 from modalkit.local.calls.calls import ChunkStream
 from modalkit.local.ids import content_id, input_token
 from modalkit.local.protocol import api
@@ -100,3 +101,18 @@ def test_a_layer_is_made_once_for_the_same_files(tmp_path: Path):
     assert first == second != other
     assert (first / "x").read_bytes() == b"content"
     assert (first / "x").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_bell_wakes_those_who_waited_and_nobody_later():
+    """Everybody who waits hears one ring; who comes after it waits for the next."""
+
+    async def listen() -> None:
+        bell = Bell()
+        bell.ring()  # nobody hears it, and it does not wait for anybody
+        first, second = bell.next(), bell.next()
+        bell.ring()
+        assert first.is_set()
+        assert second.is_set()
+        assert not bell.next().is_set()
+
+    asyncio.run(listen())

@@ -13,10 +13,12 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..ids import new_id
 from ..protocol import api
+from .bell import Bell
 from .call_graph import CallNode, InputNode
 from .chunks import ChunkStream
 from .outputs import Outputs
@@ -105,8 +107,6 @@ class FunctionCall:
         self.inputs_total = 0
         self.whole = not is_map
         self.outputs = Outputs()
-        self.data_in = ChunkStream(bounded=True)
-        self.data_out = ChunkStream(bounded=web)
         self.blob_ids: list[str] = []
         self.on_finished: Callable[[FunctionCall], None] | None = None
         self.yields = False
@@ -115,7 +115,24 @@ class FunctionCall:
         if parent is not None:
             self.node.parent_input_id = parent.id
             parent.call.node.adopt(self.node)
-        self._changed = asyncio.Event()
+        self._web = web
+        self._bell = Bell()
+
+    @cached_property
+    def data_in(self) -> ChunkStream:
+        """What the caller sends while the call runs; few calls have any."""
+        return self._stream(bounded=True)
+
+    @cached_property
+    def data_out(self) -> ChunkStream:
+        """What the call yields, or answers a web request with."""
+        return self._stream(bounded=self._web)
+
+    def _stream(self, *, bounded: bool) -> ChunkStream:
+        stream = ChunkStream(bounded=bounded)
+        if self.inputs_total and not self.unfinished:
+            stream.close()
+        return stream
 
     @property
     def spawned(self) -> bool:
@@ -169,12 +186,16 @@ class FunctionCall:
             item.input_started_at = output.input_started_at
         self.outputs.add(item)
         if not self.unfinished:
-            self.data_in.close()
-            self.data_out.close()
+            self._close_streams()
             if self.on_finished is not None:
                 self.on_finished(self)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._bell.ring()
+
+    def _close_streams(self) -> None:
+        """Close those that somebody used; one that is asked for later is closed from its start."""
+        for name in ("data_in", "data_out"):
+            if name in vars(self):
+                vars(self)[name].close()
 
     async def wait_for_outputs(
         self, request: api.FunctionGetOutputsRequest
@@ -186,7 +207,7 @@ class FunctionCall:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(request.timeout):
                 while not self.outputs.ready(request):
-                    await self._changed.wait()
+                    await self._bell.next().wait()
         if len(self.unfinished) > _FLOWING and request.timeout:
             await asyncio.sleep(_GATHER_S)
         return self.outputs.reply(request, len(self.unfinished))
@@ -194,7 +215,7 @@ class FunctionCall:
     async def single_output(self) -> api.FunctionGetOutputsItem:
         """Wait for the output of a call with one input."""
         while not self.outputs:
-            await self._changed.wait()
+            await self._bell.next().wait()
         return self.outputs.all()[0]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 
 from ..protocol import api
+from .bell import Bell
 
 __all__ = ["ChunkStream"]
 
@@ -27,7 +27,7 @@ class ChunkStream:
         self._unread = 0
         self._last = 0
         self._closed = False
-        self._changed = asyncio.Event()
+        self._bell = Bell()
 
     async def put(self, chunks: Iterable[api.DataChunk]) -> None:
         """Append chunks; a chunk without an index gets the next one."""
@@ -35,14 +35,14 @@ class ChunkStream:
             self._last = chunk.index = chunk.index or self._last + 1
             self._chunks.append(chunk)
             self._unread += len(chunk.data)
-        self._wake()
+        self._bell.ring()
         while self._bounded and self._unread > _UNREAD_LIMIT and not self._closed:
-            await self._changed.wait()
+            await self._bell.next().wait()
 
     def close(self) -> None:
         """Say that no chunk will follow, and let go of a waiting writer."""
         self._closed = True
-        self._wake()
+        self._bell.ring()
 
     async def read(
         self, after: int = 0, *, until_closed: bool = False
@@ -54,7 +54,7 @@ class ChunkStream:
         """
         position = 0
         while True:
-            changed = self._changed
+            changed = self._bell.next()
             while position < len(self._chunks):
                 chunk = self._chunks.popleft() if self._bounded else self._chunks[position]
                 position += not self._bounded
@@ -69,8 +69,4 @@ class ChunkStream:
         was_full = self._unread > _UNREAD_LIMIT
         self._unread -= len(chunk.data)
         if was_full:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+            self._bell.ring()
