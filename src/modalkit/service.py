@@ -7,7 +7,7 @@ class or server.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .class_body import check_class_body
@@ -137,20 +137,20 @@ class ModelService:
         """Release what `load` took, when the container stops. Override it."""
 
     @property
-    def model_path(self) -> PurePosixPath:
+    def model_path(self) -> Path:
         """Where the service's model is in the container: its prefetched files, or its folder.
 
         Raises:
             DeclarationError: Outside a container, or for a hub model that is not prefetched.
         """
-        found: PurePosixPath | None = getattr(self, "_modalkit_model", None)
+        found: Path | None = getattr(self, "_modalkit_model", None)
         if found is not None:
-            return PurePosixPath(found)
+            return found
         name, model = type(self).__name__, self.model
         if model is not None and model.startswith("/"):
-            return PurePosixPath(model)
+            return Path(model)
         if model is not None and model.startswith("."):
-            return PurePosixPath("/models") / PurePosixPath(model).name
+            return Path("/models") / Path(model).name
         msg = (
             f"{name}.model {model!r} has no folder here: it is prefetched into a WeightCache and read in "
             "the container, from load() on. Write weights = WeightCache('name')."

@@ -1,0 +1,145 @@
+"""``modalkit prefetch`` and ``modal run FILE::prefetch`` as a user types them, through the local Modal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+PATIENCE_S = 300  # a deadline against hangs, never a measurement
+
+APP = """
+import modal
+from modalkit import Echo, ModelService, WeightCache, serve
+
+app = modal.App("shop")
+
+@serve(app)
+class Chat(ModelService):
+    model = "org/model"
+    engine = Echo()
+    api = None
+    weights = WeightCache("chat")
+    env = {"HF_ENDPOINT": %(url)r}
+
+@serve(app)
+class Notes(ModelService):
+    model = "acme/notes"
+    api = None
+    weights = WeightCache("notes", source="./notes-model", sub_path="/inside")
+
+    def load(self) -> None:
+        self.tokenizer = (self.model_path / "tokenizer.json").read_text()
+
+    @modal.method()
+    def read(self) -> str:
+        try:
+            open("/cache/new", "w")
+        except OSError as error:
+            return f"{self.tokenizer} {error.strerror}"
+
+@app.local_entrypoint()
+def main() -> None:
+    print("chat:", Chat().generate.remote("Hello"))
+    print("notes:", Notes().read.remote())
+"""
+
+
+@dataclass
+class Shop:
+    """A folder with an app, and a local Modal for it."""
+
+    folder: Path
+
+    def __call__(self, *words: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        program = str(Path(sys.executable).parent / "modalkit")
+        done = subprocess.run(
+            [program, "local", "-q", "--state", str(self.folder / "state"), *words],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "COLUMNS": "600",
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+        assert bool(done.returncode) == fails, done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture
+def shop(tmp_path: Path, hub) -> Iterator[Shop]:
+    hub.add("org/model", {"config.json": {}, "model.safetensors": b"weights" * 1000, "x.png": b""})
+    (tmp_path / "shop.py").write_text(APP % {"url": hub.url})
+    (tmp_path / "notes-model").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / "notes-model" / name).write_text("{}")
+    running = Shop(tmp_path)
+    running("up", "--detach")
+    yield running
+    running("down")
+
+
+def test_from_nothing_to_served(shop, hub):
+    """Weights missing, prefetched for both services, served read-only; a second run does nothing."""
+    refused = shop("modal", "run", "shop.py", fails=True)
+    assert (
+        "Serving never downloads. Run: modalkit prefetch shop.py" in refused.stdout + refused.stderr
+    )
+    assert not hub.requests
+
+    filled = shop("modalkit", "prefetch", "shop.py").stdout
+    assert "org/model: 7.0 kB in 2 file(s), complete and verified." in filled
+    assert "acme/notes: 6 B in 3 file(s), complete and verified." in filled
+
+    asked = len(hub.requests)
+    again = [
+        json.loads(line)
+        for line in shop("modalkit", "prefetch", "shop.py", "--json").stdout.splitlines()
+    ]
+    assert [(event["model"], event["stage"], event["fetched_bytes"]) for event in again] == [
+        ("org/model", "done", 0),
+        ("acme/notes", "done", 0),
+    ]
+    run = shop("modal", "run", "shop.py::prefetch")
+    assert run.stdout.count("nothing was fetched") == 2
+    assert len(hub.requests) == asked
+
+    served = shop("modal", "run", "shop.py").stdout
+    assert "chat: Hello" in served
+    assert "notes: {} Read-only file system" in served
+    assert len(hub.requests) == asked
+
+
+def test_modals_own_command_fills_both(shop):
+    """``modal run FILE::prefetch`` prints how far it is, for every service of the app."""
+    done = shop("modal", "run", "shop.py::prefetch").stdout
+    assert "org/model: 7.0 kB in 2 file(s), complete and verified." in done
+    assert "acme/notes: 6 B in 3 file(s), complete and verified." in done
+    assert "chat: Hello" in shop("modal", "run", "shop.py").stdout
+
+
+def test_mistakes(shop, hub):
+    """A gated model, a service that is not there and a file without weights say what to do."""
+    hub.repositories["org/model"].gated = True
+    gated = shop("modalkit", "prefetch", "shop.py", "--service", "Chat", fails=True)
+    assert (
+        "Error: 'org/model' is gated. Accept its terms on its page on the hub and set HF_TOKEN"
+        in gated.stderr
+    )
+    assert "Traceback" not in gated.stderr
+    missing = shop("modalkit", "prefetch", "shop.py", "--service", "Caht", fails=True)
+    assert "has no service 'Caht'; it has Chat, Notes." in missing.stderr
+    (shop.folder / "plain.py").write_text("import modal\napp = modal.App('plain')\n")
+    plain = shop("modalkit", "prefetch", "plain.py")
+    assert "plain.py has no weights to prefetch" in plain.stdout
