@@ -50,6 +50,9 @@ def command(file: str | None, service: str | None, again: bool, as_json: bool) -
         _run(file, service, again=again, as_json=as_json)
     except ModalkitError as error:
         raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Stopped. What has arrived is kept: the same command goes on there.", err=True)
+        raise SystemExit(130) from None
 
 
 def _run(file: str, service: str | None, *, again: bool, as_json: bool) -> None:

@@ -12,6 +12,7 @@ __all__ = ["Meter", "Progress", "Stage"]
 
 Stage = Literal["listing", "waiting", "checking", "fetching", "committing", "done"]
 _WINDOW_S = 10.0
+_ENOUGH_BYTES = 1 << 20  # below that the small files tell nothing about the large ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,6 @@ class Meter:
             total_files=self._total_files,
             fetched_bytes=fetched,
             bytes_per_s=rate,
-            left_s=left / rate if rate else None,
+            left_s=left / rate if fetched - before >= _ENOUGH_BYTES else None,
             note=note,
         )
