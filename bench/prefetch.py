@@ -196,8 +196,11 @@ def report(
     lines = [
         "# Prefetch",
         "",
-        f"`python bench/prefetch.py --files {chosen.files} --mib {chosen.mib} --rounds {chosen.rounds}`:",
-        f"{total / 1e9:.1f} GB in {chosen.files} files from a hub on this machine, medians of fresh processes in turn.",
+        f"`python bench/prefetch.py {' '.join(sys.argv[1:])}`:",
+        (
+            f"{total / 1e9:.1f} GB in {chosen.files} files from a hub on this machine to {chosen.folder or 'its disk'}, "
+            "medians of fresh processes in turn."
+        ),
         f"{os.cpu_count()} cores shared with the hub, load {os.getloadavg()[0]:.1f} at the end of the run: provisional.",
         "",
         "| what | s (spread) | GB/s | CPU s | peak memory MiB |",
@@ -248,8 +251,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    parser.add_argument("--folder", help="where files go; a memory disk takes the disk out of it")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mk-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="mk-bench-", dir=chosen.folder) as name:
         folder = Path(name)
         (folder / "files").mkdir()
         for number in range(chosen.files):
