@@ -18,6 +18,7 @@ __all__ = [
     "ModelArguments",
     "Source",
     "device",
+    "folder",
     "model_arguments",
     "read_json",
     "source",
@@ -65,6 +66,13 @@ def device(options: EngineOptions) -> torch.device:
         msg = f"--device {options.device!r} was asked for, but PyTorch sees no GPU here."
         raise DeclarationError(msg)
     return torch.device(options.device)
+
+
+def folder(options: EngineOptions) -> Path:
+    """Where the model's files are on this machine, as far as they are there yet."""
+    path = cached_file(options.model, "config.json", revision=options.revision)
+    assert path is not None  # noqa: S101 - it raises for a model without one
+    return Path(path).parent
 
 
 def read_json(options: EngineOptions, name: str) -> JsonValue:

@@ -15,11 +15,12 @@ from transformers import (
 
 from .cache import bytes_per_token
 from .forward import CausalForward, left_padded
-from .hub import device, model_arguments, source, vocabulary_size
+from .hub import device, folder, model_arguments, source, vocabulary_size
 from .memory import MemoryPlan, free_bytes, plan_memory
 from .options import EngineOptions
 from .probe import batches_correctly
 from .prompts import PromptEncoder
+from .reading import reading_ahead, weight_files
 from .scheduler import Limits, Scheduler
 from .text import TokenTexts
 from .text_engine import TextEngine
@@ -36,8 +37,9 @@ _PREFILL_TOKENS = {"cpu": 192, "cuda": 4096}
 def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:
     """The engine, and one line on what was loaded."""
     tokenizer = AutoTokenizer.from_pretrained(options.model, **source(options))
-    loaded = AutoModelForCausalLM.from_pretrained(options.model, **model_arguments(options))
-    model: PreTrainedModel = nn.Module.to(loaded, device(options))
+    with reading_ahead(weight_files(folder(options))):
+        loaded = AutoModelForCausalLM.from_pretrained(options.model, **model_arguments(options))
+        model: PreTrainedModel = nn.Module.to(loaded, device(options))
     vocabulary = vocabulary_size(model)
     forward = CausalForward(model)
     with torch.inference_mode():
