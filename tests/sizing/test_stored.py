@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modalkit.sizing.memory import Load, Split, breakdown, lora_bytes
+from modalkit.sizing.memory import Load, Split, breakdown, kept_tokens, lora_bytes
 from modalkit.sizing.model import model_facts, read_model
 from modalkit.sizing.stored import stored_bytes
 
@@ -109,3 +109,27 @@ def test_layers_of_a_searched_architecture_differ():
     attention = sum(8192 * 128 * (2 * 64 + 2 * heads) for heads in (8, 4))
     assert found.total_parameters == 2 * 1000 * 8192 + 7 * 8192 + widths + attention
     assert found.valid_tensor_parallel() == [1, 2, 4, 8]
+
+
+def test_an_encoders_tokens_do_not_follow_the_request():
+    """Whisper keeps 1,500 tokens to attend across however short the request; T5 as many as it has."""
+    for model_type, tokens in (("whisper", 1500), ("t5", 100)):
+        found = model_facts({"model_type": model_type})
+        (cross,) = [layer for layer, _ in found.cache_groups if layer.name == "cross_attention"]
+        assert kept_tokens(cross, Load(100, 1)) == tokens
+
+
+def test_a_prediction_layer_is_a_layer_and_a_projection():
+    """A stored multi-token-prediction layer is the last layer again and a map of two states to one."""
+    layer = (model_facts(LLAMA).weight_bytes - 2 * (2 * 512 * 128 + 128)) // 4
+    more = model_facts(LLAMA | {"num_nextn_predict_layers": 1, "tie_word_embeddings": False})
+    assert more.extra_stored_bytes == layer + 2 * 2 * 128 * 128
+
+
+def test_gpt_oss_to_the_byte():
+    """The published size of gpt-oss-120b, whose experts alone are in mxfp4, comes out exactly."""
+    config = {"model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 36}
+    config |= {"num_local_experts": 128, "intermediate_size": 2880, "vocab_size": 201088}
+    config |= {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64}
+    quantised = {"quantization_config": {"quant_method": "mxfp4"}, "torch_dtype": "bfloat16"}
+    assert model_facts(config | quantised).weight_bytes == 65_248_815_744

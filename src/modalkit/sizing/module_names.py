@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 __all__ = ["Matcher", "alike", "canonical", "is_tower", "is_whole", "matcher", "runs"]
 
-# Never quantised by any of the formats: lookups, routers, one-dimensional weights, towers.
+# Never quantised by any of the formats: lookups, routers, biases (an expert's is a matrix of them), towers.
 _WHOLE = re.compile(
     r"embed|wte|wpe|lm_head|norm|router|(^|\.)gate\.|shared_expert_gate|conv|(^|\.)head\.|score\.|"
-    r"classifier|correction_bias"
+    r"classifier|bias$"
 )
 _TOWERS = re.compile(
     r"(^|\.)(vision|visual|audio|image|sound|mm|multi_modal|multimodal)\w*(\.|$)|projector|connector|"
