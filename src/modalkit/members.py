@@ -53,23 +53,8 @@ def member_functions(service: type[ModelService], plan: ServicePlan) -> dict[str
 def _engine_members(
     service: type[ModelService], engine: Engine, launch: Launch, plan: ServicePlan
 ) -> dict[str, object]:
-    # Before Modal's own limit ends the container, so that the engine's last lines are heard.
-    timeout_s = 0.95 * plan.scaling.startup_timeout
-
     def host_of(self: Any) -> EngineHost:
-        from .runtime.engine_host import EngineHost  # noqa: PLC0415 - needs what the image holds
-
-        found = find_prefetched(service, plan, prefetch_command(service))
-        self._modalkit_engine = EngineHost(
-            engine,
-            _on_folder(launch, found),
-            timeout_s,
-            weights_of(plan, found),
-            plan.endpoint,
-            cold_start=plan.cold_start,
-            service=plan.name,
-            leave=_end_server if plan.is_server else _end_container,
-        )
+        self._modalkit_engine = _engine_host(service, engine, launch, plan)
         host: EngineHost = self._modalkit_engine
         return host
 
@@ -98,6 +83,25 @@ def _engine_members(
     if plan.endpoint is not None:
         members[_HTTP] = _web_member(plan.endpoint, _engine_app, engine.client_routes)
     return members
+
+
+def _engine_host(
+    service: type[ModelService], engine: Engine, launch: Launch, plan: ServicePlan
+) -> EngineHost:
+    from .runtime.engine_host import EngineHost  # noqa: PLC0415 - needs what the image holds
+
+    found = find_prefetched(service, plan, prefetch_command(service))
+    return EngineHost(
+        engine,
+        _on_folder(launch, found),
+        # Before Modal's own limit ends the container, so that the engine's last lines are heard.
+        0.95 * plan.scaling.startup_timeout,
+        weights_of(plan, found),
+        plan.endpoint,
+        cold_start=plan.cold_start,
+        service=plan.name,
+        leave=_end_server if plan.is_server else _end_container,
+    )
 
 
 def _end_container() -> None:
