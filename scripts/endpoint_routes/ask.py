@@ -36,7 +36,10 @@ from modalkit.testing.process import PlaneProcess
 _ROOT = Path(__file__).resolve().parents[2]
 _KEY = "key-of-the-endpoint-table"
 _READY_WITHIN_S = 900
-_CLIENT = httpx.Client(timeout=300, trust_env=False)
+# A server may close a connection that was kept just as the next request is written to it.
+_CLIENT = httpx.Client(
+    timeout=300, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+)
 # Forked helpers have imported everything already, which is most of a start on a CPU.
 _SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",

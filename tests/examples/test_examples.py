@@ -150,11 +150,21 @@ def test_deploying_an_engine_example_creates_it(local_modal):
     assert "Created Function Qwen" in said
 
 
-def test_a_missing_engine_says_what_is_missing(local_modal):
-    """Calling SGLang where it is not installed fails with the engine's own last line."""
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ('WeightCache("qwen3")', "Serving never downloads. Run: modalkit prefetch"),
+        ('WeightCache("qwen3", fill="start")', "No module named 'sglang'"),
+    ],
+)
+def test_what_is_missing_is_said(local_modal, tmp_path, weights, said):
+    """Without its weights a container names the command; without SGLang, the engine's last line."""
+    file = tmp_path / "sglang_qwen.py"
+    text = (EXAMPLES / "sglang_qwen.py").read_text()
+    file.write_text(text.replace('WeightCache("qwen3")', weights))
     done = subprocess.run(
-        [*local_modal.command, "modal", "run", "examples/sglang_qwen.py"],
-        env={**local_modal.environment, "COLUMNS": "200"},
+        [*local_modal.command, "modal", "run", str(file)],
+        env={**local_modal.environment, "COLUMNS": "400"},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -162,7 +172,7 @@ def test_a_missing_engine_says_what_is_missing(local_modal):
         check=False,
     )
     assert done.returncode != 0
-    assert "No module named 'sglang'" in done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
 
 
 def test_a_missing_key_names_the_command(local_modal):
@@ -240,25 +250,25 @@ def test_remote_methods_are_modals_own(local_modal, tmp_path):
 
 SERVER = """
 import modal
-from modalkit import Echo, Endpoint, ModelService, endpoint, serve
+from modalkit import BearerKeys, Echo, Endpoint, ModelService, serve
 
 app = modal.App("servers")
 
 @serve(app)
 class Chat(ModelService):
     engine = Echo()
-    api = Endpoint(kind="server", port=8123)
+    api = Endpoint(kind="server", port=8123, auth=BearerKeys())
 """
 
 CUSTOM_SERVER = """
 import modal
-from modalkit import Batch, Endpoint, ModelService, endpoint, serve
+from modalkit import Batch, BearerKeys, Endpoint, ModelService, endpoint, serve
 
 app = modal.App("servers")
 
 @serve(app)
 class Lengths(ModelService):
-    api = Endpoint(kind="server", port=8124)
+    api = Endpoint(kind="server", port=8124, auth=BearerKeys())
 
     async def load(self) -> None:
         self.unit = "characters"
