@@ -94,12 +94,12 @@ class Address:
         """
         state = self.state.expanduser().absolute()
         return {
-            **self.trust.variables(os.environ),
             "MODAL_SERVER_URL": self.url,
             "MODAL_TOKEN_ID": "ak-local",
             "MODAL_TOKEN_SECRET": self.token,
             "MODAL_CONFIG_PATH": str(File.CLIENT_CONFIG.of(state)),
             "MODAL_DISABLE_API_PROXY": "1",
+            **self.trust.variables(os.environ),
             "MODALKIT_LOCAL_STATE": str(state),
             "MODALKIT_PROXY_KEY": self.proxy_auth.key,
             "MODALKIT_PROXY_SECRET": self.proxy_auth.secret,
