@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING
 import modal
 from pydantic import BaseModel, Field
 
-from modalkit import (
-    Batch,
-    BearerKeys,
-    Endpoint,
-    ImageSpec,
-    ModelService,
-    Scaling,
-    endpoint,
-    serve,
-)
+from modalkit import Batch, BearerKeys, Endpoint, ImageSpec, ModelService, Scaling, endpoint, serve
 
 if TYPE_CHECKING:
     import numpy as np

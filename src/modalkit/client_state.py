@@ -7,6 +7,7 @@ run`` itself reads ``App._local_state``. A client that keeps it elsewhere is ref
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import modal
@@ -57,7 +58,7 @@ def _read(holder: object, *path: str) -> Any:
             found = getattr(found, name)
         except AttributeError as error:
             msg = (
-                f"modal {modal.__version__} keeps {type(holder).__name__}.{'.'.join(path)} elsewhere than "
+                f"modal {version('modal')} keeps {type(holder).__name__}.{'.'.join(path)} elsewhere than "
                 "modalkit reads it. Install modal 1.6 (pip install 'modal>=1.6,<1.7'), or a newer modalkit."
             )
             raise ModalClientError(msg) from error

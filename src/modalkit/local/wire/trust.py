@@ -59,16 +59,25 @@ class Trust:
 
         Args:
             environment: Their variables otherwise: roots that are named there stay trusted.
+
+        Without room for the file they are none, and programs trust what they did anyway.
         """
         named = [environment[name] for name in _VARIABLES if environment.get(name)]
         if str(self.bundle) not in named:
-            with self._alone():
-                authority = self._authority.read_bytes() if self._authority.exists() else b""
-                _replace(self.bundle, _roots(named) + authority)
+            try:
+                self._renew(_roots(named))
+            except OSError:  # a full disk is no reason to run nothing
+                if not self.bundle.exists():
+                    return {}
         return {
             **dict.fromkeys(_VARIABLES, str(self.bundle)),
             _ONLY_OURS: environment.get(_ONLY_OURS) or str(self._authority),
         }
+
+    def _renew(self, roots: bytes) -> None:
+        with self._alone():
+            authority = self._authority.read_bytes() if self._authority.exists() else b""
+            _replace(self.bundle, roots + authority)
 
     async def server_context(self, *, http2: bool = False) -> ssl.SSLContext:
         """Return what a tunnel shows; the first time makes the certificates."""
@@ -116,6 +125,10 @@ def _roots(named: list[str]) -> bytes:
 
 def _replace(path: Path, content: bytes) -> None:
     descriptor, draft = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    Path(draft).replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(draft).replace(path)
+    except OSError:
+        Path(draft).unlink(missing_ok=True)
+        raise
