@@ -24,6 +24,9 @@ class Counter:
     async def load(self) -> None:
         self.life.append("load")
 
+    def wake(self) -> None:
+        self.life.append("wake")
+
     def warm_up(self) -> None:
         self.life.append("warm_up")
 
@@ -83,11 +86,11 @@ def test_a_server_lives_from_start_to_stop():
     service = Counter()
     server, url = server_of(service)
     server.start()
-    assert service.life == ["load", "warm_up"]
+    assert service.life == ["load", "wake", "warm_up"]
     assert httpx.get(f"{url}/health").json() == {"status": "ok"}
     assert httpx.post(f"{url}/length", json={"text": "four"}).json() == 4
     server.stop()
-    assert service.life == ["load", "warm_up", "unload"]
+    assert service.life == ["load", "wake", "warm_up", "unload"]
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
 
