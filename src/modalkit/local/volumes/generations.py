@@ -39,6 +39,8 @@ __all__ = ["Generations", "Lease"]
 
 _GROWTH = 2
 _GONE = "gone-"
+# A layer is rubbish by its name until it is whole, so that one whose maker was killed goes with the next change.
+_MERGING = f"{_GONE}merging"
 _HOUR_S = 3600
 # The kernel wants a lower folder, and two where there is no upper one.
 _EMPTY, _EMPTY_TOO = "empty/1", "empty/2"
@@ -208,7 +210,7 @@ class Generations:
         self._remove_unused()
 
     def _merged(self, layers: list[_Layer], *, bottom: bool) -> _Layer:
-        place = self.folder / "layers" / "merged"
+        place = self.folder / "layers" / _MERGING
         remove_tree(place)
         place.mkdir()
         merge(tuple(self.folder / "layers" / one.name for one in layers), place, bottom=bottom)
