@@ -26,7 +26,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 
-from modalkit.cold_start import ColdStart
+from modalkit.declare.cold_start import ColdStart
 from modalkit.engines import Echo, Launch
 from modalkit.runtime.engine_host import EngineHost
 

@@ -21,9 +21,9 @@ from modalkit import (
     plan_service,
     serve,
 )
-from modalkit.cold_start import PHASES, ColdStartRecord, startup_timeout_s
 from modalkit.compile import cls_keywords
-from modalkit.credentials import ProxyAuth
+from modalkit.declare.cold_start import PHASES, ColdStartRecord, startup_timeout_s
+from modalkit.declare.credentials import ProxyAuth
 from modalkit.errors import DeclarationError, PlanError
 from modalkit.lock import LockedFile, LockedModel, LockedService
 

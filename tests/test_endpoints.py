@@ -11,11 +11,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from modalkit.credentials import BearerKeys, ProxyAuth
-from modalkit.endpoints import Endpoint
+from modalkit.declare.credentials import BearerKeys, ProxyAuth
+from modalkit.declare.endpoints import Endpoint
+from modalkit.declare.exposure import CORS
+from modalkit.declare.secrets import Secret
 from modalkit.errors import DeclarationError
-from modalkit.exposure import CORS
-from modalkit.secrets import Secret
 
 
 def refused(make) -> str:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modalkit import VLLM, Echo, GPUProfile, ModelService, Scaling, SGLang, Transformers
+from modalkit.declare.gpu import GPUFit, gpu_catalogue
 from modalkit.discovery import services_of
 from modalkit.errors import DeclarationError, PlanError, SizingError
 from modalkit.fitting import fit_service, load_of
-from modalkit.gpu import GPUFit, gpu_catalogue
 from modalkit.lock import Lock, LockedService, write_lock
 from modalkit.lookup import declared, locked_service
 from modalkit.plan import engine_of, plan_service

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modalkit.declare.gpu import GPUProfile, catalogue_date, gpu_catalogue
 from modalkit.errors import DeclarationError
-from modalkit.gpu import GPUProfile, catalogue_date, gpu_catalogue
 
 NAMES = sorted({gpu.name for gpu in gpu_catalogue().values()})
 

@@ -11,11 +11,12 @@ import modal
 import pytest
 from packaging.requirements import Requirement
 
+from modalkit.declare.gpu import GPUProfile
+from modalkit.declare.image import ImageSpec
+from modalkit.declare.image.bases import PYTHON_VERSIONS
+from modalkit.declare.image.spec import RUNTIME_REQUIREMENTS
+from modalkit.declare.secrets import Secret
 from modalkit.errors import DeclarationError
-from modalkit.gpu import GPUProfile
-from modalkit.image import RUNTIME_REQUIREMENTS, ImageSpec
-from modalkit.image_bases import PYTHON_VERSIONS
-from modalkit.secrets import Secret
 
 
 class Recorder:
@@ -343,7 +344,7 @@ def test_home_folders_are_understood(project):
     [(_, (source, _), _)] = built(ImageSpec().local_file("~/a.json", "/a.json"))
     assert source == Path.home() / "a.json"
     code = (
-        "from modalkit.image import ImageSpec;"
+        "from modalkit.declare.image import ImageSpec;"
         "ImageSpec().requirements('~/requirements.txt').to_modal(); print('found')"
     )
     done = subprocess.run(

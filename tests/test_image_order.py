@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.image import ImageSpec
-from modalkit.image_installs import PipInstall, RequirementsFile, UvLock
-from modalkit.image_layers import Apt, Env, LocalDir, LocalFile, LocalPython, Run, Workdir
-from modalkit.image_order import in_build_order, may_move_after
+from modalkit.declare.image import ImageSpec
+from modalkit.declare.image.installs import PipInstall, RequirementsFile, UvLock
+from modalkit.declare.image.layers import Apt, Env, LocalDir, LocalFile, LocalPython, Run, Workdir
+from modalkit.declare.image.order import in_build_order, may_move_after
 
 TARGETS = ["/app", "/root/x", "/data", "/etc/apt", "/usr/local", "/"]
 built_in = st.booleans()

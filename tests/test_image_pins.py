@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modalkit.declare.image import ImageSpec
+from modalkit.declare.image.pins import check_requirement, is_pinned, unpinned_in_file
 from modalkit.errors import DeclarationError
-from modalkit.image import ImageSpec
-from modalkit.image_pins import check_requirement, is_pinned, unpinned_in_file
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "0f" * 32

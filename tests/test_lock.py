@@ -20,7 +20,7 @@ from modalkit.lock import (
     read_lock,
     write_lock,
 )
-from modalkit.lock_text import sealed
+from modalkit.lock.text import sealed
 from modalkit.sizing.model import model_facts
 
 CONFIGS = {

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from modalkit.image import ImageSpec
+from modalkit.declare.image import ImageSpec
 from modalkit.lock import LockedImage, LockedService, read_lock
+from modalkit.lock.pinned_image import pinned_image
 from modalkit.locking.folders import folder_files
 from modalkit.locking.packages import resolve_packages
 from modalkit.locking.registry import digest_of
-from modalkit.pinned_image import pinned_image
 
 QWEN = {
     "model_type": "qwen3",

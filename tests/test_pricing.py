@@ -9,15 +9,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from modalkit.declare.gpu import GPUProfile, catalogue_date, gpu_catalogue
+from modalkit.declare.resources import Resources
+from modalkit.declare.scaling import Scaling
 from modalkit.engines import VLLM
 from modalkit.errors import DeclarationError
-from modalkit.gpu import GPUProfile, catalogue_date, gpu_catalogue
 from modalkit.plan import ServicePlan, plan_service
 from modalkit.pricing import Quote, container_price, quote
-from modalkit.pricing_month import HOURS_PER_MONTH, Throughput, Traffic, day
-from modalkit.pricing_rates import Rates
-from modalkit.resources import Resources
-from modalkit.scaling import Scaling
+from modalkit.pricing.month import HOURS_PER_MONTH, Throughput, Traffic, day
+from modalkit.pricing.rates import Rates
 from modalkit.service import ModelService
 
 RATES = Rates.offline()

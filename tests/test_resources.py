@@ -5,8 +5,8 @@ import inspect
 import modal
 import pytest
 
+from modalkit.declare.resources import Resources
 from modalkit.errors import DeclarationError
-from modalkit.resources import Resources
 
 FULL = Resources(
     cpu=(2, 8),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import modal
 import pytest
 
+from modalkit.declare.routes import Batch, Route, endpoint
 from modalkit.errors import DeclarationError
-from modalkit.routes import Batch, Route, endpoint
 
 
 @pytest.mark.parametrize("path", ["/", "/f", "/v1/embed", "/a-b_c.d~e", "/F/2"])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modalkit.declare.scaling import Scaling
 from modalkit.errors import DeclarationError
-from modalkit.scaling import Scaling
 
 FULL = Scaling(
     min_containers=1,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modalkit.declare.schedule import Cron, Period
 from modalkit.errors import DeclarationError
-from modalkit.schedule import Cron, Period
 
 
 def refused(make) -> str:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modalkit.declare.secrets import Secret, holds_credential, merge_secrets, secrets_to_modal
 from modalkit.errors import DeclarationError
-from modalkit.secrets import Secret, holds_credential, merge_secrets, secrets_to_modal
 
 # Made up, in the shapes of real ones.
 PASTED = [

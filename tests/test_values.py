@@ -11,17 +11,17 @@ from pydantic import Strict
 from modalkit import errors
 from modalkit._names import check_container_path, check_environment_name, is_object_name
 from modalkit._values import Value, between, did_you_mean, one_of
-from modalkit.credentials import BearerKeys, ProxyAuth
-from modalkit.endpoints import Endpoint
+from modalkit.declare.credentials import BearerKeys, ProxyAuth
+from modalkit.declare.endpoints import Endpoint
+from modalkit.declare.exposure import CORS
+from modalkit.declare.gpu import GPUProfile
+from modalkit.declare.image import ImageSpec
+from modalkit.declare.resources import Resources
+from modalkit.declare.scaling import Scaling
+from modalkit.declare.schedule import Cron, Period
+from modalkit.declare.secrets import Secret
+from modalkit.declare.weights import WeightCache
 from modalkit.errors import DeclarationError
-from modalkit.exposure import CORS
-from modalkit.gpu import GPUProfile
-from modalkit.image import ImageSpec
-from modalkit.resources import Resources
-from modalkit.scaling import Scaling
-from modalkit.schedule import Cron, Period
-from modalkit.secrets import Secret
-from modalkit.weights import WeightCache
 
 DECLARATIONS = [
     GPUProfile("H100:2", fallbacks=["H200", "B200:1"]),

@@ -7,8 +7,8 @@ import sys
 import modal
 import pytest
 
+from modalkit.declare.weights import WeightCache
 from modalkit.errors import DeclarationError
-from modalkit.weights import WeightCache
 
 
 def refused(make) -> str:

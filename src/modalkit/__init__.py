@@ -10,26 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .cold_start import ColdStart
     from .compile import serve
-    from .credentials import BearerKeys, ProxyAuth
-    from .endpoints import Endpoint
+    from .declare.cold_start import ColdStart
+    from .declare.credentials import BearerKeys, ProxyAuth
+    from .declare.endpoints import Endpoint
+    from .declare.exposure import CORS
+    from .declare.gpu import GPUProfile
+    from .declare.image import ImageSpec
+    from .declare.messages import Message, Reply
+    from .declare.resources import Resources
+    from .declare.routes import Batch, endpoint
+    from .declare.scaling import Scaling
+    from .declare.schedule import Cron, Period
+    from .declare.secrets import Secret
+    from .declare.weights import WeightCache
     from .engines import VLLM, Echo, Engine, Launch, LoRA, SGLang, Transformers
     from .errors import ModalkitError
-    from .exposure import CORS
-    from .gpu import GPUProfile
-    from .image import ImageSpec
-    from .messages import Message, Reply
     from .plan import ServicePlan, plan_service
-    from .resources import Resources
-    from .routes import Batch, endpoint
-    from .scaling import Scaling
-    from .schedule import Cron, Period
-    from .secrets import Secret
     from .service import ModelService
     from .sizing.model import ModelFacts, read_model
     from .sizing.report import size
-    from .weights import WeightCache
 
 __version__ = "0.1.0"
 
@@ -69,34 +69,34 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Batch": "routes",
-    "BearerKeys": "credentials",
-    "CORS": "exposure",
-    "ColdStart": "cold_start",
-    "Cron": "schedule",
+    "Batch": "declare.routes",
+    "BearerKeys": "declare.credentials",
+    "CORS": "declare.exposure",
+    "ColdStart": "declare.cold_start",
+    "Cron": "declare.schedule",
     "Echo": "engines",
-    "Endpoint": "endpoints",
+    "Endpoint": "declare.endpoints",
     "Engine": "engines",
-    "GPUProfile": "gpu",
-    "ImageSpec": "image",
+    "GPUProfile": "declare.gpu",
+    "ImageSpec": "declare.image",
     "Launch": "engines",
     "LoRA": "engines",
-    "Message": "messages",
+    "Message": "declare.messages",
     "ModalkitError": "errors",
     "ModelFacts": "sizing.model",
     "ModelService": "service",
-    "Period": "schedule",
-    "ProxyAuth": "credentials",
-    "Reply": "messages",
-    "Resources": "resources",
+    "Period": "declare.schedule",
+    "ProxyAuth": "declare.credentials",
+    "Reply": "declare.messages",
+    "Resources": "declare.resources",
     "SGLang": "engines",
-    "Scaling": "scaling",
-    "Secret": "secrets",
+    "Scaling": "declare.scaling",
+    "Secret": "declare.secrets",
     "ServicePlan": "plan",
     "Transformers": "engines",
     "VLLM": "engines",
-    "WeightCache": "weights",
-    "endpoint": "routes",
+    "WeightCache": "declare.weights",
+    "endpoint": "declare.routes",
     "plan_service": "plan",
     "read_model": "sizing.model",
     "serve": "compile",

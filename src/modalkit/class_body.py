@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ._values import did_you_mean, one_of
-from .cold_start import ColdStart
-from .endpoints import Endpoint
+from .declare.cold_start import ColdStart
+from .declare.endpoints import Endpoint
+from .declare.gpu import GPUFit, GPUProfile
+from .declare.image import ImageSpec
+from .declare.resources import Resources
+from .declare.scaling import Scaling
+from .declare.secrets import Secret, holds_credential
+from .declare.weights import WeightCache
 from .engines.base import Engine
 from .engines.variables import is_secret
 from .errors import DeclarationError
-from .gpu import GPUFit, GPUProfile
-from .image import ImageSpec
-from .resources import Resources
-from .scaling import Scaling
-from .secrets import Secret, holds_credential
-from .weights import WeightCache
 
 __all__ = ["DECLARATIONS", "check_class_body"]
 

@@ -20,16 +20,16 @@ import modal
 from typing_extensions import dataclass_transform
 
 from .conflicts import routes_of
+from .declare.gpu import GPUFit
+from .declare.secrets import secrets_to_modal
 from .discovery import is_collecting, note_service
 from .errors import DeclarationError, PlanError
-from .gpu import GPUFit
 from .lock import LockedImage, LockedService
 from .lookup import CONTAINER_LOCK, lock_path, locked_service
 from .members import member_functions
 from .plan import ServicePlan, plan_service
 from .prefetch.functions import add_prefetch
 from .runtime.typed_routes import typed_route
-from .secrets import secrets_to_modal
 from .service import ModelService
 
 __all__ = ["Served", "cls_keywords", "serve", "served_on", "server_keywords"]

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from .cuda import cuda_problem
-from .endpoints import Endpoint
+from .declare.endpoints import Endpoint
+from .declare.gpu import GPUFit
+from .declare.image import ImageSpec
+from .declare.routes import Route
 from .engines import VLLM, GPUEngine, SGLang, Transformers
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
-from .gpu import GPUFit
-from .image import ImageSpec
-from .routes import Route
 from .service import ModelService
 
 __all__ = ["conflicts"]

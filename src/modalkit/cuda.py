@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from .gpu import gpu_catalogue
-from .image import ImageSpec
-from .image_bases import Registry
+from .declare.gpu import gpu_catalogue
+from .declare.image import ImageSpec
+from .declare.image.bases import Registry
 from .service import ModelService
 
 __all__ = ["cuda_of", "cuda_problem", "needed_cuda", "proven_cuda"]

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .cuda import needed_cuda, proven_cuda
+from .declare.gpu import GPUFit, GPUProfile
 from .engines import VLLM, SGLang, Transformers
 from .engines.base import Engine
 from .engines.gpu_engine import GPUEngine
 from .errors import SizingError
-from .gpu import GPUFit, GPUProfile
 from .service import ModelService
 from .sizing.fit import Pick, Wishes, picks
 from .sizing.memory import LORA_RANK, EngineName, Load, lora_bytes

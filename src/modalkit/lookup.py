@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from .conflicts import conflicts
+from .declare.gpu import GPUFit
 from .errors import PlanError, SizingError
 from .fitting import fit_service
-from .gpu import GPUFit
 from .lock import LOCK_NAME, LockedModel, LockedService, read_lock
 from .service import ModelService
 from .sizing.model import read_model

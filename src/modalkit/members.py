@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import modal
 
 from .conflicts import routes_of
-from .endpoints import Endpoint
+from .declare.endpoints import Endpoint
+from .declare.routes import Route
 from .engines.base import Engine, Launch
 from .lookup import prefetch_command
 from .plan import ServicePlan, engine_of
-from .routes import Route
 from .runtime import engine_methods
 from .runtime.custom_host import CustomHost
 from .runtime.prefetched import Prefetched, find_prefetched

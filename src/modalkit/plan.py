@@ -9,23 +9,23 @@ from __future__ import annotations
 from typing import Literal
 
 from ._values import Value
-from .cold_start import ColdStart, CompileVolume, startup_timeout_s
 from .conflicts import conflicts, routes_of
-from .endpoints import Endpoint
+from .declare.cold_start import ColdStart, CompileVolume, startup_timeout_s
+from .declare.endpoints import Endpoint
+from .declare.gpu import GPUFit, GPUProfile
+from .declare.image import ImageSpec
+from .declare.resources import Resources
+from .declare.routes import Batch
+from .declare.scaling import Scaling
+from .declare.secrets import Secret
+from .declare.weights import WeightCache
 from .engines import GPUEngine
 from .engines.base import Engine, Launch
 from .engines.recipes import RecipeUse
 from .errors import PlanError
-from .gpu import GPUFit, GPUProfile
-from .image import ImageSpec
 from .lock import LockedService
-from .pinned_image import pinned_image
-from .resources import Resources
-from .routes import Batch
-from .scaling import Scaling
-from .secrets import Secret
+from .lock.pinned_image import pinned_image
 from .service import ModelService
-from .weights import WeightCache
 
 __all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "engine_of", "plan_service"]
 

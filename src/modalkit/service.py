@@ -11,16 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .class_body import check_class_body
-from .cold_start import ColdStart
-from .endpoints import Endpoint
+from .declare.cold_start import ColdStart
+from .declare.endpoints import Endpoint
+from .declare.gpu import GPUFit, GPUProfile
+from .declare.image import ImageSpec
+from .declare.resources import Resources
+from .declare.scaling import Scaling
+from .declare.secrets import Secret
+from .declare.weights import WeightCache
 from .engines.base import Engine
 from .errors import DeclarationError
-from .gpu import GPUFit, GPUProfile
-from .image import ImageSpec
-from .resources import Resources
-from .scaling import Scaling
-from .secrets import Secret
-from .weights import WeightCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable

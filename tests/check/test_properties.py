@@ -11,7 +11,7 @@ from modalkit.check.ignores import read_ignores
 from modalkit.check.runner import check_source
 from modalkit.check.settings import Settings
 from modalkit.check.source import UnreadableError, parse_source
-from modalkit.gpu import gpu_catalogue
+from modalkit.declare.gpu import gpu_catalogue
 
 STATIC = Settings(static=True)
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

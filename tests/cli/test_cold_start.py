@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from modalkit.cli.cold_start_text import bars, show
-from modalkit.cold_start import ColdStartRecord
+from modalkit.declare.cold_start import ColdStartRecord
 
 RECORD = ColdStartRecord(
     service="Chat",
@@ -25,7 +25,7 @@ RECORD = ColdStartRecord(
 APP = """
 import modal
 from modalkit import ColdStart, Echo, Endpoint, ModelService, endpoint, serve
-from modalkit.credentials import ProxyAuth
+from modalkit.declare.credentials import ProxyAuth
 
 app = modal.App("cold-start-test")
 

@@ -24,8 +24,8 @@ from modalkit.blueprint.report import PlanReport
 from modalkit.blueprint.values import Blueprint
 from modalkit.cli import main
 from modalkit.errors import DeclarationError, PlanError
-from modalkit.pricing_month import Throughput
-from modalkit.pricing_total import Budget, Total, usd
+from modalkit.pricing.month import Throughput
+from modalkit.pricing.total import Budget, Total, usd
 
 ROOT = Path(__file__).parents[2]
 SHOP = Path(__file__).parent / "apps" / "shop.py"

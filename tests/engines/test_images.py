@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from modalkit.declare.image import ImageSpec
 from modalkit.engines import VLLM, Echo, Launch, SGLang, Transformers
-from modalkit.image import ImageSpec
 
 LAUNCH = Launch(model="org/model", served_name="name")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from modalkit import Echo, GPUProfile, LoRA, ModelService, Secret, SGLang, WeightCache
+from modalkit.declare.weights_sources import Bucket
 from modalkit.errors import DeclarationError, PlanError
 from modalkit.lock import LockedFile, LockedModel, LockedService
 from modalkit.plan import plan_service
 from modalkit.prefetch.jobs import jobs_as_text, jobs_from_text, jobs_of
-from modalkit.weights_sources import Bucket
 
 COMMIT = "a" * 40
 

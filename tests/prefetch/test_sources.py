@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from modalkit.declare.weights_sources import Bucket, LocalFolder
 from modalkit.errors import HubError, WeightsError
 from modalkit.prefetch.fill import fill
 from modalkit.prefetch.sources import FolderSource
 from modalkit.prefetch.wanted import Wanted
-from modalkit.weights_sources import Bucket, LocalFolder
 
 FILES = {"config.json": b"{}", "tokenizer.json": b'{"a": 1}', "model.safetensors": b"w" * 3_000_000}
 WANTED = Wanted(model="acme/model", source=LocalFolder(path="./folder"))

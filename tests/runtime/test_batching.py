@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modalkit.declare.routes import Batch
 from modalkit.errors import BatchError
-from modalkit.routes import Batch
 from modalkit.runtime.batching import Batcher
 
 

@@ -8,9 +8,9 @@ import sys
 import httpx
 import pytest
 
-from modalkit.endpoints import Endpoint
+from modalkit.declare.endpoints import Endpoint
+from modalkit.declare.routes import endpoint
 from modalkit.errors import EngineError
-from modalkit.routes import endpoint
 from modalkit.runtime.custom_host import CustomHost
 from modalkit.runtime.custom_server import CustomServer
 

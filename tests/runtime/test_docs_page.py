@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 from pydantic import BaseModel, Field
 
-from modalkit.endpoints import Endpoint
-from modalkit.routes import endpoint
+from modalkit.declare.endpoints import Endpoint
+from modalkit.declare.routes import endpoint
 from modalkit.runtime.custom_host import CustomHost
 from modalkit.runtime.door import guarded
 

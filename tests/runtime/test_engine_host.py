@@ -16,10 +16,10 @@ from typing import ClassVar
 
 import pytest
 
-from modalkit.cold_start import ColdStart, ColdStartRecord
+from modalkit.declare.cold_start import ColdStart, ColdStartRecord
+from modalkit.declare.image import ImageSpec
 from modalkit.engines import Echo, Engine, Launch
 from modalkit.errors import EngineError, EngineExitedError, EngineTimeoutError
-from modalkit.image import ImageSpec
 from modalkit.runtime.engine_host import EngineHost
 
 LAUNCH = Launch(model="echo", served_name="echo", gpu_count=0)

@@ -21,8 +21,8 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalkit.credentials import BearerKeys
-from modalkit.endpoints import Endpoint
+from modalkit.declare.credentials import BearerKeys
+from modalkit.declare.endpoints import Endpoint
 from modalkit.engines import Echo, Launch
 from modalkit.engines.client_routes import COMMON_ROUTES
 from modalkit.errors import EngineError, EngineExitedError

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from modalkit.routes import Batch, Route, endpoint
+from modalkit.declare.routes import Batch, Route, endpoint
 from modalkit.runtime.custom_host import CustomHost
 
 

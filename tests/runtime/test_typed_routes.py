@@ -10,8 +10,8 @@ import pytest
 import typing_extensions
 from pydantic import BaseModel, Field
 
+from modalkit.declare.routes import Batch, Route
 from modalkit.errors import DeclarationError
-from modalkit.routes import Batch, Route
 from modalkit.runtime.typed_routes import typed_route
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalkit.gpu import gpu_catalogue
+from modalkit.declare.gpu import gpu_catalogue
 from modalkit.sizing.fit import examine
 from modalkit.sizing.memory import (
     Load,

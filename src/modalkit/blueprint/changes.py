@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from .._values import Value
+from ..declare.gpu import GPUProfile
 from ..errors import DeclarationError, ModalkitError
-from ..gpu import GPUProfile
 from ..lock import Lock, LockedService, read_lock
 from .values import Blueprint, FunctionBlueprint, ServiceBlueprint
 

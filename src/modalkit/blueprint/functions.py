@@ -14,10 +14,10 @@ import modal
 from modal.types import FunctionInfo
 
 from ..client_state import app_functions, function_info
+from ..declare.gpu import GPUProfile
 from ..errors import DeclarationError
-from ..gpu import GPUProfile
 from ..pricing import container_price
-from ..pricing_rates import Rates
+from ..pricing.rates import Rates
 from .values import FunctionBlueprint, ResourceUse, SecretUse, VolumeUse
 
 __all__ = [

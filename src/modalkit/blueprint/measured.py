@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import DeclarationError
-from ..pricing_month import Throughput
+from ..pricing.month import Throughput
 
 __all__ = ["read_measured"]
 

@@ -8,8 +8,8 @@ from html import escape
 from importlib.resources import files
 
 from ..pricing import Quote
-from ..pricing_rates import Rates
-from ..pricing_total import usd, usd_range
+from ..pricing.rates import Rates
+from ..pricing.total import usd, usd_range
 from .drawings import Axis, Bar, Mark, bars, curves
 from .report import PlanReport
 from .services import Assumptions, Known

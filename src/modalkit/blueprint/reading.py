@@ -14,7 +14,7 @@ from ..compile import Served, served_on
 from ..discovery import run_file
 from ..errors import DeclarationError, SizingError
 from ..lookup import model_folder
-from ..pricing_rates import Rates
+from ..pricing.rates import Rates
 from ..sizing.model import ModelFacts, read_model
 from .functions import describe_function, function_infos, mounted, seen_secrets
 from .services import Assumptions, Known, describe_service

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .._values import Value
-from ..pricing_month import Traffic
-from ..pricing_total import Total
+from ..pricing.month import Traffic
+from ..pricing.total import Total
 from .changes import Comparison
 from .values import Blueprint
 

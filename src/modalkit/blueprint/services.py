@@ -8,20 +8,26 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from .._values import Value
-from ..endpoints import Endpoint
+from ..declare.endpoints import Endpoint
+from ..declare.gpu import GPUFit, GPUProfile, gpu_catalogue
+from ..declare.image import ImageSpec
+from ..declare.image.bases import DebianSlim, Dockerfile, Registry
+from ..declare.image.installs import (
+    PackageInstall,
+    PyprojectFile,
+    RequirementsFile,
+    TestedSet,
+    UvLock,
+)
+from ..declare.image.layers import Apt, Env, LocalDir, LocalFile, LocalPython, Run, Workdir
+from ..declare.image.order import ImageLayer
+from ..declare.secrets import merge_secrets
 from ..errors import SizingError
 from ..fitting import engine_name, fit_service, load_of
-from ..gpu import GPUFit, GPUProfile, gpu_catalogue
-from ..image import ImageSpec
-from ..image_bases import DebianSlim, Dockerfile, Registry
-from ..image_installs import PackageInstall, PyprojectFile, RequirementsFile, TestedSet, UvLock
-from ..image_layers import Apt, Env, LocalDir, LocalFile, LocalPython, Run, Workdir
-from ..image_order import ImageLayer
 from ..plan import EnginePlan, RoutePlan, ServicePlan
 from ..pricing import Quote, quote
-from ..pricing_month import Throughput, Traffic
-from ..pricing_rates import Rates
-from ..secrets import merge_secrets
+from ..pricing.month import Throughput, Traffic
+from ..pricing.rates import Rates
 from ..service import ModelService
 from ..sizing.fit import Pick, examine, largest_concurrency, largest_context
 from ..sizing.memory import EngineName, Load

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 
 from .._values import Value
+from ..declare.gpu import gpu_catalogue
 from ..errors import DeclarationError
 from ..fitting import load_of
-from ..gpu import gpu_catalogue
-from ..pricing_month import Traffic
-from ..pricing_rates import Rates
+from ..pricing.month import Traffic
+from ..pricing.rates import Rates
 from ..sizing.fit import largest_concurrency
 from ..sizing.memory import Load
 from .services import Assumptions, Known, examined, priced

@@ -10,10 +10,10 @@ from typing import Literal
 from pydantic import Field
 
 from .._values import Value
+from ..declare.resources import Resources
+from ..declare.scaling import Scaling
 from ..engines.recipes import RecipeUse
 from ..pricing import ContainerPrice, Quote
-from ..resources import Resources
-from ..scaling import Scaling
 
 __all__ = [
     "AppBlueprint",

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..gpu import GPU, gpu_catalogue
+from ..declare.gpu import GPU, gpu_catalogue
 from .declared import ModalFile, Unit
 
 __all__ = ["Choice", "gpu_choices", "gpu_strings", "least_memory_gib", "split_count"]
 
-_PROFILES = {"modalkit.GPUProfile", "modalkit.gpu.GPUProfile"}
+_PROFILES = {"modalkit.GPUProfile", "modalkit.declare.gpu.GPUProfile"}
 _CHOICES = ("gpu", "fallbacks")
 _TAKES_GPU = {"function", "cls", "server", "with_options", "run_function", "run_commands", "create"}
 

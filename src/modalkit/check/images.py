@@ -9,7 +9,7 @@ from .names import Names
 
 __all__ = ["Image", "Step", "read_image"]
 
-_SPECS = {"modalkit.ImageSpec", "modalkit.image.ImageSpec"}
+_SPECS = {"modalkit.ImageSpec", "modalkit.declare.image.ImageSpec"}
 _DEEPEST = 200  # steps of one chain
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..blueprint.reading import read_file
 from ..errors import DeclarationError, ModalkitError, PlanError
-from ..pricing_total import Budget
+from ..pricing.total import Budget
 from .rule import all_rules
 from .rules.plans import PLAN_RULES, Planned
 

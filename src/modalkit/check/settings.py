@@ -41,7 +41,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse a budget that is none, before any file is read."""
         if self.budget is not None:
-            from ..pricing_total import Budget  # noqa: PLC0415 - it loads the prices
+            from ..pricing.total import Budget  # noqa: PLC0415 - it loads the prices
 
             Budget.parse(self.budget)
 

@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 from rich.console import Console
 
-from ..cold_start import ColdStartRecord
+from ..declare.cold_start import ColdStartRecord
 from ..discovery import services_of
 from ..errors import ModalkitError
 from ..starting.logs import deployed_records, records_in

@@ -8,7 +8,7 @@ from statistics import median_low
 from rich.console import Console
 from rich.text import Text
 
-from ..cold_start import PHASES, ColdStartRecord
+from ..declare.cold_start import PHASES, ColdStartRecord
 
 __all__ = ["bars", "show"]
 

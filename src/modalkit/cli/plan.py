@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ..billing import billed_rates
 from ..blueprint.changes import compare_file
 from ..blueprint.measured import read_measured
 from ..blueprint.reading import read_file
@@ -16,9 +15,10 @@ from ..blueprint.report import PlanReport
 from ..blueprint.services import Assumptions, Known
 from ..blueprint.values import Blueprint
 from ..errors import ModalkitError
-from ..pricing_month import Traffic
-from ..pricing_rates import Rates
-from ..pricing_total import Budget, total, usd
+from ..pricing.billing import billed_rates
+from ..pricing.month import Traffic
+from ..pricing.rates import Rates
+from ..pricing.total import Budget, total, usd
 from .plan_text import show
 
 __all__ = ["command"]

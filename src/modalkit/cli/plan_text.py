@@ -23,10 +23,10 @@ from ..blueprint.values import (
     ServiceBlueprint,
     VolumeUse,
 )
+from ..declare.resources import Resources
+from ..declare.scaling import Scaling
 from ..pricing import Quote
-from ..pricing_total import usd, usd_range
-from ..resources import Resources
-from ..scaling import Scaling
+from ..pricing.total import usd, usd_range
 
 __all__ = ["show"]
 

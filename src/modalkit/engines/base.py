@@ -13,7 +13,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from .._values import Value
-from ..image import ImageSpec
+from ..declare.image import ImageSpec
 from .client_routes import COMMON_ROUTES
 
 __all__ = ["Engine", "Launch"]

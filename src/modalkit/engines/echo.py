@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from ..image import ImageSpec
+from ..declare.image import ImageSpec
 from .own_server import OwnServer
 
 __all__ = ["Echo"]

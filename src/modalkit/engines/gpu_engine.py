@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from .._values import did_you_mean
+from ..declare.image import ImageSpec
 from ..errors import DeclarationError
-from ..image import ImageSpec
 from .base import Engine, Launch
 from .flags import EngineName, FlagTable, flag_problems, flag_table, split_flags
 from .lora import LoRA

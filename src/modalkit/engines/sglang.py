@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
+from ..declare.image import ImageSpec
 from ..errors import DeclarationError
-from ..image import ImageSpec
 from .base import Launch
 from .client_routes import SGLANG_ROUTES
 from .flags import EngineName, split_flags

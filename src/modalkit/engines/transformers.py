@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from ..image import ImageSpec
+from ..declare.image import ImageSpec
 from .base import Launch
 from .own_server import OwnServer
 from .sets import engine_set

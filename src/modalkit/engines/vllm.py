@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from ..declare.image import ImageSpec
 from ..errors import DeclarationError
-from ..image import ImageSpec
 from .base import Launch
 from .client_routes import VLLM_ROUTES
 from .flags import EngineName

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from ..declare.gpu import GPUFit, catalogue_date
 from ..discovery import services_of
 from ..errors import LockError
 from ..fitting import fit_service
-from ..gpu import GPUFit, catalogue_date
 from ..lock import Lock, LockedService
 from ..lookup import model_folder
 from ..service import ModelService

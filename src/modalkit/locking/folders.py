@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import LockError
-from ..hashing import Progress, hashed
 from ..lock import LockedFile
+from ..lock.hashing import Progress, hashed
 
 __all__ = ["folder_files"]
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..declare.image import ImageSpec
+from ..declare.image.bases import DebianSlim, Registry
+from ..declare.image.installs import PackageInstall, RequirementsFile
+from ..declare.image.pins import is_pinned
 from ..errors import LockError
-from ..image import ImageSpec
-from ..image_bases import DebianSlim, Registry
-from ..image_installs import PackageInstall, RequirementsFile
-from ..image_pins import is_pinned
 
 __all__ = ["Packages", "Resolver", "installs_of", "python_of", "python_series", "resolve_packages"]
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..declare.gpu import GPUFit, GPUProfile, gpu_catalogue
+from ..declare.image import ImageSpec
+from ..declare.image.bases import Registry
+from ..declare.image.installs import PyprojectFile, UvLock
 from ..errors import LockError, SizingError
 from ..fitting import engine_name, fit_service
-from ..gpu import GPUFit, GPUProfile, gpu_catalogue
-from ..hashing import Progress
 from ..hub import find_model
-from ..image import ImageSpec
-from ..image_bases import Registry
-from ..image_installs import PyprojectFile, UvLock
 from ..lock import LockedImage, LockedModel, LockedService
+from ..lock.hashing import Progress
 from ..lookup import declared, model_folder
 from ..plan import plan_service
 from ..service import ModelService

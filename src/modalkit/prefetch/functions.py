@@ -11,12 +11,12 @@ from weakref import WeakSet
 import modal
 
 from ..client_state import app_functions
-from ..image import ImageSpec
+from ..declare.image import ImageSpec
+from ..declare.secrets import secrets_to_modal
+from ..declare.weights_sources import LocalFolder
 from ..lookup import service_file
 from ..plan import ServicePlan
-from ..secrets import secrets_to_modal
 from ..service import ModelService
-from ..weights_sources import LocalFolder
 from . import remote
 from .jobs import Job, jobs_as_text, jobs_of, volumes_of
 

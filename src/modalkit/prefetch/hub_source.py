@@ -17,7 +17,7 @@ from urllib.parse import quote, urljoin
 
 from ..errors import HubError
 from ..hub import list_files
-from ..hub_messages import down, gated, not_found, refused
+from ..hub.messages import down, gated, not_found, refused
 from .connections import Connections, origin_of
 from .files import SourceFile
 from .sources import Readable

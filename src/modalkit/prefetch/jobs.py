@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from pydantic import TypeAdapter
 
 from .._values import Value
+from ..declare.weights import WeightCache
 from ..plan import ServicePlan
 from ..service import ModelService
-from ..weights import WeightCache
 from .wanted import Wanted, wanted_models
 
 __all__ = ["Job", "jobs_as_text", "jobs_from_text", "jobs_of", "volumes_of"]

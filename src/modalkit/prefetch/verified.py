@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import WeightsError
-from ..hashing import hashed
+from ..lock.hashing import hashed
 from .files import SourceFile, total_bytes
 from .layout import manifest_path, parts_path, repository_path
 from .manifest import ManifestFile, parse_manifest

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from .._values import Value
+from ..declare.weights_sources import WeightSource
 from ..errors import HubError
 from ..lock import LockedFile
 from ..plan import ServicePlan, engine_of
 from ..service import ModelService
-from ..weights_sources import WeightSource
 
 __all__ = ["MAIN", "Wanted", "check_hub_id", "wanted_models"]
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from ..declare.routes import Batch
 from ..errors import BatchError
-from ..routes import Batch
 
 __all__ = ["Batcher"]
 

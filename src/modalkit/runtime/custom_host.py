@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..cold_start import ColdStart
-from ..endpoints import Endpoint
-from ..routes import Route
+from ..declare.cold_start import ColdStart
+from ..declare.endpoints import Endpoint
+from ..declare.routes import Route
 from .model_calls import ModelThread, bind
 from .phases import Phases
 from .typed_routes import typed_route

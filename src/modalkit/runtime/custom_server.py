@@ -8,7 +8,7 @@ import threading
 
 import uvicorn
 
-from ..endpoints import Endpoint
+from ..declare.endpoints import Endpoint
 from ..errors import EngineError
 from .custom_host import CustomHost
 from .door import guarded

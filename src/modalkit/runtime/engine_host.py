@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..cold_start import ColdStart
-from ..endpoints import Endpoint
+from ..declare.cold_start import ColdStart
+from ..declare.endpoints import Endpoint
 from ..engines.base import Engine, Launch
 from ..errors import EngineError, EngineExitedError
 from .asking import Asker

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..messages import Message, Ranked, Reply, ToolCall, Usage
+from ..declare.messages import Message, Ranked, Reply, ToolCall, Usage
 
 if TYPE_CHECKING:
     from ..service import ModelService

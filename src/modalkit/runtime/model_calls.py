@@ -16,7 +16,7 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-from ..routes import Route
+from ..declare.routes import Route
 from .batching import Batcher
 
 __all__ = ["ModelThread", "bind"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..cold_start import ColdStart, ColdStartRecord
+from ..declare.cold_start import ColdStart, ColdStartRecord
 
 __all__ = ["Phases", "created_at", "process_age_s"]
 

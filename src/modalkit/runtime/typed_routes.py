@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
+from ..declare.routes import Route
 from ..errors import DeclarationError
-from ..routes import Route
 
 __all__ = ["TypedRoute", "typed_route"]
 

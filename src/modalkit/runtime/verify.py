@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import WeightsError
-from ..hashing import hashed
 from ..lock import LockedFile, LockedModel
+from ..lock.hashing import hashed
 from ..plan import ServicePlan
 from .prefetched import Prefetched
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..declare.gpu import GPU, gpu_catalogue
 from ..errors import SizingError
-from ..gpu import GPU, gpu_catalogue
 from .memory import Breakdown, EngineName, Load, Split, breakdown, largest
 from .model import GIB, ModelFacts
 from .speed import Speed, speed

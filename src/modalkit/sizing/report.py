@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from ..declare.gpu import GPU, catalogue_date, gpu_catalogue
 from ..errors import SizingError
-from ..gpu import GPU, catalogue_date, gpu_catalogue
 from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, picks
 from .memory import EngineName, Load
 from .model import ModelFacts

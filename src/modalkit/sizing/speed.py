@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..gpu import GPU
+from ..declare.gpu import GPU
 from .memory import Load, Split, cache_per_gpu
 from .model import ModelFacts
 

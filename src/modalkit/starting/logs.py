@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import modal
 
-from ..cold_start import ColdStartRecord
 from ..compile import served_on
+from ..declare.cold_start import ColdStartRecord
 from ..discovery import run_file
 from ..errors import AccountError, DeclarationError
 

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from ..cold_start import ColdStartRecord
+from ..declare.cold_start import ColdStartRecord
 from ..errors import LocalModalError
 from .events import ASKED, read_event
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import modal
 
 from modalkit import VLLM, BearerKeys, Endpoint, GPUProfile, ImageSpec, LoRA, ModelService, serve
-from modalkit.scaling import Scaling
+from modalkit.declare.scaling import Scaling
 
 PYTHON, ADAPTERS = os.environ["TEST_VLLM_PYTHON"], os.environ["TEST_ADAPTERS"]
 app = modal.App("vllm-adapted")

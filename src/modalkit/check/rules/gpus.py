@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._values import did_you_mean, one_of
-from ...gpu import catalogue_date, gpu_catalogue
+from ...declare.gpu import catalogue_date, gpu_catalogue
 from ..declared import ModalFile
 from ..graphics import gpu_strings, split_count
 from ..rule import Problem, rule

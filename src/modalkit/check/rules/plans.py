@@ -15,7 +15,7 @@ from ..rule import Rule, register_rule
 if TYPE_CHECKING:
     from ...blueprint.services import Known
     from ...blueprint.values import Memory, ServiceBlueprint
-    from ...pricing_total import Budget
+    from ...pricing.total import Budget
 
 __all__ = ["NOT_PLANNED", "PLAN_RULES", "PlanProblem", "PlanRule", "Planned"]
 
@@ -195,7 +195,7 @@ def _startup_too_short(planned: Planned) -> Iterator[PlanProblem]:
 )
 def _over_budget(planned: Planned) -> Iterator[PlanProblem]:
     """A service that may cost more than the budget, or without a limit."""
-    from ...pricing_total import total  # noqa: PLC0415 - only here, and it loads the prices
+    from ...pricing.total import total  # noqa: PLC0415 - only here, and it loads the prices
 
     if planned.budget is not None:
         problem = planned.budget.problem(total([planned.blueprint.price]), has_traffic=False)

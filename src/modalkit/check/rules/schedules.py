@@ -6,8 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from ...declare.schedule import Cron
 from ...errors import DeclarationError
-from ...schedule import Cron
 from ..declared import ModalFile, Unit
 from ..nodes import Function
 from ..rule import Problem, rule

@@ -11,8 +11,8 @@ from http import HTTPStatus
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...endpoints import Endpoint
-from ...exposure import Exposure
+from ...declare.endpoints import Endpoint
+from ...declare.exposure import Exposure
 from ..openai.auth import KeyRing
 from ..openai.problems import ApiError, wrong_key
 from .rates import Rates

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from ...endpoints import Endpoint
+from ...declare.endpoints import Endpoint
 from ..openai.auth import KeyRing
 from .door import Door, InnerKeys
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from ...endpoints import Endpoint
+from ...declare.endpoints import Endpoint
 from ...engines.base import Engine
 from ...errors import EngineError
 from ..openai.auth import KeyRing, keys_from_environment

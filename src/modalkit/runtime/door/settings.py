@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field
 
 from ..._values import Value
-from ...endpoints import Endpoint
+from ...declare.endpoints import Endpoint
 from ...errors import EngineError
 from ..openai.auth import KeyRing
 from .door import InnerKeys

@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope, Send
 
-from ...exposure import AccessLog
+from ...declare.exposure import AccessLog
 
 __all__ = ["Visit"]
 

@@ -1,0 +1,334 @@
+"""GPUs: Modal's catalogue as data, and the declaration of which to run on.
+
+The catalogue is ``data/gpu_catalog.json``, read from Modal's documentation and price list on the
+date it names; every figure's source is in the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from .._values import Value, between, did_you_mean, one_of
+from ..errors import DeclarationError
+
+__all__ = ["GPU", "GPUFit", "GPUProfile", "catalogue_date", "gpu_catalogue"]
+
+
+class GPU(Value):
+    """One GPU type that Modal rents, as the catalogue describes it.
+
+    Attributes:
+        name: Modal's string for it, such as ``"H100"``.
+        aliases: Other strings Modal accepts for it.
+        pinned: The string that refuses an automatic upgrade (``"H100!"``), if there is one.
+        superset: The string that also accepts a larger card (``"B200+"``), if there is one.
+        max_count: GPUs per container at most; ``None`` where Modal does not state it.
+        nominal_gb: Memory as sold, in GB.
+        total_gib: Memory that CUDA reports in total, in GiB: size on this one.
+        bandwidth_gb_per_s: Memory bandwidth in GB/s.
+        bf16_tflops: Dense bf16 throughput; ``None`` where the card has none.
+        fp16_tflops: Dense fp16 throughput where it differs from bf16.
+        fp8_tflops: fp8 throughput; ``None`` where the card has none.
+        fp4_tflops: fp4 throughput; ``None`` where the card has none.
+        compute_capability: CUDA compute capability, such as ``"9.0"``.
+        usd_per_second: List price per GPU.
+        usd_per_hour: List price per GPU, as Modal's billing rates round it.
+        rate_key: The name of that rate in Modal's billing rates.
+        min_cuda: The oldest CUDA it works with, where Modal states one.
+        note: What a buyer should know.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    pinned: str | None = None
+    superset: str | None = None
+    max_count: int | None
+    nominal_gb: int
+    total_gib: float
+    bandwidth_gb_per_s: float
+    bf16_tflops: float | None = None
+    fp16_tflops: float | None = None
+    fp8_tflops: float | None = None
+    fp4_tflops: float | None = None
+    compute_capability: str
+    usd_per_second: float
+    usd_per_hour: float
+    rate_key: str
+    min_cuda: str | None = None
+    note: str = ""
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every string Modal accepts for this card, its name first."""
+        extra = (self.pinned, self.superset)
+        return (self.name, *self.aliases, *(word for word in extra if word))
+
+
+@cache
+def _catalogue_file() -> dict[str, object]:
+    text = (files("modalkit") / "data" / "gpu_catalog.json").read_text("utf-8")
+    loaded: dict[str, object] = json.loads(text)
+    return loaded
+
+
+@cache
+def gpu_catalogue() -> dict[str, GPU]:
+    """Return every GPU type of the catalogue by every string Modal accepts for it."""
+    rows = _catalogue_file()["gpus"]
+    assert isinstance(rows, list)  # noqa: S101 - our own data file, held by a test
+    gpus = [GPU(**row) for row in rows]
+    return {spelling: gpu for gpu in gpus for spelling in gpu.spellings}
+
+
+def catalogue_date() -> str:
+    """Return the day the catalogue was read, as ``YYYY-MM-DD``."""
+    return str(_catalogue_file()["read_on"])
+
+
+class GPUFit(Value):
+    """A wish for the cheapest GPU that holds the model; made by `GPUProfile.fit`, which says more."""
+
+    place: ClassVar[str] = "GPUProfile.fit"
+
+    context: Annotated[int, between(1, unit="tokens")] | None = None
+    concurrency: Annotated[int, between(1, unit="requests")] | None = None
+    allowed: tuple[str, ...] = ()
+    max_usd_per_hour: Annotated[float, between(0, unit="USD")] | None = None
+    max_count: Annotated[int, between(1, 8, "GPUs")] = 8
+    prefer_fewer: bool = False
+    min_tokens_per_s: Annotated[float, between(0, unit="tokens/s")] | None = None
+    fallbacks: Annotated[int, between(0, 8)] = 2
+
+    @model_validator(mode="after")
+    def _types_exist(self) -> Self:
+        known = gpu_catalogue()
+        for name in self.allowed:
+            if name not in known:
+                counted = " A count is what it finds out; leave it out." if ":" in name else ""
+                msg = (
+                    f"GPUProfile.fit.allowed {name!r} is not a GPU type of Modal's.{counted}"
+                    f"{did_you_mean(name, known)} Write some of {one_of(_names())}."
+                )
+                raise DeclarationError(msg)
+        return self
+
+    def __str__(self) -> str:
+        said = self.model_dump(exclude_defaults=True)
+        return f"fit({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+
+    def spelling(self, gpu: GPU) -> str:
+        """Return a type as ``allowed`` writes it: ``"H100!"`` stays pinned."""
+        return next((name for name in self.allowed if name in gpu.spellings), gpu.name)
+
+
+class GPUProfile(Value):
+    """Which GPU a container gets, how many, and what to take when there is none.
+
+    Args:
+        gpu: A type from Modal's catalogue (``"H100"``, ``"H100!"``, ``"B200+"``), with an optional
+            count: ``"H100:2"``.
+        count: GPUs per container; not together with a count in ``gpu``. Default 1.
+        fallbacks: Other choices in order of preference, each with its own count
+            (``["A100-80GB:2", "H200"]``); an entry that names no count takes the profile's.
+        unlisted: Accept a type that the catalogue does not know yet. modalkit then knows neither
+            its memory nor its price. Default false.
+
+    Raises:
+        DeclarationError: An unknown type, or a count that Modal does not offer for it.
+
+    Examples:
+        >>> GPUProfile("H100:2", fallbacks=["H200"]).to_modal()
+        ['H100:2', 'H200:2']
+        >>> GPUProfile("L4").total_gib
+        22.03
+        >>> GPUProfile("A10:8")
+        Traceback (most recent call last):
+            ...
+        modalkit.errors.DeclarationError: GPUProfile('A10').count must be 1 to 4, got 8.
+    """
+
+    gpu: str
+    count: int = 1
+    fallbacks: tuple[Self, ...] = Field(default=())
+    unlisted: bool = False
+
+    def __init__(
+        self,
+        gpu: str,
+        *,
+        count: int | None = None,
+        fallbacks: Sequence[str | GPUProfile] = (),
+        unlisted: bool = False,
+    ) -> None:
+        _check_kinds(gpu, fallbacks)
+        name, written = _split_count(gpu)
+        if count is not None and written is not None and count != written:
+            msg = f"GPUProfile({gpu!r}, count={count}) says two counts. Write GPUProfile({name!r}, count={count})."
+            raise DeclarationError(msg)
+        own_count = written if written is not None else count if count is not None else 1
+        others = tuple(_as_profile(entry, own_count, unlisted) for entry in fallbacks)
+        super().__init__(gpu=name, count=own_count, fallbacks=others, unlisted=unlisted)
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        known = gpu_catalogue()
+        if self.gpu not in known:
+            if not self.unlisted:
+                raise DeclarationError(_unknown(self.gpu, known))
+            most: int | None = None
+        else:
+            most = known[self.gpu].max_count
+        _check_count(self.gpu, self.count, most)
+        if any(entry.fallbacks for entry in self.fallbacks):
+            msg = f"GPUProfile({self.gpu!r}).fallbacks holds a profile with fallbacks of its own. Write one flat list."
+            raise DeclarationError(msg)
+        return self
+
+    @classmethod
+    def fit(
+        cls,
+        *,
+        context: int | None = None,
+        concurrency: int | None = None,
+        allowed: Sequence[str] = (),
+        max_usd_per_hour: float | None = None,
+        max_count: int = 8,
+        prefer_fewer: bool = False,
+        min_tokens_per_s: float | None = None,
+        fallbacks: int = 2,
+    ) -> GPUFit:
+        """Ask for the cheapest type and count that hold the model, its KV cache and the engine.
+
+        It is a wish: nothing is looked up here. ``modalkit lock`` finds the choice and writes it
+        down; for a model folder beside the file it is worked out from the folder's config.
+
+        Args:
+            context: Tokens of a request. Default: the engine's ``context_length``, or the model's own.
+            concurrency: Requests at once. Default: the service's ``Scaling(concurrency=...)``, or 8.
+            allowed: Types to choose from, as Modal writes them; a type that Modal may upgrade
+                (``"H100"``, ``"A100"``, ``"B200+"``) is sized on the smaller card. Default: all.
+            max_usd_per_hour: Dearest acceptable list price of a choice, fallbacks too. Default: none.
+            max_count: GPUs at most. Default 8.
+            prefer_fewer: Rather fewer GPUs than a lower price. Default false.
+            min_tokens_per_s: Answered tokens per second over all requests, by the low end of the
+                estimate. Default: none.
+            fallbacks: Next-cheapest types to fall back on, each of which fits too. Default 2.
+
+        Raises:
+            DeclarationError: An unknown type, or a number out of its range.
+
+        Examples:
+            >>> GPUProfile.fit(context=32_768, concurrency=16, allowed=["L40S", "H100"])
+            GPUFit(context=32768, concurrency=16, allowed=('L40S', 'H100'), max_usd_per_hour=None, max_count=8, prefer_fewer=False, min_tokens_per_s=None, fallbacks=2)
+        """
+        if isinstance(allowed, str):  # a string is a sequence too, of letters
+            msg = f"GPUProfile.fit.allowed must be a list, got {allowed!r}. Write [{allowed!r}]."
+            raise DeclarationError(msg)
+        return GPUFit(
+            context=context,
+            concurrency=concurrency,
+            allowed=tuple(allowed),
+            max_usd_per_hour=max_usd_per_hour,
+            max_count=max_count,
+            prefer_fewer=prefer_fewer,
+            min_tokens_per_s=min_tokens_per_s,
+            fallbacks=fallbacks,
+        )
+
+    @property
+    def facts(self) -> GPU | None:
+        """The catalogue's entry for the first choice; ``None`` for an unlisted type."""
+        return gpu_catalogue().get(self.gpu)
+
+    @property
+    def choices(self) -> tuple[GPUProfile, ...]:
+        """Every choice in order of preference, this one first."""
+        return (self, *self.fallbacks)
+
+    @property
+    def total_gib(self) -> float | None:
+        """Memory of all GPUs of the first choice in GiB, as CUDA reports it."""
+        return self.facts.total_gib * self.count if self.facts else None
+
+    @property
+    def bandwidth_gb_per_s(self) -> float | None:
+        """Memory bandwidth of all GPUs of the first choice in GB/s."""
+        return self.facts.bandwidth_gb_per_s * self.count if self.facts else None
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """List price of all GPUs of the first choice, without CPU and memory."""
+        return self.facts.usd_per_hour * self.count if self.facts else None
+
+    @property
+    def compute_capability(self) -> str | None:
+        """CUDA compute capability of the first choice."""
+        return self.facts.compute_capability if self.facts else None
+
+    def __str__(self) -> str:
+        return f"{self.gpu}:{self.count}" if self.count > 1 else self.gpu
+
+    def to_modal(self) -> str | list[str]:
+        """Compile to Modal's ``gpu=`` argument: a string, or a list when there are fallbacks."""
+        strings = [str(choice) for choice in self.choices]
+        return strings if len(strings) > 1 else strings[0]
+
+
+def _check_kinds(gpu: object, fallbacks: object) -> None:
+    if isinstance(fallbacks, str):  # a string is a sequence too, of letters
+        msg = f"GPUProfile.fallbacks must be a list, got {fallbacks!r}. Write [{fallbacks!r}]."
+        raise DeclarationError(msg)
+    if not isinstance(gpu, str):
+        msg = f"GPUProfile.gpu must be a string such as 'H100', got {type(gpu).__name__}."
+        raise DeclarationError(msg)
+
+
+def _split_count(gpu: str) -> tuple[str, int | None]:
+    name, colon, count = gpu.partition(":")
+    known = {word.upper(): word for word in gpu_catalogue()}
+    name = known.get(name.strip().upper(), name.strip())
+    if not colon:
+        return name, None
+    if not count.strip().isdecimal():
+        msg = f"GPUProfile({gpu!r}): the count after ':' must be a whole number. Write {name + ':2'!r}."
+        raise DeclarationError(msg)
+    return name, int(count)
+
+
+def _as_profile(
+    entry: str | GPUProfile | Mapping[str, Any], count: int, unlisted: bool
+) -> GPUProfile:
+    if isinstance(entry, GPUProfile):
+        return entry
+    if isinstance(entry, Mapping):  # a profile read back from JSON
+        return GPUProfile(**entry)
+    _, written = _split_count(entry)
+    return GPUProfile(entry, count=count if written is None else None, unlisted=unlisted)
+
+
+def _names() -> list[str]:
+    return list(dict.fromkeys(entry.name for entry in gpu_catalogue().values()))
+
+
+def _unknown(gpu: str, known: Iterable[str]) -> str:
+    if gpu.lower() == "any":
+        return f"GPUProfile.gpu {gpu!r} leaves memory and price to chance. Write one of {one_of(_names())}."
+    return (
+        f"GPUProfile.gpu {gpu!r} is not a GPU type of Modal's.{did_you_mean(gpu, known)} "
+        f"Write one of {one_of(_names())}; for a type newer than this catalogue "
+        f"({catalogue_date()}) add unlisted=True."
+    )
+
+
+def _check_count(gpu: str, count: int, most: int | None) -> None:
+    if count >= 1 and (most is None or count <= most):
+        return
+    limit = f"1 to {most}" if most else "at least 1"
+    msg = f"GPUProfile({gpu!r}).count must be {limit}, got {count}."
+    raise DeclarationError(msg)

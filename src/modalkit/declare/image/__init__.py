@@ -1,0 +1,7 @@
+"""The image of a container, declared."""
+
+from __future__ import annotations
+
+from .spec import ImageSpec
+
+__all__ = ["ImageSpec"]

@@ -1,0 +1,210 @@
+"""The lock: what exactly a deploy will bring, found out once and written beside the service's file.
+
+`modalkit.lock` holds, for every service of the files in a folder, the commit and the files of its model
+with their hashes, what sizing knows of the model, the GPUs chosen, the image's packages and the prices
+they were chosen by. ``modalkit lock FILE`` writes it; `serve`, ``modalkit plan`` and containers read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, TypeAdapter, ValidationError, field_serializer, field_validator
+
+from .._values import Value
+from ..errors import DeclarationError, LockError
+from ..sizing.cache import CacheLayer
+from ..sizing.model import ModelFacts
+from .text import sealed, unsealed
+
+__all__ = [
+    "LOCK_NAME",
+    "Lock",
+    "LockedFile",
+    "LockedImage",
+    "LockedModel",
+    "LockedService",
+    "lock_text",
+    "read_lock",
+    "write_lock",
+]
+
+LOCK_NAME = "modalkit.lock"
+SCHEMA = 1
+
+_LAYERS = TypeAdapter(tuple[CacheLayer, ...])
+
+
+class LockedFile(Value):
+    """One file of a model.
+
+    Attributes:
+        name: Its path below the model's folder.
+        size: Bytes.
+        sha256: Of its contents; None where the hub does not tell it.
+    """
+
+    name: str
+    size: int
+    sha256: str | None = None
+
+
+class LockedModel(Value):
+    """The model of a service.
+
+    Attributes:
+        id: Hub id, or the folder as the service names it.
+        commit: Commit of the hub repository; None for a folder.
+        files: Its weights, sorted by name; for a folder every file.
+        facts: What sizing knows of it; None where sizing refuses it.
+        unsized: Why there are no facts; empty when there are.
+    """
+
+    id: str
+    commit: str | None = None
+    files: tuple[LockedFile, ...] = ()
+    facts: ModelFacts | None = None
+    unsized: str = ""
+
+    @field_serializer("facts")
+    def _packed(self, facts: ModelFacts | None) -> dict[str, object] | None:
+        """Layers of the same kind are written once."""
+        if facts is None:
+            return None
+        plain = facts.model_dump(mode="json", exclude_defaults=True, exclude={"cache"})
+        kinds = list(dict.fromkeys(facts.cache))
+        written = _LAYERS.dump_python(tuple(kinds), mode="json")
+        order = [kinds.index(one) for one in facts.cache]
+        return plain | {"cache": {"kinds": written, "layers": order}}
+
+    @field_validator("facts", mode="before")
+    @classmethod
+    def _unpacked(cls, facts: object) -> object:
+        if not isinstance(facts, Mapping) or not isinstance(facts.get("cache"), Mapping):
+            return facts
+        kinds, layers = facts["cache"]["kinds"], facts["cache"]["layers"]
+        return ModelFacts(**{**facts, "cache": tuple(kinds[number] for number in layers)})
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files)
+
+
+class LockedImage(Value):
+    """What the image of a service was made of.
+
+    Attributes:
+        base: The registry's image, with its tag; None for Modal's own Debian.
+        digest: What the tag meant (``sha256:...``); None where no registry was asked or it did not say.
+        packages: Every Python package, ``name==version``, each with its hashes after it where known.
+        resolved_by: ``"uv"``: the whole tree with hashes; ``"pip"``: the whole tree; ``"declared"``: only
+            what the image's declaration pins itself.
+    """
+
+    base: str | None = None
+    digest: str | None = None
+    packages: tuple[str, ...] = ()
+    resolved_by: Literal["uv", "pip", "declared", ""] = ""
+    python: str = ""
+
+
+class LockedService(Value):
+    """One service.
+
+    Attributes:
+        declared: What it declares, as text by name; a difference makes the lock stale.
+        model: Its model; None for a service that names none.
+        gpu: Choices in order of preference, as Modal writes them; empty on CPU.
+        usd_per_hour: List price of each choice when it was locked.
+        image: Its image.
+    """
+
+    declared: dict[str, str] = Field(default_factory=dict)
+    model: LockedModel | None = None
+    gpu: tuple[str, ...] = ()
+    usd_per_hour: dict[str, float] = Field(default_factory=dict)
+    image: LockedImage = LockedImage()
+
+
+class Lock(Value):
+    """What ``modalkit.lock`` holds.
+
+    Attributes:
+        modalkit: The version that wrote it.
+        prices_read_on: The day of the price list used, ``YYYY-MM-DD``.
+        services: By ``"chat.py:Chat"``: the file's name, the class's name.
+    """
+
+    modalkit: str
+    prices_read_on: str
+    services: dict[str, LockedService] = Field(default_factory=dict)
+
+    def service(self, file: str | Path, name: str) -> LockedService | None:
+        """Return what is locked for a service; None if nothing is.
+
+        Args:
+            file: The service's file; only its name counts.
+            name: The class's name.
+        """
+        return self.services.get(f"{Path(file).name}:{name}")
+
+
+def read_lock(path: str | Path) -> Lock:
+    """Read a lock.
+
+    Raises:
+        LockError: There is none; or it was cut off, edited by hand (the message names the line), or
+            written by a newer modalkit.
+    """
+    file = Path(path)
+    remedy = "Run: modalkit lock FILE"
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError as error:
+        msg = f"There is no lock {str(path)!r}. {remedy}"
+        raise LockError(msg) from error
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"The lock {str(path)!r} cannot be read: {error}. {remedy}"
+        raise LockError(msg) from error
+    content = unsealed(text, str(path), remedy)
+    if (schema := content.pop("schema", None)) != SCHEMA:
+        msg = f"{path} has schema {schema!r}; this modalkit reads {SCHEMA}. Upgrade modalkit, or: {remedy}"
+        raise LockError(msg)
+    try:
+        return Lock.model_validate(content)
+    except (DeclarationError, ValidationError) as error:
+        msg = f"{path} does not hold what a lock of this modalkit does: {error} {remedy}"
+        raise LockError(msg) from error
+
+
+def write_lock(lock: Lock, path: str | Path) -> None:
+    """Write a lock, whole or not at all: until the last moment the old one stays.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    target = Path(path)
+    text = lock_text(lock)
+    number, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def lock_text(lock: Lock) -> str:
+    """Return a lock as it is written: the same lock gives the same text."""
+    return sealed({"schema": SCHEMA, **lock.model_dump(mode="json", exclude_defaults=True)})
