@@ -156,7 +156,6 @@ def test_declarations_are_inherited_and_overridden():
             {**QWEN, "engine": SGLang(metrics=False), "api": Endpoint(metrics="key")},
             "nothing to show with SGLang(metrics=False)",
         ),
-        ({"api": Endpoint(metrics="open")}, "a service without an engine has none"),
         (
             {
                 **QWEN,

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from .declare.scaling import Scaling
     from .declare.schedule import Cron, Period
     from .declare.secrets import Secret
+    from .declare.webhook import Webhook
     from .declare.weights import WeightCache
     from .engines import VLLM, Echo, Engine, Launch, LoRA, SGLang, Transformers
     from .errors import ModalkitError
     from .plan import ServicePlan, plan_service
+    from .runtime.observe.remote import traced
+    from .runtime.observe.request_ids import request_id
     from .service import ModelService
     from .sizing.model import ModelFacts, read_model
     from .sizing.report import size
@@ -60,12 +63,15 @@ __all__ = [
     "Secret",
     "ServicePlan",
     "Transformers",
+    "Webhook",
     "WeightCache",
     "endpoint",
     "plan_service",
     "read_model",
+    "request_id",
     "serve",
     "size",
+    "traced",
 ]
 
 _HOMES = {
@@ -95,12 +101,15 @@ _HOMES = {
     "ServicePlan": "plan",
     "Transformers": "engines",
     "VLLM": "engines",
+    "Webhook": "declare.webhook",
     "WeightCache": "declare.weights",
     "endpoint": "declare.routes",
     "plan_service": "plan",
     "read_model": "sizing.model",
+    "request_id": "runtime.observe.request_ids",
     "serve": "compile",
     "size": "sizing.report",
+    "traced": "runtime.observe.remote",
 }
 
 

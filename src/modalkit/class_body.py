@@ -14,6 +14,7 @@ from .declare.image import ImageSpec
 from .declare.resources import Resources
 from .declare.scaling import Scaling
 from .declare.secrets import Secret, holds_credential
+from .declare.webhook import Webhook
 from .declare.weights import WeightCache
 from .engines.base import Engine
 from .engines.variables import is_secret
@@ -35,6 +36,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "secrets": ((list, tuple), "secrets = [Secret('huggingface', keys=['HF_TOKEN'])]"),
     "env": (Mapping, "env = {'NAME': 'value'}"),
     "resources": (Resources, "resources = Resources(cpu=4)"),
+    "on_failure": (Webhook, "on_failure = Webhook('https://example.com/hook')"),
     "verify": (str, "verify = 'sha256'"),
 }
 _REQUIRED = frozenset({"cold_start", "scaling", "secrets", "env", "resources", "verify"})
@@ -49,9 +51,10 @@ _VALUES = (
     Resources,
     Scaling,
     Secret,
+    Webhook,
     WeightCache,
 )
-_LIFECYCLE = ("load", "wake", "warm_up", "unload")
+_LIFECYCLE = ("load", "wake", "warm_up", "self_test", "unload")
 _MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?|/.+|\.\.?/.+", re.ASCII)
 
 DECLARATIONS = tuple(_KINDS)

@@ -18,7 +18,7 @@ from .service import ModelService
 
 __all__ = ["conflicts"]
 
-_OWN_PATHS = ("/docs", "/health", "/openapi.json")
+_OWN_PATHS = ("/docs", "/health", "/metrics", "/openapi.json")
 
 
 def conflicts(service: type[ModelService]) -> Iterator[str]:
@@ -42,8 +42,6 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
     if engine is None:
         if service.image is not None and service.image.extends_engine:
             yield "image extends the engine's, but there is no engine. Begin with ImageSpec()."
-        if service.api is not None and service.api.metrics != "closed":
-            yield f"Endpoint(metrics={service.api.metrics!r}): a service without an engine has none. Leave it out."
         if isinstance(service.gpu, GPUFit):
             yield (
                 f"gpu = GPUProfile.{service.gpu}: how much memory a custom model takes is not known. "
@@ -56,7 +54,7 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
         yield f"engine {engine.title} needs a GPU. Write gpu = GPUProfile('L40S')."
     yield from _image_conflicts(service.image, engine)
     yield from _adapter_conflicts(service, engine)
-    for name in ("load", "wake", "warm_up", "unload"):
+    for name in ("load", "wake", "warm_up", "self_test", "unload"):
         if getattr(service, name) is not getattr(ModelService, name):
             yield f"{name} is never called: {engine.title} serves the model. Use @modal.enter()."
     yield from _parallelism_conflicts(service, engine)

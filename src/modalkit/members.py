@@ -23,6 +23,9 @@ from .lookup import prefetch_command
 from .plan import ServicePlan, engine_of
 from .runtime import engine_methods
 from .runtime.custom_host import CustomHost
+from .runtime.observe.engine_calls import watched
+from .runtime.observe.remote import take_trace
+from .runtime.observe.watch import Watch
 from .runtime.prefetched import Prefetched, find_prefetched
 from .runtime.verify import weights_of
 from .service import ModelService
@@ -79,9 +82,14 @@ def _engine_members(
         return members
     members["_modalkit_stop"] = modal.exit()(stop)
     for name in plan.methods:
-        members[name] = modal.method()(getattr(engine_methods, name))
+        members[name] = modal.method()(watched(getattr(engine_methods, name)))
     if plan.endpoint is not None:
-        members[_HTTP] = _web_member(plan.endpoint, _engine_app, engine.client_routes)
+        members[_HTTP] = _web_member(
+            plan.endpoint,
+            _engine_app,
+            lambda self: self._modalkit_engine.watch,
+            engine.client_routes,
+        )
     return members
 
 
@@ -101,6 +109,7 @@ def _engine_host(
         cold_start=plan.cold_start,
         service=plan.name,
         leave=_end_server if plan.is_server else _end_container,
+        on_failure=plan.on_failure,
     )
 
 
@@ -137,7 +146,7 @@ def _engine_app(self: Any) -> ASGIApp:
     from .runtime.gateway import Gateway  # noqa: PLC0415 - needs what the image holds
 
     host: EngineHost = self._modalkit_engine
-    return Gateway(lambda: host.client)
+    return Gateway(lambda: host.client, host.watch.tracing)
 
 
 # ── the class itself serves it ──────────────────────────────────────────────────────────────────
@@ -152,7 +161,11 @@ def _custom_members(service: type[ModelService], plan: ServicePlan) -> dict[str,
         members[name] = modal.method()(_route_method(name, route))
     if routes and plan.endpoint is not None:
         endpoint = plan.endpoint
-        members[_HTTP] = _web_member(endpoint, lambda self: self._modalkit_custom.app(endpoint))
+        members[_HTTP] = _web_member(
+            endpoint,
+            lambda self: self._modalkit_custom.app(endpoint),
+            lambda self: self._modalkit_custom.watch,
+        )
     return members
 
 
@@ -216,12 +229,15 @@ def _custom_host(
 ) -> CustomHost:
     found = find_prefetched(service, plan, prefetch_command(service))
     instance._modalkit_model = found.folder if found else None  # noqa: SLF001 - what `model_path` returns
-    return CustomHost(instance, routes, weights_of(plan, found), plan.cold_start)
+    watch = Watch(plan.name, plan.endpoint, plan.on_failure)
+    return CustomHost(instance, routes, weights_of(plan, found), plan.cold_start, watch)
 
 
 def _route_method(name: str, route: Route[..., object]) -> Callable[..., Awaitable[object]]:
     async def call(self: Any, *arguments: object, **keywords: object) -> object:
-        return await self._modalkit_custom.calls[name](*arguments, **keywords)
+        host: CustomHost = self._modalkit_custom
+        with take_trace(keywords, host.watch.tracing):
+            return await host.calls[name](*arguments, **keywords)
 
     functools.update_wrapper(call, route.function)
     del call.__wrapped__  # type: ignore[attr-defined]  # Modal would look at the batch function's signature
@@ -245,11 +261,12 @@ def _caller_signature(route: Route[..., object]) -> inspect.Signature:
 def _web_member(
     endpoint: Endpoint,
     make_app: Callable[[Any], ASGIApp],
+    watch_of: Callable[[Any], Watch],
     routes: frozenset[str] | None = None,
 ) -> object:
     def http(self: Any) -> ASGIApp:
         from .runtime.door import guarded  # noqa: PLC0415 - needs what the image holds
 
-        return guarded(make_app(self), endpoint, routes)
+        return guarded(make_app(self), endpoint, routes, watch=watch_of(self))
 
     return modal.asgi_app(**endpoint.to_modal())(http)

@@ -18,6 +18,8 @@ from .declare.resources import Resources
 from .declare.routes import Batch
 from .declare.scaling import Scaling
 from .declare.secrets import Secret
+from .declare.tracing import collector, with_tracing
+from .declare.webhook import Webhook
 from .declare.weights import WeightCache
 from .engines import GPUEngine
 from .engines.base import Engine, Launch
@@ -27,7 +29,14 @@ from .lock import LockedService
 from .lock.pinned_image import pinned_image
 from .service import ModelService
 
-__all__ = ["ENGINE_METHODS", "EnginePlan", "RoutePlan", "ServicePlan", "engine_of", "plan_service"]
+__all__ = [
+    "ENGINE_METHODS",
+    "EnginePlan",
+    "RoutePlan",
+    "ServicePlan",
+    "engine_of",
+    "plan_service",
+]
 
 ENGINE_METHODS = ("generate", "chat", "stream", "embed", "rerank")
 
@@ -92,6 +101,8 @@ class ServicePlan(Value):
         routes: Typed routes of a custom service.
         methods: Names of the remote methods modalkit adds.
         resources: CPU, memory, disk, region.
+        on_failure: Who is told of failures, if anyone.
+        tracing: Where its traces go, as its variables say; ``None`` for nowhere.
         locked: What the lock holds for it, or what a fit was worked out from; None without either.
         verify: How a container holds its weights to the lock.
         prefetched: Whether its weights must be in the cache before it starts: then ``weights`` is
@@ -117,6 +128,8 @@ class ServicePlan(Value):
     routes: tuple[RoutePlan, ...]
     methods: tuple[str, ...]
     resources: Resources
+    on_failure: Webhook | None = None
+    tracing: str | None = None
     locked: LockedService | None = None
     verify: Literal["size", "sha256"] = "size"
     prefetched: bool = False
@@ -164,6 +177,8 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         routes=routes,
         methods=_engine_methods(service),
         resources=service.resources,
+        on_failure=service.on_failure,
+        tracing=collector(service.env, service.secrets),
         locked=locked,
         verify=service.verify,
         prefetched=_is_prefetched(service),
@@ -278,12 +293,14 @@ def _model_in_container(service: type[ModelService]) -> tuple[str | None, str | 
 
 def _image(service: type[ModelService]) -> ImageSpec:
     spec, engine = service.image, service.engine
+    traced = collector(service.env, service.secrets) is not None
     if engine is None or (spec is not None and not spec.extends_engine):
-        return (spec or ImageSpec()).with_modalkit()
-    image = spec.on(engine.image()) if spec else engine.image()
-    if engine.runtime_included:
-        return image.local_python("modalkit", data_files=True)
-    return image.with_modalkit()
+        image = spec or ImageSpec()
+    else:
+        image = spec.on(engine.image()) if spec else engine.image()
+        if engine.runtime_included:
+            return image.local_python("modalkit", data_files=True)
+    return (with_tracing(image) if traced else image).with_modalkit()
 
 
 def _environment(service: type[ModelService]) -> dict[str, str]:
@@ -332,7 +349,8 @@ def _weights_when_serving(service: type[ModelService]) -> WeightCache | None:
 
 def _secrets(service: type[ModelService]) -> tuple[Secret, ...]:
     key = service.api.keys if service.api else None
-    return (*service.secrets, key.secret) if key else tuple(service.secrets)
+    told = service.on_failure.secrets if service.on_failure else ()
+    return (*service.secrets, *((key.secret,) if key else ()), *told)
 
 
 def _concurrency(service: type[ModelService], routes: tuple[RoutePlan, ...]) -> int:

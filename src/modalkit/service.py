@@ -18,6 +18,7 @@ from .declare.image import ImageSpec
 from .declare.resources import Resources
 from .declare.scaling import Scaling
 from .declare.secrets import Secret
+from .declare.webhook import Webhook
 from .declare.weights import WeightCache
 from .engines.base import Engine
 from .errors import DeclarationError
@@ -65,6 +66,7 @@ class ModelService:
         secrets: Secrets whose keys the container sees as environment variables.
         env: Plain environment variables of the container; never secrets.
         resources: CPU, memory, disk, region.
+        on_failure: Who is told when a start, the engine, the self-test or requests fail.
         verify: How a container holds its weights to the lock before the engine starts: by
             ``"size"``, or by ``"sha256"``, which reads every byte. Nothing without a lock.
 
@@ -84,6 +86,7 @@ class ModelService:
     secrets: ClassVar[Sequence[Secret]] = ()
     env: ClassVar[Mapping[str, str]] = {}
     resources: ClassVar[Resources] = Resources()
+    on_failure: ClassVar[Webhook | None] = None
     verify: ClassVar[Literal["size", "sha256"]] = "size"
 
     if TYPE_CHECKING:
@@ -132,6 +135,13 @@ class ModelService:
 
     def warm_up(self) -> Awaitable[None] | None:
         """Run the model once before the first request, where that pays. Override it."""
+
+    def self_test(self) -> Awaitable[None] | None:
+        """Run the model on one known input and raise if the answer is wrong. Override it.
+
+        ``/health`` is 503 while this raises. It is called at the start, after `warm_up`, and when
+        someone asks ``/health`` a minute later or after a request has failed.
+        """
 
     def unload(self) -> Awaitable[None] | None:
         """Release what `load` took, when the container stops. Override it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 from ..declare.cold_start import ColdStart
 from ..declare.endpoints import Endpoint
 from ..declare.routes import Route
+from ..service import ModelService
 from .model_calls import ModelThread, bind
+from .observe.watch import Watch
 from .phases import Phases
 from .typed_routes import typed_route
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from ..service import ModelService
     from .verify import LockedWeights
 
 __all__ = ["CustomHost"]
+
+_NO_TEST = ModelService.self_test
 
 
 class CustomHost:
@@ -30,6 +34,7 @@ class CustomHost:
         routes: Its typed routes by method name.
         weights: What must be as it is locked before it is loaded. Default: nothing is locked.
         cold_start: Which snapshot there will be. Default: none.
+        watch: What is told of it. Default: nothing.
     """
 
     def __init__(
@@ -38,15 +43,21 @@ class CustomHost:
         routes: Mapping[str, Route[..., object]],
         weights: LockedWeights | None = None,
         cold_start: ColdStart | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self.watch = watch or Watch(type(service).__name__)
         self._phases = Phases()
         self._weights = weights
         self._cold_start = cold_start or ColdStart()
         self._service = service
         self._routes = routes
         self._thread = ModelThread()
+        if getattr(type(service), "self_test", _NO_TEST) is not _NO_TEST:
+            test = functools.partial(self._finish, service.self_test)
+            self.watch.tested_by("self_test", test)
         self.calls: dict[str, Callable[..., Awaitable[Any]]] = {
-            name: bind(service, name, route, self._thread) for name, route in routes.items()
+            name: bind(service, name, route, self._thread, self.watch.method(name))
+            for name, route in routes.items()
         }
 
     async def start(self) -> None:
@@ -56,22 +67,25 @@ class CustomHost:
 
     async def before_snapshot(self) -> None:
         """Do what a memory snapshot may hold; with the GPU's memory that is the warm-up too."""
-        with self._phases.measure("weights"):
-            if self._weights is not None:
-                self._weights.verify()
-        with self._phases.measure("load"):
-            await self._finish(self._service.load)
-        if self._cold_start.snapshot == "gpu":
-            await self._warm_up()
+        with self.watch.starting():
+            with self._phases.measure("weights"):
+                if self._weights is not None:
+                    self._weights.verify()
+            with self._phases.measure("load"):
+                await self._finish(self._service.load)
+            if self._cold_start.snapshot == "gpu":
+                await self._warm_up()
         self._phases.pause()
 
     async def after_snapshot(self) -> None:
         """Go on after the snapshot, in this container or in one that came out of it."""
         self._phases.resume()
-        with self._phases.measure("wake"):
-            await self._finish(self._service.wake)
-        if self._cold_start.snapshot != "gpu":
-            await self._warm_up()
+        with self.watch.starting():
+            with self._phases.measure("wake"):
+                await self._finish(self._service.wake)
+            if self._cold_start.snapshot != "gpu":
+                await self._warm_up()
+        await self.watch.health()  # so that the log of a start says whether the model is right
         self._phases.log(type(self._service).__name__, self._cold_start)
 
     async def stop(self) -> None:
@@ -80,6 +94,7 @@ class CustomHost:
             await self._finish(self._service.unload)
         finally:
             self._thread.close()
+            self.watch.close()
 
     def app(self, endpoint: Endpoint) -> ASGIApp:
         """The HTTP app of its typed routes, without access rules."""

@@ -26,7 +26,7 @@ class CustomServer:
 
     def __init__(self, host: CustomHost, endpoint: Endpoint) -> None:
         self._host = host
-        app = guarded(host.app(endpoint), endpoint)
+        app = guarded(host.app(endpoint), endpoint, watch=host.watch)
         config = uvicorn.Config(
             app,
             port=endpoint.port,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from http import HTTPStatus
 
 import aiohttp
 from pydantic import JsonValue
 
 from ..errors import EngineError, EngineRequestError
+from .observe.tracing import Tracing
 from .process import EngineProcess
 
 __all__ = ["EngineClient"]
@@ -35,7 +36,9 @@ class EngineClient:
         base_url: str,
         served_name: str,
         headers: Mapping[str, str] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._process = process
         self._served_name = served_name
         # The engine is on loopback: a connection costs nothing, and no limit queues requests here.
@@ -53,7 +56,7 @@ class EngineClient:
     async def post_raw(self, path: str, body: Body) -> bytes:
         """Post a request and return the answer's bytes, whatever JSON they are."""
         try:
-            async with self.session.post(path, json=self._with_model(body)) as response:
+            async with self._posting(path, self._with_model(body)) as response:
                 await _raise_for_status(response)
                 return await response.read()
         except aiohttp.ClientError as error:
@@ -63,7 +66,7 @@ class EngineClient:
         """Post a streaming request and yield its chunks."""
         streamed = {**self._with_model(body), "stream": True}
         try:
-            async with self.session.post(path, json=streamed) as response:
+            async with self._posting(path, streamed) as response:
                 await _raise_for_status(response)
                 async for line in response.content:
                     data = line.removeprefix(b"data:").strip()
@@ -75,6 +78,12 @@ class EngineClient:
     async def close(self) -> None:
         """Close the connections."""
         await self.session.close()
+
+    def _posting(
+        self, path: str, body: Body
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = self._tracing.outgoing() if self._tracing else None
+        return self.session.post(path, json=body, headers=headers)
 
     def _with_model(self, body: Body) -> dict[str, object]:
         given = {name: value for name, value in body.items() if value is not None}

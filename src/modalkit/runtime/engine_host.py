@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from ..declare.cold_start import ColdStart
 from ..declare.endpoints import Endpoint
+from ..declare.webhook import Webhook
 from ..engines.base import Engine, Launch
 from ..errors import EngineError, EngineExitedError
 from .asking import Asker
-from .door.handover import Handover, handover
+from .door.handover import Handover, handover, requests_of
 from .engine_client import EngineClient
+from .observe.watch import Watch
 from .phases import Phases
 from .process import EngineProcess
 from .snapshot import engine_sleeps, engine_wakes
@@ -47,6 +49,7 @@ class EngineHost:
         service: The class it serves, for the log.
         leave: Called once when the engine dies while it serves, so that the container ends too
             and Modal starts another. Default: the error is only logged.
+        on_failure: Who is told of failures. Default: nobody.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class EngineHost:
         cold_start: ColdStart | None = None,
         service: str = "",
         leave: Callable[[], None] | None = None,
+        on_failure: Webhook | None = None,
     ) -> None:
         self._phases = Phases(engine.start_marks)
         self._engine = engine
@@ -75,6 +79,8 @@ class EngineHost:
         self._handover = Handover()
         self._process: EngineProcess | None = None
         self._client: EngineClient | None = None
+        requests = requests_of(engine, launch.served_name)
+        self.watch = Watch(self._service, endpoint, on_failure, requests)
 
     def start(self) -> None:
         """Verify the weights, start the process, wait until it has answered real requests.
@@ -86,8 +92,9 @@ class EngineHost:
             EngineError: It refused or failed the requests that warm it up, or would be reached
                 without modalkit's door in front.
         """
-        self._run()
-        self._serve()
+        with self.watch.starting():
+            self._run()
+            self._serve()
 
     def before_snapshot(self) -> None:
         """Do what the snapshot is to hold: all of `start`, or the weights' check where a GPU is missing.
@@ -95,6 +102,10 @@ class EngineHost:
         Raises:
             ModalkitError: As `start` does; or the engine did not go to sleep.
         """
+        with self.watch.starting():
+            self._before_snapshot()
+
+    def _before_snapshot(self) -> None:
         if self._waits_for_gpu:
             with self._phases.measure("weights"):
                 self._verify()
@@ -111,6 +122,10 @@ class EngineHost:
         Raises:
             ModalkitError: As `start` does; or the engine did not wake up.
         """
+        with self.watch.starting():
+            self._after_snapshot()
+
+    def _after_snapshot(self) -> None:
         self._phases.resume()
         if self._waits_for_gpu:
             gpus = {"gpu_count": _gpu_count(self._declared)}  # there was none to count until now
@@ -133,7 +148,11 @@ class EngineHost:
         if self._client is None:
             url = f"http://127.0.0.1:{self._launch.port}"
             self._client = EngineClient(
-                self._started, url, self._launch.served_name, self._handover.headers
+                self._started,
+                url,
+                self._launch.served_name,
+                self._handover.headers,
+                self.watch.tracing,
             )
         return self._client
 
@@ -148,6 +167,7 @@ class EngineHost:
         self._serving = False
         if self._process is not None:
             self._process.stop(GRACE_S)
+        self.watch.close()
 
     @property
     def _started(self) -> EngineProcess:
@@ -192,7 +212,7 @@ class EngineHost:
 
     def _new_process(self) -> EngineProcess:
         engine, launch = self._engine, self._launch
-        self._handover = handover(engine, self._endpoint)
+        self._handover = handover(engine, self._endpoint, self._service, launch.served_name)
         return EngineProcess(
             engine.title,
             _with_this_python(engine.argv(launch)),
@@ -212,6 +232,7 @@ class EngineHost:
             return  # whoever waits for the start hears of it there
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
+        self.watch.engine_died(error.returncode)
         if self._leave is not None:
             self._leave()
 

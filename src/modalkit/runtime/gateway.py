@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from yarl import URL
 
 from ..errors import EngineError
 from .engine_client import EngineClient
+from .observe.tracing import Tracing
 
 __all__ = ["HOP_BY_HOP", "Gateway"]
 
@@ -43,10 +44,12 @@ class Gateway:
 
     Args:
         client: Returns the engine's client; asked at each request, inside the event loop.
+        tracing: Makes a span of the engine's part. Default: none.
     """
 
-    def __init__(self, client: Callable[[], EngineClient]) -> None:
+    def __init__(self, client: Callable[[], EngineClient], tracing: Tracing | None = None) -> None:
         self._client = client
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request; the ASGI entry."""
@@ -77,8 +80,9 @@ class Gateway:
             await send(message)
 
         try:
-            async with self._answer(request, body) as answer:
-                await _relay(answer, watched_send)
+            with self._tracing.span("engine", "CLIENT") if self._tracing else nullcontext():
+                async with self._answer(request, body) as answer:
+                    await _relay(answer, watched_send)
         except (aiohttp.ClientError, EngineError) as error:
             if started:  # the status is sent: ending short is the only signal left
                 raise
@@ -91,7 +95,10 @@ class Gateway:
         # Already encoded, so that what the door let in is what the engine is asked.
         path, query = quote(request.scope["path"]), request.scope["query_string"].decode("latin-1")
         url = URL(f"{path}?{query}" if query else path, encoded=True)
-        headers = [pair for pair in request.headers.items() if pair[0] not in HOP_BY_HOP]
+        traced = self._tracing.outgoing() if self._tracing else {}
+        left_out = HOP_BY_HOP | traced.keys()
+        headers = [pair for pair in request.headers.items() if pair[0] not in left_out]
+        headers += traced.items()
         async with self._client().session.request(
             request.method, url, data=body or None, headers=headers, allow_redirects=False
         ) as answer:

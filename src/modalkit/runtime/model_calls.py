@@ -18,6 +18,7 @@ from typing import Any
 
 from ..declare.routes import Route
 from .batching import Batcher
+from .observe.calls import MethodWatch
 
 __all__ = ["ModelThread", "bind"]
 
@@ -45,7 +46,11 @@ class ModelThread:
 
 
 def bind(
-    instance: object, name: str, route: Route[..., object], thread: ModelThread
+    instance: object,
+    name: str,
+    route: Route[..., object],
+    thread: ModelThread,
+    watch: MethodWatch | None = None,
 ) -> Callable[..., Awaitable[Any]]:
     """Return the coroutine function that calls a route on an instance, batched where declared.
 
@@ -54,18 +59,23 @@ def bind(
         name: The method's name, for messages.
         route: The method and how it is called.
         thread: Where it runs if it is neither async nor declared ``parallel``.
+        watch: Who is told of each call. Default: nobody.
     """
     method: Callable[..., Any] = MethodType(route.function, instance)
-    call: Callable[..., Awaitable[Any]]
-    if inspect.iscoroutinefunction(route.function):
-        call = method
-    elif route.parallel:
-        call = partial(asyncio.to_thread, _ending_in_an_answer, method)
+    is_async = inspect.iscoroutinefunction(route.function)
+    run = _in_a_thread if route.parallel else thread
+    if route.batch is not None:
+        call = method if is_async else partial(run, method)
+        call = _taking_one(route, Batcher[Any, Any](name, call, route.batch))
+    elif watch is None:
+        return method if is_async else partial(run, method)
     else:
-        call = partial(thread, method)
-    if route.batch is None:
-        return call
-    return _taking_one(route, Batcher[Any, Any](name, call, route.batch))
+        call = watch.at_once(method) if is_async else watch.alone(run, method)
+    return watch.around(call) if watch else call
+
+
+async def _in_a_thread(function: Callable[..., Any], *arguments: object, **keywords: object) -> Any:
+    return await asyncio.to_thread(_ending_in_an_answer, function, *arguments, **keywords)
 
 
 def _ending_in_an_answer(

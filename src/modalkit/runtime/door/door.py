@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +18,7 @@ from ..openai.auth import KeyRing
 from ..openai.problems import ApiError, wrong_key
 from .rates import Rates
 from .routes import is_client_route
-from .visit import Visit
+from .visit import Visit, VisitObserver
 
 __all__ = ["Door", "InnerKeys"]
 
@@ -44,6 +45,8 @@ class Door:
         keys: Keys of clients; ``None`` asks for none.
         routes: Paths of an engine that are for clients; ``None`` for an app that has no others.
         inner: Keys between this container's processes, where the app is an engine that asks.
+        pages: What answers in the app's place, by path.
+        observers: Who is told of each request.
     """
 
     def __init__(
@@ -53,8 +56,13 @@ class Door:
         keys: KeyRing | None,
         routes: AbstractSet[str] | None = None,
         inner: InnerKeys | None = None,
+        *,
+        pages: Mapping[str, ASGIApp] | None = None,
+        observers: Sequence[VisitObserver] = (),
     ) -> None:
         self._app = app
+        self._pages = dict(pages or {})
+        self._observers = tuple(observers)
         self._rules = endpoint
         self._keys = keys
         self._routes = routes
@@ -78,25 +86,31 @@ class Door:
             await self._app(self._as_ours(visit, scope["path"]), receive, send)
             return
         watched = visit.watching(send)
+        for observer in self._observers:
+            observer.arrived(visit)
         try:
-            path = self._inner_path(scope["path"])
-            self._admit(visit, path)
-            await self._go_on(visit, path, receive, watched)
+            visit.path = self._inner_path(scope["path"])
+            self._admit(visit, visit.path)
+            await self._go_on(visit, visit.path, receive, watched)
         except ApiError as error:
             answer = JSONResponse(error.body(), error.status, error.headers())
             await answer(scope, receive, watched)
         finally:
+            visit.end()
+            for observer in self._observers:
+                observer.left(visit)
             if self._rules.access_log != "off":
                 visit.write(self._rules.access_log)
 
     async def _go_on(self, visit: Visit, path: str, receive: Receive, send: Send) -> None:
         onward = visit.onward(path, self._inner.engine if self._inner else None)
+        app = self._pages.get(path, self._app)
         reading = visit.reading(receive, self._limit, self._rules.access_log)
         if reading is receive:
-            await self._app(onward, receive, send)
+            await app(onward, receive, send)
             return
         try:
-            await self._app(onward, reading, _unless_too_large(visit, send))
+            await app(onward, reading, _unless_too_large(visit, send))
         except Exception:
             if not visit.too_large:  # else that is what it makes of a body that ends early
                 raise
@@ -154,12 +168,12 @@ class Door:
     def _exposure(self, path: str) -> Exposure:
         if path == "/health":
             return self._rules.health
+        if path == "/metrics":
+            return self._rules.metrics
         if self._routes is None:
             # The documentation page says nothing by itself: it asks the visitor for the key and
             # fetches the schema with it.
             return "open" if path == "/docs" else "key"
-        if path == "/metrics":
-            return self._rules.metrics
         return "key" if is_client_route(path, self._routes) else "closed"
 
 

@@ -6,6 +6,7 @@ import os
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..observe.watch import Watch
 from .guarded import guarded
 from .settings import DOOR_VARIABLE, DoorSettings
 
@@ -21,7 +22,10 @@ class EngineDoor:
 
     def __init__(self, app: ASGIApp) -> None:
         told = DoorSettings.of_this_process()
-        self._door = guarded(app, told.endpoint, told.routes, keys=told.keys, inner=told.inner)
+        watch = Watch(told.service, told.endpoint, engine_requests=told.requests)
+        self._door = guarded(
+            app, told.endpoint, told.routes, keys=told.keys, inner=told.inner, watch=watch
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on to the door; the ASGI entry."""

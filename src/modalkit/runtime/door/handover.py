@@ -15,9 +15,9 @@ from ...declare.endpoints import Endpoint
 from ...engines.base import Engine
 from ...errors import EngineError
 from ..openai.auth import KeyRing, keys_from_environment
-from .settings import DOOR_VARIABLE, DoorSettings
+from .settings import DOOR_VARIABLE, DoorSettings, EngineRequest
 
-__all__ = ["Handover", "handover"]
+__all__ = ["Handover", "handover", "requests_of"]
 
 _NOT_FOR_CLIENTS = "/modalkit-is-this-door-shut"
 _TIMEOUT_S = 30
@@ -63,11 +63,24 @@ class Handover:
             raise EngineError(msg)
 
 
-def handover(engine: Engine, endpoint: Endpoint | None) -> Handover:
+def requests_of(engine: Engine, model: str) -> tuple[EngineRequest, ...]:
+    """Return the small requests that an engine may be asked, each a route and a body."""
+    return tuple((path, {"model": model, **body}) for path, body in engine.warm_up_requests())
+
+
+def handover(
+    engine: Engine, endpoint: Endpoint | None, service: str = "", served_name: str = ""
+) -> Handover:
     """Make the keys and settings of one start.
 
     The clients' keys stay in this process: the engine's gets their digests, and only where requests
     reach it directly.
+
+    Args:
+        engine: The engine.
+        endpoint: Who may reach it.
+        service: The class it serves, for what its process tells of itself.
+        served_name: The model's name for clients.
 
     Raises:
         DeclarationError: The variable that should hold the clients' keys is empty.
@@ -80,7 +93,13 @@ def handover(engine: Engine, endpoint: Endpoint | None) -> Handover:
     if endpoint.kind != "server":
         return Handover(emptied, clients)
     ring = KeyRing.of(clients) if variable else None
-    told = DoorSettings.made(endpoint, engine.client_routes, ring)
+    told = DoorSettings.made(
+        endpoint,
+        engine.client_routes,
+        ring,
+        service=service,
+        requests=requests_of(engine, served_name),
+    )
     environment = {
         **emptied,
         DOOR_VARIABLE: told.model_dump_json(),

@@ -14,9 +14,11 @@ from ...errors import EngineError
 from ..openai.auth import KeyRing
 from .door import InnerKeys
 
-__all__ = ["DOOR_VARIABLE", "DoorSettings"]
+__all__ = ["DOOR_VARIABLE", "DoorSettings", "EngineRequest"]
 
 DOOR_VARIABLE = "MODALKIT_DOOR"
+
+EngineRequest = tuple[str, dict[str, object]]
 
 
 class DoorSettings(Value):
@@ -28,6 +30,8 @@ class DoorSettings(Value):
         digests: SHA-256 of each key of the clients, in hex; ``None`` where none is asked for.
         engine_key: What the engine asks for; clients never have it, the door adds it.
         admin_key: What modalkit's own requests carry.
+        service: The class that the engine serves.
+        requests: What the engine may be asked to see whether it answers.
     """
 
     endpoint: Endpoint
@@ -35,9 +39,19 @@ class DoorSettings(Value):
     digests: tuple[str, ...] | None
     engine_key: str = Field(repr=False)
     admin_key: str = Field(repr=False)
+    service: str = ""
+    requests: tuple[EngineRequest, ...] = ()
 
     @classmethod
-    def made(cls, endpoint: Endpoint, routes: frozenset[str], keys: KeyRing | None) -> Self:
+    def made(
+        cls,
+        endpoint: Endpoint,
+        routes: frozenset[str],
+        keys: KeyRing | None,
+        *,
+        service: str = "",
+        requests: tuple[EngineRequest, ...] = (),
+    ) -> Self:
         """Settings with new inner keys."""
         return cls(
             endpoint=endpoint,
@@ -46,6 +60,8 @@ class DoorSettings(Value):
             # Hex: a key that began with '-' would be a flag to the parser of whoever takes it as one.
             engine_key=secrets.token_hex(32),
             admin_key=secrets.token_hex(32),
+            service=service,
+            requests=requests,
         )
 
     @classmethod

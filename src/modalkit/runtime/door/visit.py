@@ -6,16 +6,18 @@ import json
 import re
 import sys
 import time
-import uuid
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
 from ...declare.exposure import AccessLog
+from ..observe.http_metrics import PROBES
+from ..observe.request_ids import new_request_id, set_request_id
 
-__all__ = ["Visit"]
+__all__ = ["Visit", "VisitObserver"]
 
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PROMPT_BYTES = 16_384
@@ -23,8 +25,6 @@ _PROMPT_BYTES = 16_384
 _KEPT_HERE = frozenset(
     {b"authorization", b"x-api-key", b"modal-key", b"modal-secret", b"origin", b"x-request-id"}
 )
-# Asked by machines every few seconds; a line for each answer would hide the others.
-_PROBES = frozenset({"/health", "/metrics"})
 
 
 class Visit:
@@ -40,13 +40,21 @@ class Visit:
         key: Fingerprint of the key it came with, once that is known.
         started: Whether an answer is on its way.
         too_large: Whether its body was longer than allowed, found while reading it.
+        path: What it asks for, below the endpoint's own path once that is known.
+        status: The answer's status; 0 while there is none, and where the client left before.
+        took_s: Seconds from its arrival to its end, once it has ended.
+        first_s: Seconds from its arrival to the first byte of the answer.
+        trace_id: The trace it belongs to, where there is one.
     """
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._arrived = time.perf_counter()
         self._first = 0.0
-        self._status = 0
+        self.status = 0
+        self.took_s = self.first_s = 0.0
+        self.trace_id: str | None = None
+        self.path: str = scope["path"]
         self._received = self._sent = 0
         self._prompt = b""
         self._forwarded: list[tuple[bytes, bytes]] = []
@@ -67,9 +75,32 @@ class Visit:
                 if name == b"content-length" and value.isdigit():
                     self.length = int(value)
         given = found.get(b"x-request-id", b"")
-        self.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        self.request_id = given if _ID.fullmatch(given) else new_request_id()
         self._forwarded.append((b"x-request-id", self.request_id))
+        set_request_id(self.request_id)
         self.credentials = (found.get(b"authorization", b""), found.get(b"x-api-key", b""))
+
+    @property
+    def method(self) -> str:
+        """Its HTTP method."""
+        method: str = self._scope["method"]
+        return method
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes on to the app behind, by name."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._forwarded}
+
+    def forward(self, name: bytes, value: bytes) -> None:
+        """Put a header on what goes on, in place of the client's own of that name."""
+        self._forwarded = [pair for pair in self._forwarded if pair[0] != name]
+        self._forwarded.append((name, value))
+
+    def end(self) -> None:
+        """Note that the answer has ended, or the client has left."""
+        now = time.perf_counter()
+        self.took_s = now - self._arrived
+        self.first_s = (self._first or now) - self._arrived
 
     def onward(self, path: str, key: str | None) -> Scope:
         """The scope for the app behind: another path, no credentials but ``key``."""
@@ -93,7 +124,7 @@ class Visit:
                     self._first = time.perf_counter()
                 self._sent += len(message.get("body", b""))
             elif message["type"] == "http.response.start":
-                self.started, self._status = True, message["status"]
+                self.started, self.status = True, message["status"]
                 others = [pair for pair in message.get("headers", ()) if pair[0] != b"x-request-id"]
                 message["headers"] = [*others, (b"x-request-id", self.request_id)]
             return send(message)
@@ -121,25 +152,36 @@ class Visit:
         return read
 
     def write(self, log: AccessLog) -> None:
-        """Write its line to standard error."""
+        """Write the line of a request that has ended to standard error."""
         path: str = self._scope["path"]
-        if path in _PROBES and self._status == HTTPStatus.OK:
+        if path in PROBES and self.status == HTTPStatus.OK:
             return
-        now = time.perf_counter()
         line: dict[str, object] = {
             "log": "modalkit.access",
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "id": self.request_id.decode("ascii"),
             "method": self._scope["method"],
             "path": path,
-            "status": self._status or None,  # none: the client left before an answer
-            "first_ms": round(1000 * ((self._first or now) - self._arrived), 1),
-            "ms": round(1000 * (now - self._arrived), 1),
+            "status": self.status or None,  # none: the client left before an answer
+            "first_ms": round(1000 * self.first_s, 1),
+            "ms": round(1000 * self.took_s, 1),
             "bytes_in": self._received or self.length or 0,
             "bytes_out": self._sent,
             "key": self.key,
         }
+        if self.trace_id is not None:
+            line["trace"] = self.trace_id
         if log == "prompts":
             line["body"] = self._prompt.decode("utf-8", "replace")
         sys.stderr.write(json.dumps(line) + "\n")
         sys.stderr.flush()
+
+
+class VisitObserver(Protocol):
+    """Who is told of every request that strangers make."""
+
+    def arrived(self, visit: Visit) -> None:
+        """A request has come; its headers may still be changed."""
+
+    def left(self, visit: Visit) -> None:
+        """It has ended: its path, status and times are known."""

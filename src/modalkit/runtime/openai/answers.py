@@ -32,7 +32,7 @@ class Observed:
         self.prompt_tokens = generation.prompt_tokens
         self.completion_tokens = 0
         self.client_left = False
-        metrics.prompt_tokens += generation.prompt_tokens
+        metrics.prompt_tokens.value += generation.prompt_tokens
 
     async def __aiter__(self) -> AsyncIterator[Sequence[Delta]]:
         """Pass the deltas on."""
@@ -46,14 +46,14 @@ class Observed:
             last = now
             count = sum([delta.tokens for delta in deltas])
             self.completion_tokens += count
-            self._metrics.completion_tokens += count
+            self._metrics.completion_tokens.value += count
             yield deltas
         self._metrics.duration.observe(time.perf_counter() - self._started)
 
     def client_has_left(self) -> None:
         """End the generation for want of a reader."""
         self.client_left = True
-        self._metrics.cancelled += 1
+        self._metrics.cancelled.value += 1
         self._generation.cancel()
 
     def cancel(self) -> None:

@@ -53,7 +53,7 @@ class _CountAnswers:
                 route = scope["path"] if "endpoint" in scope else "other"
                 model_page = route.startswith("/v1/models/")
                 label = "/v1/models/{model}" if model_page else route
-                self._requests[label, message["status"]] += 1
+                self._requests(label, str(message["status"])).value += 1
             await send(message)
 
         await self._app(scope, receive, counted)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..observe.registry import CONTENT_TYPE
 from .answers import Observed, StreamedAnswer, whole_answer
 from .backend import Backend
 from .chat_request import ChatBody
@@ -28,7 +29,6 @@ __all__ = ["Routes"]
 
 _MAX_BODY_BYTES = 32 * 2**20
 _OPTION_PREFIX = "x-modalkit-"
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -84,7 +84,7 @@ class Routes:
 
     async def _show_metrics(self, _: Request) -> Response:
         page = self._metrics.expose(self._backend.current_load())
-        return PlainTextResponse(page, media_type=_METRICS_TYPE)
+        return PlainTextResponse(page, media_type=CONTENT_TYPE)
 
     async def _list_models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [self._card()]})
@@ -141,7 +141,7 @@ class Routes:
         body = parse(EmbeddingBody, await _read(request))
         self._check_model(body.model)
         result = await self._backend.embed(body.request(_options(request)))
-        self._metrics.prompt_tokens += result.prompt_tokens
+        self._metrics.prompt_tokens.value += result.prompt_tokens
         self._metrics.duration.observe(time.perf_counter() - started)
         packed = body.encoding_format == "base64"
         return JSONResponse(embeddings_body(result, body.model, packed=packed))

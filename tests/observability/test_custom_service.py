@@ -1,0 +1,229 @@
+"""What a custom service tells of itself, on its own server: metrics, health, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from modalkit import Batch, Endpoint, Webhook, endpoint, request_id
+from modalkit.declare.routes import Route
+from modalkit.runtime.custom_host import CustomHost
+from modalkit.runtime.custom_server import CustomServer
+from modalkit.runtime.observe.watch import Watch
+
+
+class Words:
+    """A service whose model can be broken and held up."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.tests = 0
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.started = threading.Event()
+
+    def load(self) -> None: ...
+    def wake(self) -> None: ...
+    def warm_up(self) -> None: ...
+    def unload(self) -> None: ...
+
+    @endpoint("/count")
+    def count(self, text: str) -> int:
+        self.started.set()
+        assert self.go_on.wait(60)
+        if self.broken:
+            msg = f"the prompt was {text}"
+            raise ValueError(msg)
+        return len(text.split())
+
+    @endpoint("/lengths", batch=Batch(8))
+    def lengths(self, texts: list[str]) -> list[int]:
+        return [len(text) for text in texts]
+
+    @endpoint("/who")
+    async def who(self) -> str:
+        await asyncio.sleep(0)
+        return request_id()
+
+
+class SelfTested(Words):
+    """The same, with a test of itself."""
+
+    def self_test(self) -> None:
+        self.tests += 1
+        if self.count.__func__(self, "two words") != 2:
+            raise AssertionError
+
+
+ROUTES = {name: value for name, value in vars(Words).items() if isinstance(value, Route)}
+
+
+@contextmanager
+def running(service, on_failure=None, **rules):
+    """A client of the service's server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    declared = Endpoint(kind="server", public=True, port=port, **rules)
+    watch = Watch(type(service).__name__, declared, on_failure)
+    server = CustomServer(CustomHost(service, ROUTES, watch=watch), declared)
+    server.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+        yield client
+    server.stop()
+
+
+def figures(client) -> dict[str, float]:
+    """Each sample by its name and the labels that tell it from others, ``calls_total{count,ok}``."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            labels = {**sample.labels}
+            assert labels.pop("service") in {"Words", "SelfTested"}
+            assert "container" in labels
+            del labels["container"]
+            said = ",".join(labels.values())
+            found[f"{sample.name.removeprefix('modalkit_')}{{{said}}}"] = sample.value
+    return found
+
+
+def test_requests_calls_and_times_are_counted(eventually):
+    """Each route has its requests, each method its calls and what they waited and took."""
+    with running(Words(), metrics="open") as client:
+        for _ in range(3):
+            assert client.post("/count", json={"text": "a b"}).json() == 2
+        assert client.post("/count", json={"text": 1}).status_code == 422
+        assert client.post("/nothing").status_code == 404
+        assert client.post("/lengths", json="four").json() == 4
+        client.get("/health")
+        found = figures(client)
+    assert found["http_requests_total{/count,200}"] == 3
+    assert found["http_requests_total{/count,422}"] == 1
+    assert found["http_requests_total{other,404}"] == 1
+    assert found["http_request_seconds_count{/count}"] == 4
+    assert found["http_in_flight{}"] == 0
+    assert found["calls_total{count,ok}"] == 3
+    assert found["queue_seconds_count{count}"] == 3
+    assert found["model_seconds_count{count}"] == 3
+    assert found["calls_total{lengths,ok}"] == 1
+    assert not any("/health" in name or "/metrics" in name for name in found)
+
+
+def test_a_request_under_way_is_in_flight_and_waits_for_its_turn(eventually):
+    """While the model runs, the page shows one call at it and another behind, then their wait."""
+    service = Words()
+    service.go_on.clear()
+    with running(service, metrics="open") as client:
+        asking = [
+            threading.Thread(target=lambda: client.post("/count", json={"text": "a"}))
+            for _ in range(2)
+        ]
+        for one in asking:
+            one.start()
+        assert eventually(lambda: figures(client)["http_in_flight{}"] == 2)
+        assert figures(client)["calls_in_flight{count}"] == 2
+        service.go_on.set()
+        for one in asking:
+            one.join()
+        found = figures(client)
+    assert found["calls_in_flight{count}"] == 0
+    assert found["queue_seconds_sum{count}"] > 0
+
+
+def test_a_client_that_leaves_is_not_in_flight_any_more(eventually):
+    """A request whose client is gone before the answer ends like any other; nothing stays in flight."""
+    service = Words()
+    service.go_on.clear()
+    with running(service, metrics="open") as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/count", json={"text": "a"}, timeout=0.5)
+        assert service.started.wait(60)
+        service.go_on.set()
+        assert eventually(lambda: figures(client)["http_in_flight{}"] == 0)
+
+
+def test_metrics_are_shown_as_the_endpoint_says():
+    """By default nobody reads them, and then nothing is counted."""
+    service = Words()
+    with running(service) as client:
+        assert client.get("/metrics").status_code == 404
+    assert Watch("Words", Endpoint()).method("count") is None
+
+
+def test_a_service_without_a_test_is_healthy_once_it_is_warm():
+    """The port opens after the warm-up, so an answer says that much."""
+    with running(Words()) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_health_is_what_the_self_test_says():
+    """It passes at the start; after a request has failed it is asked again, and tells the truth."""
+    service = SelfTested()
+    with running(service, metrics="open") as client:
+        assert service.tests == 1
+        for _ in range(3):
+            assert client.get("/health").status_code == 200
+        assert service.tests == 1  # its answer is good for a minute
+
+
+def test_a_model_that_stops_answering_is_unhealthy_until_it_does(eventually):
+    """503 with a reason that shows nobody's prompt; 200 again once the test passes."""
+    service = SelfTested()
+    service.broken = True
+    with running(service) as client:
+        answer = client.get("/health")
+        assert answer.status_code == 503
+        reason = answer.json()["reason"]
+        assert reason == "self_test raised ValueError; the service's log says why."
+        service.broken = False
+        assert eventually(lambda: client.get("/health").status_code == 200)
+
+
+def test_a_request_id_is_known_to_the_method():
+    """The client's id, or the one that comes back with the answer."""
+    with running(Words()) as client:
+        given = client.post("/who", headers={"x-request-id": "mine-1"})
+        made = client.post("/who")
+    assert given.json() == "mine-1"
+    assert made.json() == made.headers["x-request-id"]
+    assert len(made.json()) == 32
+    assert request_id() == ""
+
+
+def test_failures_reach_the_webhook_without_what_was_asked(receiver, eventually):
+    """A start that fails and requests that keep failing are told, with classes and counts alone."""
+    service = SelfTested()
+    hook = Webhook(receiver.url, failures=3)
+    with running(service, on_failure=hook) as client:
+        service.broken = True
+        for _ in range(3):
+            assert client.post("/count", json={"text": "my secret"}).status_code == 500
+        assert eventually(lambda: receiver.events)
+    assert [event["type"] for event in receiver.events] == ["modalkit.failures"]
+    assert receiver.events[0]["data"]["last_error"] == "ValueError"
+    assert b"my secret" not in receiver.taken[0][2]
+
+
+def test_a_start_that_fails_is_told_before_the_container_ends(receiver):
+    """The error's class is enough to look further; its text may hold anything."""
+
+    class Broken(Words):
+        def load(self) -> None:
+            msg = "token hf_0123456789abcdefghij"
+            raise OSError(msg)
+
+    with pytest.raises(OSError, match="token"), running(Broken(), Webhook(receiver.url)):
+        pass
+    (event,) = receiver.events
+    assert event["type"] == "modalkit.start"
+    assert event["data"]["error"] == "OSError"
+    assert b"hf_0123" not in receiver.taken[0][2]
