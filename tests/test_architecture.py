@@ -88,7 +88,7 @@ LOCAL_MAY_IMPORT: dict[str, set[str]] = {
     "apps": GROUND | {"calls", "containers", "images", "store"},
     "admin": {"apps", "protocol"},
     "web": {"apps", "calls", "containers", "protocol", "settings", "wire"},
-    "sandboxes": GROUND | {"apps", "containers", "processes", "store", "wire"},
+    "sandboxes": GROUND | {"apps", "calls", "containers", "processes", "store", "wire"},
     "rpc": GROUND
     | {"apps", "calls", "containers", "images", "sandboxes", "store", "volumes", "wire"},
     "dashboard": {

@@ -1,8 +1,8 @@
 """Function calls: inputs on their way in, outputs on their way out.
 
 Nothing here waits in a loop: whoever waits for an output is woken when it arrives. Nothing is kept
-for ever either: outputs of a map go when its caller has seen them, finished calls when there are
-too many, and the results of spawned calls are on disk (`results`).
+for ever either: outputs of a map go when its caller has seen them, finished calls as `kept` says,
+and the results of spawned calls are on disk (`results`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,7 @@ from ..protocol import api
 from .bell import Bell
 from .call_graph import CallNode, InputNode
 from .chunks import ChunkStream
+from .kept import Kept
 from .outputs import Outputs
 from .results import CallResults, FinishedCall
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CallRecord", "Calls", "ChunkStream", "FunctionCall", "Input"]
 
-_KEPT_FINISHED_CALLS = 5_000
-_KEPT_FINISHED_BYTES = 128 * 1024 * 1024
 _KEPT_RECORDS = 500
 # A map whose caller neither asked for more nor said goodbye for so long is over.
 _SILENCE_S = 600.0
@@ -255,8 +254,7 @@ class Calls:
         self._blobs = blobs
         self._calls: dict[str, FunctionCall] = {}
         self._inputs: dict[str, Input] = {}
-        self._finished: OrderedDict[str, int] = OrderedDict()
-        self._finished_bytes = 0
+        self._kept = Kept()
         self._created = 0
 
     def create(self, call: FunctionCall) -> FunctionCall:
@@ -334,15 +332,10 @@ class Calls:
             for blob_id in call.blob_ids:
                 self._blobs.keep(blob_id, self._results.blobs)
             self._results.finish(call)
-        if call.id in self._calls and call.id not in self._finished:
-            size = sum(item.ByteSize() for item in call.outputs.all())
-            self._finished[call.id] = size
-            self._finished_bytes += size
-        while self._finished and (
-            len(self._finished) > _KEPT_FINISHED_CALLS
-            or self._finished_bytes > _KEPT_FINISHED_BYTES
-        ):
-            self._drop(self._calls[next(iter(self._finished))])
+        if call.id in self._calls:
+            self._kept.add(call)
+        while (surplus := self._kept.surplus()) is not None:
+            self._drop(self._calls[surplus])
 
     def _close_silent_maps(self) -> None:
         """End the maps whose caller is gone and whose inputs are all done."""
@@ -353,7 +346,7 @@ class Calls:
 
     def _drop(self, call: FunctionCall) -> None:
         self._calls.pop(call.id, None)
-        self._finished_bytes -= self._finished.pop(call.id, 0)
+        self._kept.remove(call.id)
         if not call.spawned:
             for blob_id in call.blob_ids:
                 self._blobs.remove_when_read(blob_id)

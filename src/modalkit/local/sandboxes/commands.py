@@ -66,7 +66,7 @@ class Stdin:
     """
 
     def __init__(self, writer: asyncio.StreamWriter, ending: bytes = b"") -> None:
-        self._writer = writer
+        self._writer: asyncio.StreamWriter | None = writer
         self._ending = ending
         self._turn = asyncio.Lock()
         self.written = 0
@@ -90,12 +90,16 @@ class Stdin:
                 self._end()
 
     def abandon(self) -> None:
-        """The program has ended."""
+        """The program has ended: only what was written stays known."""
         self.closed = True
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _end(self) -> None:
         self.closed = True
+        if self._writer is None:
+            return
         if self._ending:
             self._writer.write(self._ending)
         else:
@@ -103,7 +107,7 @@ class Stdin:
 
     async def _pass_on(self, data: bytes) -> None:
         try:
-            if self.closed:
+            if self.closed or self._writer is None:
                 raise BrokenPipeError
             self._writer.write(data)
             await self._writer.drain()

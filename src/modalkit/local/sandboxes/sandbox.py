@@ -109,6 +109,11 @@ class Sandbox:
         """End it."""
         self._stopping.set()
 
+    def end(self) -> None:
+        """It has ended: what it ran in goes, what its commands printed stays."""
+        self.container.process = None
+        self.ended.set()
+
     async def outcome(self, process: LaunchedProcess) -> api.GenericResult:
         """Wait until it is over for whatever reason, and say which."""
         deadline = time.monotonic() + (self.definition.timeout_secs or float("inf"))

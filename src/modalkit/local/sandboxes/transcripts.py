@@ -8,6 +8,9 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import IO
+
+from ..calls.bell import Bell
 
 __all__ = ["Transcript"]
 
@@ -25,35 +28,43 @@ class Transcript:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - it lives as long as this
+        self._folder = folder
+        self._start = bytearray()  # everything, until it is long enough for a file
+        self._file: IO[bytes] | None = None
         self._size = 0
         self._ended = False
-        self._grew = asyncio.Event()
+        self._bell = Bell()
 
     def write(self, data: bytes) -> None:
         """Add what the program printed."""
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(data)
+        if self._file is None and self._size + len(data) > _IN_MEMORY:
+            self._file = tempfile.TemporaryFile(dir=str(self._folder))  # noqa: SIM115 - it lives as long as this
+            self._file.write(self._start)
+            self._start.clear()
+        if self._file is None:
+            self._start += data
+        else:
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(data)
         self._size += len(data)
-        self._wake()
+        self._bell.ring()
 
     def end(self) -> None:
         """Say that nothing more will come."""
         self._ended = True
-        self._wake()
+        self._bell.ring()
 
     async def read(self, offset: int) -> AsyncGenerator[bytes, None]:
         """Yield everything from ``offset`` on, until the end."""
         while True:
-            grew, ended = self._grew, self._ended
+            changed, ended = self._bell.next(), self._ended
             while offset < self._size:
-                self._file.seek(offset)
-                piece = self._file.read(_PIECE)
+                piece = self._piece(offset)
                 offset += len(piece)
                 yield piece
             if ended:
                 return
-            await grew.wait()
+            await changed.wait()
 
     async def copy(self, stream: asyncio.StreamReader) -> None:
         """Write down what comes from a stream, to its end."""
@@ -66,6 +77,8 @@ class Transcript:
         finally:
             self.end()
 
-    def _wake(self) -> None:
-        self._grew.set()
-        self._grew = asyncio.Event()
+    def _piece(self, offset: int) -> bytes:
+        if self._file is None:
+            return bytes(self._start[offset:])
+        self._file.seek(offset)
+        return self._file.read(_PIECE)
