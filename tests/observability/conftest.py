@@ -95,3 +95,9 @@ def receiver() -> Iterator[Receiver]:
     one = Receiver()
     yield one
     one.close()
+
+
+@pytest.fixture(scope="module")
+def receiving() -> type[Receiver]:
+    """The receiver's class, for whoever needs one for longer than a test."""
+    return Receiver

@@ -159,6 +159,18 @@ def test_metrics_are_shown_as_the_endpoint_says():
     assert Watch("Words", Endpoint()).method("count") is None
 
 
+def test_below_a_path_probes_are_probes_and_routes_are_routes():
+    """An endpoint's own path is in no name, and a probe there is not counted either."""
+    with running(Words(), metrics="open", path="/words") as client:
+        assert client.get("/words/health").status_code == 200
+        assert client.post("/words/count", json={"text": "a"}).json() == 1
+        client.base_url = client.base_url.join("/words")
+        found = figures(client)
+    assert found["http_in_flight{}"] == 0
+    assert found["http_requests_total{/count,200}"] == 1
+    assert sum(name.startswith("http_requests_total") for name in found) == 1
+
+
 def test_a_service_without_a_test_is_healthy_once_it_is_warm():
     """The port opens after the warm-up, so an answer says that much."""
     with running(Words()) as client:

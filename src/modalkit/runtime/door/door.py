@@ -86,12 +86,13 @@ class Door:
             await self._app(self._as_ours(visit, scope["path"]), receive, send)
             return
         watched = visit.watching(send)
+        visit.path = scope["path"].removeprefix(self._prefix) or "/"
         for observer in self._observers:
             observer.arrived(visit)
         try:
-            visit.path = self._inner_path(scope["path"])
-            self._admit(visit, visit.path)
-            await self._go_on(visit, visit.path, receive, watched)
+            path = self._inner_path(scope["path"])
+            self._admit(visit, path)
+            await self._go_on(visit, path, receive, watched)
         except ApiError as error:
             answer = JSONResponse(error.body(), error.status, error.headers())
             await answer(scope, receive, watched)

@@ -14,7 +14,6 @@ from typing import Protocol
 from starlette.types import Message, Receive, Scope, Send
 
 from ...declare.exposure import AccessLog
-from ..observe.http_metrics import PROBES
 from ..observe.request_ids import new_request_id, set_request_id
 
 __all__ = ["Visit", "VisitObserver"]
@@ -25,6 +24,8 @@ _PROMPT_BYTES = 16_384
 _KEPT_HERE = frozenset(
     {b"authorization", b"x-api-key", b"modal-key", b"modal-secret", b"origin", b"x-request-id"}
 )
+# Asked by machines every few seconds: neither counted nor traced, nor logged where it succeeds.
+_PROBES = frozenset({"/health", "/metrics"})
 
 
 class Visit:
@@ -40,7 +41,7 @@ class Visit:
         key: Fingerprint of the key it came with, once that is known.
         started: Whether an answer is on its way.
         too_large: Whether its body was longer than allowed, found while reading it.
-        path: What it asks for, below the endpoint's own path once that is known.
+        path: What it asks for, below the endpoint's own path.
         status: The answer's status; 0 while there is none, and where the client left before.
         took_s: Seconds from its arrival to its end, once it has ended.
         first_s: Seconds from its arrival to the first byte of the answer.
@@ -85,6 +86,11 @@ class Visit:
         """Its HTTP method."""
         method: str = self._scope["method"]
         return method
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it asks for the service's health or metrics."""
+        return self.path in _PROBES
 
     @property
     def headers(self) -> dict[str, str]:
@@ -154,7 +160,7 @@ class Visit:
     def write(self, log: AccessLog) -> None:
         """Write the line of a request that has ended to standard error."""
         path: str = self._scope["path"]
-        if path in PROBES and self.status == HTTPStatus.OK:
+        if self.is_probe and self.status == HTTPStatus.OK:
             return
         line: dict[str, object] = {
             "log": "modalkit.access",

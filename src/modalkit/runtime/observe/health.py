@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .http_metrics import PROBES
 from .inner_request import ask_app
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ class EngineHealth:
 
     def left(self, visit: Visit) -> None:
         """Remember whether the last request that the engine answered failed in it."""
-        if visit.status and visit.path not in PROBES:
+        if visit.status and not visit.is_probe:
             self._last_failed = visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     async def judge(self, scope: Scope) -> Verdict:

@@ -11,10 +11,8 @@ from .registry import Registry
 if TYPE_CHECKING:
     from ..door.visit import Visit
 
-__all__ = ["PROBES", "HTTPMetrics", "RouteNames"]
+__all__ = ["HTTPMetrics", "RouteNames"]
 
-# Asked by machines every few seconds: neither counted, nor traced, nor logged.
-PROBES = frozenset({"/health", "/metrics"})
 # From the small answer of a classifier to minutes of a language model's.
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _MOST_NAMES = 100
@@ -75,12 +73,12 @@ class HTTPMetrics:
 
     def arrived(self, visit: Visit) -> None:
         """Count a request that has come."""
-        if visit.path not in PROBES:
+        if not visit.is_probe:
             self._in_flight.value += 1
 
     def left(self, visit: Visit) -> None:
         """Count a request that has ended."""
-        if visit.path in PROBES:
+        if visit.is_probe:
             return
         self._in_flight.value -= 1
         route = self._names.name(visit)

@@ -17,7 +17,7 @@ from .calls import CallMetrics, MethodWatch
 from .failures import FailureReporter, Storm
 from .gpu_memory import show_gpu_memory
 from .health import HEALTHY, EngineHealth, HealthPage, SelfTest, Verdict
-from .http_metrics import PROBES, HTTPMetrics, RouteNames
+from .http_metrics import HTTPMetrics, RouteNames
 from .metrics_page import MetricsPage
 from .registry import Registry
 from .tracing import HTTPTraces, Tracing
@@ -169,7 +169,7 @@ class _EngineFailures:
 
     def left(self, visit: Visit) -> None:
         """Count an answer that is a failure."""
-        if visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR and visit.path not in PROBES:
+        if visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not visit.is_probe:
             self._storm.failed(str(visit.status))
 
 
