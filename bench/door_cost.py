@@ -23,7 +23,7 @@ from modalkit import BearerKeys, Endpoint
 from modalkit.engines.client_routes import VLLM_ROUTES
 from modalkit.runtime.door import guarded
 from modalkit.runtime.door.door import InnerKeys
-from modalkit.runtime.openai.auth import KeyRing
+from modalkit.runtime.keys import KeyRing
 
 RESULTS = Path(__file__).parent / "results" / "door_cost.md"
 PIECE = b'data: {"choices":[{"index":0,"delta":{"content":"word"}}]}\n\n'

@@ -183,7 +183,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """A vLLM of its own; with the door where its log is named."""
     from modalkit import BearerKeys, Endpoint
-    from modalkit.runtime.door.handover import handover
+    from modalkit.runtime.handover import handover
 
     rules = Endpoint(kind="server", auth=BearerKeys(), access_log=log) if log else None
     given = handover(engine_on(python), rules)

@@ -21,7 +21,7 @@ from modalkit import BearerKeys, Endpoint, ProxyAuth
 from modalkit.engines import SGLang
 from modalkit.runtime.door import guarded
 from modalkit.runtime.door.door import InnerKeys
-from modalkit.runtime.openai.auth import KeyRing
+from modalkit.runtime.keys import KeyRing
 
 __all__ = ["sglang_answers"]
 

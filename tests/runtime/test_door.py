@@ -24,7 +24,7 @@ from starlette.websockets import WebSocketDisconnect
 from modalkit import CORS, BearerKeys, Endpoint, ProxyAuth
 from modalkit.runtime.door import guarded
 from modalkit.runtime.door.rates import Rates
-from modalkit.runtime.openai.auth import KeyRing
+from modalkit.runtime.keys import KeyRing
 
 KEYS = "old-key,new-key"
 ROUTES = frozenset({"/v1/chat/completions", "/v1/models"})

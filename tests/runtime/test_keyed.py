@@ -15,7 +15,7 @@ import pytest
 
 from modalkit import BearerKeys, Endpoint
 from modalkit.runtime.door.settings import DOOR_VARIABLE, DoorSettings
-from modalkit.runtime.openai.auth import KeyRing
+from modalkit.runtime.keys import KeyRing
 
 CLIENT_KEY = "key-of-a-client"
 ROUTES = frozenset({"/v1/models"})

@@ -255,15 +255,18 @@ def test_an_engine_that_was_asked_to_stop_has_not_died():
     assert not told
 
 
-def test_an_engine_does_not_outlive_its_guard():
-    """Should the guard itself be killed, the engine dies with it, and that is noticed."""
+@pytest.mark.parametrize("which", ["keeper", "guard"])
+def test_nothing_outlives_a_guard_that_is_killed(which):
+    """Whichever of the two guards is killed, everything the engine started ends, and that is noticed."""
     told = []
     process, everyone = family(on_death=told.append)
-    os.kill(process._guard.pid, signal.SIGKILL)
+    keeper = process._guard.pid
+    (guard,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    os.kill(keeper if which == "keeper" else int(guard), signal.SIGKILL)
     wait_for(lambda: told)
-    assert is_gone(everyone[0])
-    for helper in everyone[1:]:
-        os.kill(helper, signal.SIGKILL)
+    assert told[0].returncode == -signal.SIGKILL
+    assert all(is_gone(pid) for pid in (*everyone, keeper, int(guard)))
+    process.stop(grace_s=0)
 
 
 OWNER = """

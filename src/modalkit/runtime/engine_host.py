@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +19,7 @@ from ..declare.webhook import Webhook
 from ..engines.base import Engine, Launch
 from ..errors import EngineError, EngineExitedError
 from .asking import Asker
-from .door.handover import Handover, handover, requests_of
-from .engine_client import EngineClient
+from .handover import Handover, handover, requests_of
 from .observe.watch import Watch
 from .phases import Phases
 from .process import EngineProcess
@@ -27,6 +28,7 @@ from .warm_up import warm_up
 
 if TYPE_CHECKING:
     from ..lock import LockedFile
+    from .engine_client import EngineClient
     from .verify import LockedWeights
 
 __all__ = ["EngineHost"]
@@ -146,6 +148,8 @@ class EngineHost:
     def client(self) -> EngineClient:
         """The client, made at first use inside the container's event loop."""
         if self._client is None:
+            from .engine_client import EngineClient  # noqa: PLC0415 - see `_import_meanwhile`
+
             url = f"http://127.0.0.1:{self._launch.port}"
             self._client = EngineClient(
                 self._started,
@@ -192,6 +196,7 @@ class EngineHost:
             awaited = self._verify()
         with self._phases.measure("engine"):
             self._process = self._new_process()
+            _import_meanwhile("engine_client", "gateway", "door")
         with self._or_stop():
             with self._phases.measure("engine"):
                 self._process.wait_ready(
@@ -247,6 +252,13 @@ class EngineHost:
         except BaseException:
             self._started.stop(grace_s=0)
             raise
+
+
+def _import_meanwhile(*modules: str) -> None:
+    """Import what the first request needs while the engine starts, which takes longer."""
+    for module in modules:
+        name = f"{__package__}.{module}"
+        threading.Thread(target=importlib.import_module, args=[name], daemon=True).start()
 
 
 def _with_this_python(argv: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ program ends, everything the program started is killed, processes in sessions of
 The lifeline is told two numbers, a line each: the program's process id at once, and how it ended as
 soon as it has: its exit code, or minus a signal's number.
 SIGTERM is passed on to the program alone, so that it can finish what it does with its helpers alive.
+
+There are two of it, a keeper and its child, the guard: whichever of them is killed, the other is the
+heir of every process that has lost its parent, and ends them all.
 """
 
 from __future__ import annotations
@@ -31,9 +34,28 @@ _PAUSE_S = 0.002
 
 def main(arguments: list[str]) -> int:
     """Run a program under guard; its exit code, negative for a signal."""
-    owner = os.getppid()
-    lifeline = socket.socket(fileno=int(arguments[0]))
+    owner, keeper = os.getppid(), os.getpid()
     wakeups = _wakeups()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    guard = os.fork()
+    if guard == 0:
+        return _guard(arguments, keeper)
+    os.close(
+        int(arguments[0])
+    )  # it ends with the guard, which tells the owner of this one's end too
+    _let_go_of_streams()
+    _pass_on_to(guard)
+    status = _until_it_ends(guard, owner, wakeups)
+    _end_everything(guard)
+    return status
+
+
+def _guard(arguments: list[str], keeper: int) -> int:
+    """Be the keeper's child: run the program and tell of it."""
+    lifeline = socket.socket(fileno=int(arguments[0]))
+    lifeline.set_inheritable(False)  # the program's helpers would keep it open
+    wakeups = _wakeups()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCHLD)  # wakes this process, which then looks
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     guard = os.getpid()
     program = os.fork()
@@ -41,8 +63,8 @@ def main(arguments: list[str]) -> int:
         _become(arguments[1:], guard)
     _say(lifeline, program)
     _let_go_of_streams()
-    signal.signal(signal.SIGTERM, lambda *_: _send(program, signal.SIGTERM))
-    status = _until_it_ends(program, owner, lifeline, wakeups)
+    _pass_on_to(program)
+    status = _until_it_ends(program, keeper, wakeups, lifeline.fileno())
     _say(lifeline, status)
     _end_everything(program)
     return status
@@ -81,25 +103,35 @@ def _let_go_of_streams() -> None:
         os.dup2(nothing, stream)
 
 
-def _until_it_ends(program: int, owner: int, lifeline: socket.socket, wakeups: int) -> int:
-    """Wait for the program's end, or bring it about when the owner is gone."""
+def _pass_on_to(child: int) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: _send(child, signal.SIGTERM))
+
+
+def _until_it_ends(child: int, owner: int, *readable: int) -> int:
+    """Wait for a child's end, or bring it about when the owner is gone.
+
+    Args:
+        child: Its process id.
+        owner: The parent of this process, as long as it lives.
+        readable: What wakes this process; then the lifeline, which is read only when it ends.
+    """
     while True:
-        ready, _, _ = select.select([lifeline.fileno(), wakeups], [], [], _LOOK_S)
-        if wakeups in ready:
-            os.read(wakeups, 4096)
-        if (status := _reaped(program)) is not None:
+        ready, _, _ = select.select(readable, [], [], _LOOK_S)
+        if readable[0] in ready:
+            os.read(readable[0], 4096)
+        if (status := _reaped(child)) is not None:
             return status
-        if lifeline.fileno() in ready or os.getppid() != owner:
-            _send(program, signal.SIGKILL)
+        if set(readable[1:]) & set(ready) or os.getppid() != owner:
+            _send(child, signal.SIGKILL)
             return -int(signal.SIGKILL)
 
 
-def _reaped(program: int) -> int | None:
-    """Collect every child that has ended; the program's exit status if it is among them."""
+def _reaped(wanted: int) -> int | None:
+    """Collect every child that has ended; the exit status of one if it is among them."""
     status: int | None = None
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == program:
+            if ended[0] == wanted:
                 status = os.waitstatus_to_exitcode(ended[1])
     return status
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...declare.endpoints import Endpoint
 from ...declare.exposure import Exposure
-from ..openai.auth import KeyRing
+from ..keys import KeyRing
 from ..openai.problems import ApiError, wrong_key
 from .rates import Rates
 from .routes import is_client_route

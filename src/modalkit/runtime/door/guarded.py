@@ -8,8 +8,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from ...declare.endpoints import Endpoint
+from ..keys import KeyRing
 from ..observe.watch import Watch
-from ..openai.auth import KeyRing
 from .door import Door, InnerKeys
 
 __all__ = ["guarded"]

@@ -11,7 +11,7 @@ from pydantic import Field
 from ..._values import Value
 from ...declare.endpoints import Endpoint
 from ...errors import EngineError
-from ..openai.auth import KeyRing
+from ..keys import KeyRing
 from .door import InnerKeys
 
 __all__ = ["DOOR_VARIABLE", "DoorSettings", "EngineRequest"]

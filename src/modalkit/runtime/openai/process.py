@@ -17,8 +17,8 @@ from types import FrameType
 import uvicorn
 
 from ...errors import ModalkitError
+from ..keys import keys_from_environment
 from .app import build_app
-from .auth import keys_from_environment
 from .backend import Backend
 from .routes import Routes
 

@@ -10,18 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...declare.endpoints import Endpoint
-from ...engines.base import Engine
-from ...errors import EngineError
-from ..openai.auth import KeyRing, keys_from_environment
-from .settings import DOOR_VARIABLE, DoorSettings, EngineRequest
+from ..declare.endpoints import Endpoint
+from ..engines.base import Engine
+from ..errors import EngineError
+from .keys import KeyRing, keys_from_environment
+
+if TYPE_CHECKING:
+    from .door.settings import EngineRequest
 
 __all__ = ["Handover", "handover", "requests_of"]
 
 _NOT_FOR_CLIENTS = "/modalkit-is-this-door-shut"
 _TIMEOUT_S = 30
-_PACKAGE = Path(__file__).parents[2]
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,6 +95,8 @@ def handover(
     emptied = {variable: ""} if variable else {}
     if endpoint.kind != "server":
         return Handover(emptied, clients)
+    from .door.settings import DOOR_VARIABLE, DoorSettings  # noqa: PLC0415 - brings a web framework
+
     ring = KeyRing.of(clients) if variable else None
     told = DoorSettings.made(
         endpoint,
