@@ -10,11 +10,13 @@ that has imported everything before its clock starts. The clock stops when every
 that is mapped is touched on each of its pages. A ratio compares the two of one round; the median counts.
 
 * ``mmap``: transformers' ``from_pretrained`` as it is.
-* ``read ahead``: the same, while threads read the file into the page cache; what the engine does.
+* ``read ahead``: the same, while threads read the file into the page cache; what the engine does where it
+  cannot read past it.
 * ``advised``: the same with ``posix_fadvise`` instead of reads; gVisor, where Modal's containers run, takes
   the advice and does nothing.
-* ``parallel``: four threads read into memory of their own, which ``from_pretrained`` is given.
-* ``uncached``: four threads, past the page cache (O_DIRECT).
+* ``in memory``: four threads read past the page cache (O_DIRECT) into memory of their own, which
+  ``from_pretrained`` is given; what the engine does with files that are not in the page cache already.
+* ``parallel``: the same through the page cache.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results" / "loading.md"
-WAYS = ("mmap", "read ahead", "advised", "parallel", "uncached")
+WAYS = ("in memory", "read ahead", "mmap", "advised", "parallel")
 PIECE = 8 << 20
 THREADS = 4
 ALIGNED = 4096
@@ -97,19 +99,20 @@ def dd_s(file: Path) -> float:
     return time.perf_counter() - started
 
 
-def load(way: str, folder: Path, device: str) -> float:
-    """Seconds of one way; to be called in a fresh process."""
+def load(way: str, folder: Path, device: str) -> tuple[float, float]:
+    """Seconds of one way, and of processor time; to be called in a fresh process."""
     import torch
     from transformers import LlamaForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
+    from modalkit.runtime.transformers.in_memory import load_from_memory
     from modalkit.runtime.transformers.reading import reading_ahead
 
     disable_progress_bar()
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))
     torch.zeros(1, device=device)
     file = folder / "model.safetensors"
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     if way == "mmap":
         model = LlamaForCausalLM.from_pretrained(folder, dtype="auto")
     elif way == "read ahead":
@@ -118,9 +121,14 @@ def load(way: str, folder: Path, device: str) -> float:
     elif way == "advised":
         with advised(file):
             model = LlamaForCausalLM.from_pretrained(folder, dtype="auto")
+    elif way == "in memory":
+        arguments = {"revision": None, "trust_remote_code": False, "dtype": "auto"}
+        model = load_from_memory(folder, [file], arguments)
+        if model is None:
+            sys.exit("The file is in the page cache, or cannot be read past it here.")
     else:
         config = LlamaForCausalLM.config_class.from_pretrained(folder)
-        state = read_state(file, direct=way == "uncached")
+        state = read_state(file)
         model = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=state)
     model.to(device)
     if device == "cpu":
@@ -128,7 +136,7 @@ def load(way: str, folder: Path, device: str) -> float:
             tensor.reshape(-1)[:: ALIGNED // tensor.element_size()].sum().item()
     else:
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - cpu
 
 
 @contextmanager
@@ -142,22 +150,19 @@ def advised(file: Path) -> Iterator[None]:
     os.close(number)
 
 
-def read_state(file: Path, *, direct: bool) -> dict:
-    """Read a safetensors file into memory of its own."""
+def read_state(file: Path) -> dict:
+    """Read a safetensors file into memory of its own, through the page cache."""
     import torch
 
     size = file.stat().st_size
-    room = torch.empty(size + 2 * ALIGNED, dtype=torch.uint8)
-    first = -room.data_ptr() % ALIGNED
-    view = memoryview(room.numpy())[first:]
-    number = os.open(file, os.O_RDONLY | (os.O_DIRECT if direct else 0))
+    room = torch.empty(size, dtype=torch.uint8)
+    view = memoryview(room.numpy())
+    number = os.open(file, os.O_RDONLY)
 
     def piece(begin: int) -> None:
         end = min(begin + PIECE, size)
-        asked = -(-(end - begin) // ALIGNED) * ALIGNED if direct else end - begin
-        done = 0
-        while done < end - begin:
-            done += os.preadv(number, [view[begin + done : begin + asked]], begin + done)
+        while begin < end:
+            begin += os.preadv(number, [view[begin:end]], begin)
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(piece, range(0, size, PIECE)))
@@ -165,21 +170,22 @@ def read_state(file: Path, *, direct: bool) -> dict:
     length = struct.unpack("<Q", bytes(view[:8]))[0]
     header = json.loads(bytes(view[8 : 8 + length]))
     header.pop("__metadata__", None)
-    data = room[first + 8 + length :]
+    data = room[8 + length :]
     return {
         name: data[slice(*at["data_offsets"])].view(torch.bfloat16).reshape(at["shape"])
         for name, at in header.items()
     }
 
 
-def measured(folder: Path, file: Path, way: str, device: str) -> tuple[float, float]:
-    """Seconds of dd and of a way, one after the other, each from a cold cache."""
+def measured(folder: Path, file: Path, way: str, device: str) -> tuple[float, float, float]:
+    """Seconds of dd and of a way, one after the other, each from a cold cache; the way's processor time."""
     drop(file)
     plain = dd_s(file)
     drop(file)
     words = [sys.executable, __file__, "--child", way, "--folder", str(folder), "--device", device]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
-    return plain, float(done.stdout.split()[-1])
+    wall, cpu = done.stdout.split()[-2:]
+    return plain, float(wall), float(cpu)
 
 
 def main() -> None:
@@ -188,13 +194,14 @@ def main() -> None:
     )
     parser.add_argument("--gb", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ways", default=",".join(WAYS), help="some of them, with commas")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--child")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     if given.child:
-        print(load(given.child, given.folder, given.device))
+        print(*load(given.child, given.folder, given.device))
         return
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
@@ -204,27 +211,29 @@ def main() -> None:
 
 def run(
     folder: Path, file: Path, given: argparse.Namespace
-) -> dict[str, list[tuple[float, float]]]:
-    times: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+) -> dict[str, list[tuple[float, float, float]]]:
+    times: dict[str, list[tuple[float, float, float]]] = {way: [] for way in given.ways.split(",")}
     for number in range(given.rounds):
-        for way in WAYS:
-            times[way].append(measured(folder, file, way, given.device))
-            plain, own = times[way][-1]
+        for way, found in times.items():
+            found.append(measured(folder, file, way, given.device))
+            plain, own, cpu = found[-1]
             print(
-                f"{number} {way:<11} dd {plain:6.2f} s  load {own:6.2f} s  {plain / own:5.2f}x",
+                f"{number} {way:<11} dd {plain:6.2f} s  load {own:6.2f} s  {plain / own:5.2f}x  {cpu:5.2f} s of CPU",
                 flush=True,
             )
     return times
 
 
 def report(
-    times: dict[str, list[tuple[float, float]]], size: int, given: argparse.Namespace
+    times: dict[str, list[tuple[float, float, float]]], size: int, given: argparse.Namespace
 ) -> None:
     rows = []
     for way, pairs in times.items():
-        ratio = statistics.median(plain / own for plain, own in pairs)
-        plain, own = (statistics.median(column) for column in zip(*pairs, strict=True))
-        rows.append(f"| {way} | {size / own / 1e9:.2f} | {size / plain / 1e9:.2f} | {ratio:.2f} |")
+        ratio = statistics.median(plain / own for plain, own, _ in pairs)
+        plain, own, cpu = (statistics.median(column) for column in zip(*pairs, strict=True))
+        rows.append(
+            f"| {way} | {size / own / 1e9:.2f} | {size / plain / 1e9:.2f} | {ratio:.2f} | {cpu:.2f} |"
+        )
     load_average = os.getloadavg()[0]
     lines = [
         "# Loading weights from a cold page cache",
@@ -236,8 +245,8 @@ def report(
             "What each way does stands in the script. The ratio is dd's time over the loading's, in one round."
         ),
         "",
-        "| way | loads, GB/s | dd beside it, GB/s | ratio to dd |",
-        "|---|---:|---:|---:|",
+        "| way | loads, GB/s | dd beside it, GB/s | ratio to dd | CPU s |",
+        "|---|---:|---:|---:|---:|",
         *rows,
         "",
     ]

@@ -1,4 +1,4 @@
-"""Reading weights ahead: the right files, into the page cache, and no harm where that cannot be."""
+"""Reading weights fast: the right files and bytes, whichever way, and no harm where one cannot be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from modalkit.runtime.transformers.in_memory import load_from_memory, read_tensors
 from modalkit.runtime.transformers.reading import reading_ahead, weight_files
 
 SIZE = 9 << 20  # two pieces and a part of one
@@ -27,21 +31,123 @@ def is_cached(file: Path) -> bool:
         os.close(number)
 
 
-@pytest.fixture
-def cold(tmp_path: Path) -> Path:
-    """A file that the page cache has forgotten."""
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(os.urandom(SIZE))
+def drop(file: Path) -> None:
+    """Let the page cache forget a file."""
     number = os.open(file, os.O_RDONLY)
     os.fsync(number)
     os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(number)
+
+
+def forget(file: Path) -> Path:
+    """Let the page cache forget a file, and see that it did."""
+    drop(file)
     try:
         if is_cached(file):
             pytest.skip("This file system keeps files in memory whatever it is told.")
     except OSError:
         pytest.skip("This file system does not tell what is in memory.")
     return file
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Path:
+    """A file that the page cache has forgotten."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(os.urandom(SIZE))
+    return forget(file)
+
+
+@pytest.fixture
+def direct(tmp_path: Path) -> Path:
+    """A folder on a file system that is read past the page cache."""
+    file = tmp_path / "probe"
+    file.write_bytes(bytes(8192))
+    try:
+        os.close(os.open(file, os.O_RDONLY | os.O_DIRECT))
+    except OSError:
+        pytest.skip("This file system is not read past the page cache.")
+    forget(file).unlink()
+    return tmp_path
+
+
+def test_tensors_read_past_the_page_cache_are_the_files(direct):
+    """Every type and shape, an odd place in the file and an empty tensor included."""
+    tensors = {
+        "wide": torch.randn(1500, 2000),
+        "half": torch.randn(7, 3).to(torch.bfloat16),
+        "one": torch.tensor(3.5),
+        "byte": torch.tensor([1, 2, 3], dtype=torch.uint8),
+        "odd": torch.randn(5).to(torch.float16),
+        "count": torch.arange(4),
+        "flag": torch.tensor([True, False]),
+        "none": torch.empty(0, 4),
+    }
+    file = direct / "model.safetensors"
+    save_file(tensors, file)
+    found, expected = read_tensors([file]), load_file(file)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+        found[name].clone()  # at an address that its type may have
+
+
+def test_a_model_read_into_memory_is_the_one_that_is_mapped(direct):
+    """Shards, tied embeddings and generation settings come out as from_pretrained brings them."""
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        dtype="bfloat16",
+    )
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model.generation_config.top_k, model.generation_config.do_sample = 7, True
+    model.save_pretrained(direct, max_shard_size="8KB")
+    files = weight_files(direct)
+    assert len(files) > 1
+    arguments = {"revision": None, "trust_remote_code": False, "dtype": "auto"}
+    for file in files:
+        drop(file)
+    loaded = load_from_memory(direct, files, arguments)
+    mapped = AutoModelForCausalLM.from_pretrained(direct, **arguments)
+    assert type(loaded) is type(mapped)
+    assert loaded.generation_config.top_k == 7
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    for name, tensor in mapped.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    ids = torch.arange(8).reshape(1, 8)
+    assert torch.equal(loaded(ids).logits, mapped(ids).logits)
+
+
+def test_what_is_in_the_page_cache_is_not_read_again(direct):
+    """Files that were just used are mapped: that takes no time."""
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=8,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+        )
+    ).save_pretrained(direct)
+    files = weight_files(direct)
+    files[0].read_bytes()
+    arguments = {"revision": None, "trust_remote_code": False, "dtype": "auto"}
+    assert load_from_memory(direct, files, arguments) is None
+
+
+def test_a_cut_file_is_left_to_the_other_way(direct):
+    """What goes wrong while reading is told as an OSError, which the loader takes for a no."""
+    file = direct / "model.safetensors"
+    save_file({"a": torch.zeros(100_000)}, file)
+    os.truncate(file, 50_000)
+    with pytest.raises(OSError, match="ends behind"):
+        read_tensors([file])
 
 
 def test_files_are_in_memory_when_the_block_ends(cold):

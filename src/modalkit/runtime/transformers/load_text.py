@@ -16,6 +16,7 @@ from transformers import (
 from .cache import bytes_per_token
 from .forward import CausalForward, left_padded
 from .hub import device, folder, model_arguments, source, vocabulary_size
+from .in_memory import load_from_memory
 from .memory import MemoryPlan, free_bytes, plan_memory
 from .options import EngineOptions
 from .probe import batches_correctly
@@ -37,9 +38,7 @@ _PREFILL_TOKENS = {"cpu": 192, "cuda": 4096}
 def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:
     """The engine, and one line on what was loaded."""
     tokenizer = AutoTokenizer.from_pretrained(options.model, **source(options))
-    with reading_ahead(weight_files(folder(options))):
-        loaded = AutoModelForCausalLM.from_pretrained(options.model, **model_arguments(options))
-        model: PreTrainedModel = nn.Module.to(loaded, device(options))
+    model = _model(options)
     vocabulary = vocabulary_size(model)
     forward = CausalForward(model)
     with torch.inference_mode():
@@ -62,6 +61,18 @@ def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:
     kind = "batched" if batched else "one by one"
     what = f"{type(model).__name__}, {model.device}, {str(model.dtype).removeprefix('torch.')}"
     return engine, f"{what}, context {plan.context_length}, up to {options.max_batch_size} {kind}"
+
+
+def _model(options: EngineOptions) -> PreTrainedModel:
+    """The model on its device, its weights read in the fastest way that they can be."""
+    place, arguments = folder(options), model_arguments(options)
+    files = weight_files(place)
+    loaded = load_from_memory(place, files, arguments)
+    if loaded is not None:
+        return nn.Module.to(loaded, device(options))
+    with reading_ahead(files):
+        loaded = AutoModelForCausalLM.from_pretrained(options.model, **arguments)
+        return nn.Module.to(loaded, device(options))
 
 
 def _plan(options: EngineOptions, model: PreTrainedModel, forward: CausalForward) -> MemoryPlan:

@@ -3,7 +3,7 @@
 transformers maps safetensors files into memory and copies nothing, so a tensor's pages are read where
 they are first touched: in small pieces, one after the other, and on a CPU only at the first request.
 Reading the same files with several threads keeps the disk busy, and the mapped pages are there already.
-Measured beside other ways in bench/results/loading.md.
+Measured beside other ways in bench/results/loading.md. It is the way of what `in_memory` does not take.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["reading_ahead", "weight_files"]
+__all__ = ["available_bytes", "reading_ahead", "weight_files"]
 
 _THREADS = 4
 _PIECE = 4 << 20
@@ -45,7 +45,7 @@ def reading_ahead(files: Sequence[Path]) -> Iterator[None]:
         files: What will be mapped, in the order in which it is needed.
     """
     sizes = {file: file.stat().st_size for file in files}
-    if not files or sum(sizes.values()) > _SHARE * _available_bytes():
+    if not files or sum(sizes.values()) > _SHARE * available_bytes():
         yield
         return
     stop = threading.Event()
@@ -85,8 +85,8 @@ def _room() -> bytearray:
     return buffer
 
 
-def _available_bytes() -> int:
-    """Memory that can be had without swapping; 0 where the system does not tell."""
+def available_bytes() -> int:
+    """Return the memory that can be had without swapping; 0 where the system does not tell."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
