@@ -57,12 +57,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "blueprint": BASE
     | {"declare", "client_state", "compile", "discovery", "engines", "fitting", "lock", "lookup"}
     | {"plan", "pricing", "service", "sizing"},
+    "bench": BASE | {"declare", "blueprint", "discovery", "plan", "pricing", "starting"},
     "check": BASE
     | {"declare", "blueprint", "conflicts", "discovery", "lock", "lookup", "plan", "pricing"}
     | {"sizing"},
     "cli": BASE
-    | {"declare", "blueprint", "check", "discovery", "engines", "hub", "local", "lock", "locking"}
-    | {"prefetch", "prefetching", "pricing", "sizing", "starting", "__init__"},
+    | {"declare", "bench", "blueprint", "check", "discovery", "engines", "hub", "local", "lock"}
+    | {"locking", "plan", "prefetch", "prefetching", "pricing", "sizing", "starting", "__init__"},
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }
@@ -105,6 +106,7 @@ LOCAL_MAY_IMPORT: dict[str, set[str]] = {
 # The only places that may load these packages when they are imported themselves.
 HEAVY_AT_IMPORT = {
     "modal": (
+        "bench/serving_driver.py",
         "blueprint/functions.py",
         "blueprint/reading.py",
         "client_state.py",

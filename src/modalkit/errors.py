@@ -14,6 +14,7 @@
     ├── WeightsError                       weights in a container are not the locked ones
     ├── AccountError                       what only a Modal account can tell
     ├── ModalClientError                   the installed modal client is another than modalkit reads
+    ├── BenchError                         an endpoint that cannot be loaded as it was asked
     ├── BatchError                         a batched method broke its promise
     └── LocalModalError                    the local Modal could not do what was asked
 
@@ -27,6 +28,7 @@ from collections.abc import Sequence
 __all__ = [
     "AccountError",
     "BatchError",
+    "BenchError",
     "DeclarationError",
     "EngineError",
     "EngineExitedError",
@@ -164,6 +166,10 @@ class ModalClientError(ModalkitError):
 
 class BatchError(ModalkitError):
     """A batched method did not return one answer per request."""
+
+
+class BenchError(ModalkitError):
+    """An endpoint that is to be loaded does not answer, refuses, or is not what was said."""
 
 
 class LocalModalError(ModalkitError):

@@ -1,4 +1,4 @@
-"""Charts as SVG text: stacked bars and curves on logarithmic axes.
+"""Charts as SVG text: stacked bars, and curves over logarithmic or even axes.
 
 Colours are CSS variables of the page (``--c1`` to ``--c6``, ``--ink``, ``--dim``, ``--line``), so that one
 drawing serves light, dark and paper.
@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from .studies import Curve
+from .._values import Value
 
-__all__ = ["Axis", "Bar", "Mark", "bars", "curves"]
+__all__ = ["Axis", "Bar", "Curve", "Mark", "bars", "curves"]
 
 _WIDTH, _HEIGHT = 500, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 82, 14, 44
@@ -21,6 +21,20 @@ _WIDE = 980  # bars take both columns of the page
 _COLOURS = 6
 _ROW = 32
 _NAME = 110
+
+
+class Curve(Value):
+    """A line of a chart.
+
+    Attributes:
+        name: What it is of.
+        points: Its points, x and y.
+        upper: The upper edge where it is a band.
+    """
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    upper: tuple[tuple[float, float], ...] = ()
 
 
 class Bar(NamedTuple):
@@ -34,10 +48,11 @@ class Bar(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """A logarithmic axis: its title, and how its numbers are written."""
+    """An axis: its title, how its numbers are written, and whether it is even from 0 or logarithmic."""
 
     title: str
     write: Callable[[float], str]
+    even: bool = False
 
 
 class Mark(NamedTuple):
@@ -95,7 +110,7 @@ def curves(
     marks: Sequence[Mark] = (),
     levels: Sequence[Mark] = (),
 ) -> str:
-    """Draw curves and bands over logarithmic axes.
+    """Draw curves and bands over two axes.
 
     Args:
         lines: The curves; the name of each stands at its end.
@@ -107,7 +122,7 @@ def curves(
     every = [point for line in lines for point in (*line.points, *line.upper)]
     xs = [point[0] for point in every] + [mark.x for mark in marks]
     ys = [point[1] for point in every] + [mark.y for mark in (*marks, *levels)]
-    plot = _Plot(_decades(xs), _decades(ys))
+    plot = _Plot(_range(xs, x), _range(ys, y), x.even, y.even)
     drawn = [_frame(plot, x, y)]
     drawn += [_level(plot, level) for level in levels]
     drawn += [_line(plot, line, number) for number, line in enumerate(lines)]
@@ -117,21 +132,29 @@ def curves(
 
 
 class _Plot(NamedTuple):
-    """Where values are on the paper; the ranges are powers of ten."""
+    """Where values are on the paper; the ranges are powers of ten, or values on an even axis."""
 
     x_range: tuple[float, float]
     y_range: tuple[float, float]
+    x_even: bool
+    y_even: bool
 
     def x(self, value: float) -> float:
-        return _LEFT + _share(value, self.x_range) * (_WIDTH - _LEFT - _RIGHT)
+        share = _share(value, self.x_range, even=self.x_even)
+        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        return _HEIGHT - _BOTTOM - _share(value, self.y_range) * (_HEIGHT - _TOP - _BOTTOM)
+        share = _share(value, self.y_range, even=self.y_even)
+        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def _share(value: float, within: tuple[float, float]) -> float:
+def _share(value: float, within: tuple[float, float], *, even: bool) -> float:
     low, high = within
-    return (math.log10(max(value, 1e-9)) - low) / (high - low)
+    return ((value if even else math.log10(max(value, 1e-9))) - low) / (high - low)
+
+
+def _range(values: Sequence[float], axis: Axis) -> tuple[float, float]:
+    return (0.0, max(*values, 1e-9)) if axis.even else _decades(values)
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
@@ -141,8 +164,10 @@ def _decades(values: Sequence[float]) -> tuple[float, float]:
     return low, max(high, low + 0.5)
 
 
-def _ticks(within: tuple[float, float]) -> list[float]:
+def _ticks(within: tuple[float, float], *, even: bool) -> list[float]:
     low, high = within
+    if even:
+        return _steps(high)
     factors = (1, 3) if high - low <= 3 else (1,)  # noqa: PLR2004 - a third of a power where there is room
     found = [
         factor * 10.0**power
@@ -164,12 +189,12 @@ def _frame(plot: _Plot, x: Axis, y: Axis) -> str:
     parts = [
         f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{plot.y(tick):.1f}" y2="{plot.y(tick):.1f}"/>'
         f'<text class="tick" x="{_LEFT - 8}" y="{plot.y(tick) + 4:.1f}" text-anchor="end">{escape(y.write(tick))}</text>'
-        for tick in _ticks(plot.y_range)
+        for tick in _ticks(plot.y_range, even=plot.y_even)
     ]
     parts += [
         f'<line class="grid" x1="{plot.x(tick):.1f}" x2="{plot.x(tick):.1f}" y1="{_TOP}" y2="{bottom}"/>'
         f'<text class="tick" x="{plot.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(x.write(tick))}</text>'
-        for tick in _ticks(plot.x_range)
+        for tick in _ticks(plot.x_range, even=plot.x_even)
     ]
     middle = (_LEFT + right) / 2
     parts.append(

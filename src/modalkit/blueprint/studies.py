@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-from .._values import Value
 from ..declare.gpu import gpu_catalogue
 from ..errors import DeclarationError
 from ..fitting import load_of
@@ -12,27 +11,14 @@ from ..pricing.month import Traffic
 from ..pricing.rates import Rates
 from ..sizing.fit import largest_concurrency
 from ..sizing.memory import Load
+from .drawings import Curve
 from .services import Assumptions, Known, examined, priced
 
-__all__ = ["Curve", "contexts", "prices"]
+__all__ = ["contexts", "prices"]
 
 _LEAST_CONTEXT = 512
 _USUAL_CONTEXT = 32_768
 _REQUESTS = tuple(round(10 ** (power / 4)) for power in range(4, 25))  # 10 to a million a day
-
-
-class Curve(Value):
-    """A line of a chart.
-
-    Attributes:
-        name: What it is of.
-        points: Its points, x and y.
-        upper: The upper edge where it is a band.
-    """
-
-    name: str
-    points: tuple[tuple[float, float], ...]
-    upper: tuple[tuple[float, float], ...] = ()
 
 
 def contexts(known: Known) -> tuple[Curve, ...]:

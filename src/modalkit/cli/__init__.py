@@ -16,6 +16,7 @@ class _Commands(LazyGroup):
         "size": "Show what a model needs: memory, the GPUs it fits, their price.",
         "check": "Find every expensive mistake in Modal files before the deploy.",
         "prefetch": "Fill the weight caches of a file's services, once and verified.",
+        "bench": "Load an endpoint: TTFT, ITL, throughput, errors, $/1M tokens.",
         "cold-start": "Start a file's services for real and show each phase against the budget.",
         "engines": "Show the engines' tested sets and flags; search a flag.",
         "recipes": "Show what is known to suit each model family.",

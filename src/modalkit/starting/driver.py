@@ -24,7 +24,7 @@ from ..errors import DeclarationError, EngineRequestError, ModalkitError
 from ..plan import ServicePlan
 from .events import ASKED, FAILED, event_line
 
-__all__ = ["main"]
+__all__ = ["app_of", "main"]
 
 _PAUSE_S = 0.05
 _ANSWER_S = 86_400
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     file, name, runs = arguments
     try:
         module = run_file(file)
-        app, plan = _app_of(module, name)
+        app, plan = app_of(module, name)
     except ModalkitError as error:
         _say(event_line(FAILED, str(error)))
         return 1
@@ -53,7 +53,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _app_of(module: ModuleType, name: str) -> tuple[modal.App, ServicePlan]:
+def app_of(module: ModuleType, name: str) -> tuple[modal.App, ServicePlan]:
+    """Return the app that a module's service is on, and its plan.
+
+    Raises:
+        DeclarationError: It has no such service.
+    """
     for app in vars(module).values():
         if isinstance(app, modal.App):
             for served in served_on(app):
