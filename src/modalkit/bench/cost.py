@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..declare.gpu import GPUProfile
+from ..declare.resources import Resources
 from ..plan import ServicePlan
 from ..pricing import container_price
 from ..pricing.month import Throughput
 from ..pricing.rates import Rates
-from ..declare.resources import Resources
 from .probing import ColdReport
 from .report import Price, StageReport
 

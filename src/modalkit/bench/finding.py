@@ -114,7 +114,7 @@ async def _typed(prober: Prober, wanted: Wanted) -> Found:
     if wanted.has_bodies:
         return Found("route", path + _slashed(wanted.route), method=wanted.method)
     document, base = await _openapi(prober, path)
-    routes = list(_routes(document))
+    routes = _routes(document)
     named = path.removeprefix(base) if path != base else ""
     asked = _slashed(wanted.route) or named
     matching = [one for one in routes if one.path in {asked, base + asked}] if asked else routes
@@ -177,9 +177,13 @@ def _document(answer: Answer) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _routes(document: Mapping[str, Any]) -> Iterator[Found]:
-    """Every route that takes a JSON body, else every one without parameters in its path."""
-    bare = []
+def _routes(document: Mapping[str, Any]) -> Sequence[Found]:
+    """Every route that takes a JSON body, else those that are only asked for."""
+    routes = list(_operations(document))
+    return [one for one in routes if one.schema is not None] or routes
+
+
+def _operations(document: Mapping[str, Any]) -> Iterator[Found]:
     for path, item in document.get("paths", {}).items():
         for method in _METHODS:
             operation = item.get(method)
@@ -187,10 +191,5 @@ def _routes(document: Mapping[str, Any]) -> Iterator[Found]:
                 continue
             content = operation.get("requestBody", {}).get("content", {})
             schema = content.get("application/json", {}).get("schema")
-            found = Found("route", path, method=method.upper(), schema=schema)
-            if schema is not None:
-                yield found
-            elif not content and method == "get":
-                bare.append(found)
-    if len(bare) == 1:
-        yield bare[0]
+            if schema is not None or not content:
+                yield Found("route", path, method=method.upper(), schema=schema)

@@ -40,12 +40,10 @@ class Headroom(Value):
             latency_ms: The median of what was measured.
         """
         if self.cpu_share > _BUSY:
-            return f"the generator used {self.cpu_share:.0%} of its core, so that the endpoint may be faster than this"
+            return f"The generator used {self.cpu_share:.0%} of its core: the endpoint may be faster than this."
         lag = max(self.loop_lag_p99_ms, self.send_lag_p99_ms)
         if lag > max(_LAG_MS, _PER_LATENCY * latency_ms):
-            return (
-                f"the generator was up to {lag:.0f} ms late (99 %): this machine is too busy for it"
-            )
+            return f"The generator was up to {lag:.0f} ms late (99 %): this machine is too busy for it."
         return ""
 
 

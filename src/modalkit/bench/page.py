@@ -196,12 +196,16 @@ def _distributions(stages: Sequence[StageReport]) -> Iterator[str]:
         told = [(one.load, getattr(one, field)) for one in stages[:_MOST_LINES]]
         lines = [_shares(load, one) for load, one in told if one is not None]
         if lines:
-            yield _figure(name, "the share of answers that were no slower", curves(lines, x, y))
+            yield _figure(
+                name, "the share of answers that were no slower", curves(lines, x, y, legend=True)
+            )
 
 
 def _shares(load: str, told: Distribution) -> Curve:
-    points = tuple((max(value, 0.001), float(share)) for share, value in enumerate(told.shape))
-    return Curve(name=load, points=points)
+    shown = list(enumerate(told.shape))[1:]  # the quickest of all would stretch the axis
+    return Curve(
+        name=load, points=tuple((max(value, 0.001), float(share)) for share, value in shown)
+    )
 
 
 def _timeline(stage: StageReport) -> str:

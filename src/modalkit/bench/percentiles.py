@@ -132,8 +132,8 @@ def _estimate(
     scale = len(ordered) / count
     return Estimate(
         value=_rounded(value),
-        low=None if low is None else _rounded(ordered[_index(low, scale, ordered)]),
-        high=None if high is None else _rounded(ordered[_index(high, scale, ordered)]),
+        low=None if low is None else _rounded(min(value, ordered[_index(low, scale, ordered)])),
+        high=None if high is None else _rounded(max(value, ordered[_index(high, scale, ordered)])),
     )
 
 

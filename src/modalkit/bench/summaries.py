@@ -190,7 +190,7 @@ def _notes(
     measured: Measured, good: Sequence[Answer], seconds: float, last: Distribution | None
 ) -> Iterable[str]:
     if last is not None and (problem := measured.headroom.problem(last.p50.value)):
-        yield f"Generator: {problem}."
+        yield problem
     rate = measured.stage.load.rate
     done = sum(
         1

@@ -77,11 +77,15 @@ def bars(rows: Sequence[Bar], unit: str) -> str:
         for tick in _steps(most)
     ]
     drawn += [_bar(row, kinds, 6 + number * _ROW, scale, unit) for number, row in enumerate(rows)]
-    legend = "".join(
-        f'<span><i style="background:var(--c{index % _COLOURS + 1})"></i>{escape(kind)}</span>'
-        for index, kind in enumerate(kinds)
+    return _svg(_WIDE, height, drawn, f"Memory in {unit}") + _legend(kinds)
+
+
+def _legend(names: Sequence[str]) -> str:
+    told = "".join(
+        f'<span><i style="background:var(--c{index % _COLOURS + 1})"></i>{escape(name)}</span>'
+        for index, name in enumerate(names)
     )
-    return f'{_svg(_WIDE, height, drawn, f"Memory in {unit}")}<p class="legend">{legend}</p>'
+    return f'<p class="legend">{told}</p>'
 
 
 def _bar(row: Bar, kinds: Sequence[str], top: float, scale: float, unit: str) -> str:
@@ -109,6 +113,8 @@ def curves(
     y: Axis,
     marks: Sequence[Mark] = (),
     levels: Sequence[Mark] = (),
+    *,
+    legend: bool = False,
 ) -> str:
     """Draw curves and bands over two axes.
 
@@ -118,6 +124,7 @@ def curves(
         y: The left axis.
         marks: Points drawn as dots.
         levels: Heights drawn as dashed lines; only their ``y`` and ``name`` count.
+        legend: Name the curves below instead, where many end in one place.
     """
     every = [point for line in lines for point in (*line.points, *line.upper)]
     xs = [point[0] for point in every] + [mark.x for mark in marks]
@@ -126,9 +133,10 @@ def curves(
     drawn = [_frame(plot, x, y)]
     drawn += [_level(plot, level) for level in levels]
     drawn += [_line(plot, line, number) for number, line in enumerate(lines)]
-    drawn += _names(plot, lines)
+    drawn += [] if legend else _names(plot, lines)
     drawn += [_mark(plot, mark) for mark in marks]
-    return _svg(_WIDTH, _HEIGHT, drawn, f"{y.title} by {x.title}")
+    below = _legend([line.name for line in lines]) if legend else ""
+    return _svg(_WIDTH, _HEIGHT, drawn, f"{y.title} by {x.title}") + below
 
 
 class _Plot(NamedTuple):

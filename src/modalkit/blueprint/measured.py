@@ -14,7 +14,7 @@ __all__ = ["read_measured"]
 
 
 def read_measured(path: str | Path) -> Throughput:
-    """Read a JSON object with ``tokens_per_s`` or ``request_s``, and what else `Throughput` has.
+    """Read what ``modalkit bench --json`` wrote, or the fields of a `Throughput` as a JSON object.
 
     Raises:
         DeclarationError: It is no such file.
@@ -22,6 +22,8 @@ def read_measured(path: str | Path) -> Throughput:
     file = Path(path)
     try:
         written = json.loads(file.read_text("utf-8"))
+        if "stages" in written:  # a bench; its container is what one did in its best load
+            written = written["container"] or {}
         speed = Throughput(**(written | {"source": f"measured, {file.name}"}))
     except (OSError, ValueError, TypeError, ValidationError) as error:
         msg = f"{str(path)!r} is no measurement: {error}"

@@ -61,7 +61,7 @@ def _measured(target: str, options: BenchOptions) -> BenchReport:
     if "://" in target:
         headers = credentials(options.key_env, options.headers_from)
         return _loaded(parse_url(target, headers), options, _price(options, None))
-    if not Path(target.partition("::")[0]).suffix:
+    if not target.partition("::")[0].endswith(".py"):
         msg = f"{target!r} is neither an address nor a file. Write http://{target}, or name a .py file."
         raise BenchError(msg)
     plan = _plan(target)

@@ -29,17 +29,18 @@ _USUAL_ANSWER = 200
 class _Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers with commas between them."""
 
-    def __init__(self, kind: type[float]) -> None:
-        self.name = "N,N"
-        self._kind = kind
+    name = "N,N"
+
+    def __init__(self, *, whole: bool) -> None:
+        self._whole = whole
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, ...]:
         try:
-            return tuple(self._kind(part) for part in value.split(","))
+            return tuple((int if self._whole else float)(part) for part in value.split(","))
         except ValueError:
-            what = "whole numbers" if self._kind is int else "numbers"
+            what = "whole numbers" if self._whole else "numbers"
             return self.fail(
                 f"{value!r} must be {what} with commas between them: 1,8,32.", param, ctx
             )
@@ -206,11 +207,11 @@ def _turn(conversation: dict[str, Any], tokens_out: int) -> Prompt | None:
 
 _OPTIONS = (
     click.option(
-        "-c", "--concurrency", type=_Numbers(int), metavar="N,N",
+        "-c", "--concurrency", type=_Numbers(whole=True), metavar="N,N",
         help="Closed loop: so many clients at once [1,8,32 without --rate].",
     ),
     click.option(
-        "-r", "--rate", type=_Numbers(float), metavar="R,R",
+        "-r", "--rate", type=_Numbers(whole=False), metavar="R,R",
         help="Open loop: so many requests a second, at Poisson moments.",
     ),
     click.option(

@@ -52,12 +52,12 @@ def _cold(report: BenchReport) -> str:
 def _table(report: BenchReport) -> Table:
     streams = any(stage.ttft_ms for stage in report.stages)
     counts = any(stage.tokens_per_s for stage in report.stages)
-    cost = "$/1M tok" if counts else "$/1k req"
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("load")
-    names = ["req/s", *(["tok/s"] if counts else [])]
-    names += ["TTFT p50", "p90", "ITL p50", "p90"] if streams else []
-    names += ["TTLT p50" if streams else "latency p50", "p90", "p99", "errors"]
+    cost = "$/1M\ntok" if counts else "$/1k\nreq"
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("load", no_wrap=True)
+    names = ["\nreq/s", *(["\ntok/s"] if counts else [])]
+    names += ["TTFT\np50", "\np90", "ITL\np50", "\np90"] if streams else []
+    names += ["TTLT\np50" if streams else "latency\np50", "\np90", "\np99", "\nerrors"]
     for name in [*names, *([cost] if report.price else [])]:
         table.add_column(name, justify="right", no_wrap=True)
     for stage in report.stages:

@@ -1,0 +1,125 @@
+"""The client on the wire: framings, cuts, kept connections, failures by class."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modalkit.bench.answers import Answer
+from modalkit.bench.target import parse_url
+from modalkit.bench.wire import Client, _Body
+
+from .conftest import END, STREAM, event, token, usage, whole
+
+PATIENCE_S = 60  # a deadline against hangs, never a measurement
+
+
+def ask(url: str, count: int = 1, timeout_s: float = PATIENCE_S) -> list[Answer]:
+    """Ask so often, one after the other."""
+
+    async def asked() -> list[Answer]:
+        client = Client(parse_url(url, {}), timeout_s)
+        answers = []
+        for _ in range(count):
+            answer = Answer(time.perf_counter())
+            await client.ask(client.target.request("POST", "/x", b"{}"), answer)
+            answers.append(answer)
+        answers[0].cut_off = lambda: None
+        opened.append(client.opened)
+        client.close()
+        return answers
+
+    opened: list[int] = []
+    answers = asyncio.run(asked())
+    answers[0].message = answers[0].message or str(opened[0])
+    return answers
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=50), max_size=8),
+    st.lists(st.integers(1, 30), max_size=200),
+)
+def test_chunks_come_out_whole_however_they_are_cut(pieces, cuts):
+    """A chunked body is the same whatever packets its bytes travel in."""
+    framed = b"".join(f"{len(one):x}\r\n".encode() + one + b"\r\n" for one in pieces) + b"0\r\n\r\n"
+    body = _Body({"transfer-encoding": "chunked"})
+    found, ended, at = b"", False, 0
+    for cut in [*cuts, len(framed)]:
+        piece, ended_now = body.feed(framed[at : at + cut])
+        found, ended, at = found + piece, ended or ended_now, at + cut
+    assert found == b"".join(pieces)
+    assert ended
+
+
+def test_a_connection_is_kept(stand_in):
+    """Requests of known length go over one connection."""
+
+    async def reply(_path, _body, writer):
+        writer.write(whole("200 OK", b'{"usage": {"prompt_tokens": 7}}'))
+
+    answers = ask(stand_in(reply).url, 5)
+    assert [one.failure for one in answers] == [""] * 5
+    assert answers[0].tokens_in == 7
+    assert answers[0].message == "1"
+
+
+def test_a_stream_is_read_token_by_token(stand_in):
+    """Events that arrive in one packet or cut in the middle are each one token; usage counts."""
+
+    async def reply(_path, _body, writer):
+        half = token()
+        writer.write(STREAM + token() + token() + half[:20])
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.write(half[20:] + usage(11, 3) + event("[DONE]") + END)
+
+    (answer,) = ask(stand_in(reply).url)
+    assert len(answer.stamps) == 3
+    assert (answer.tokens_in, answer.tokens_out) == (11, 3)
+    assert not answer.failure
+
+
+@pytest.mark.parametrize(
+    ("said", "failure"),
+    [
+        (whole("429 Too Many Requests", b"slow down"), "http 429"),
+        (whole("500 Internal Server Error", b""), "http 500"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "cut off"),
+        (STREAM + token(), "cut off"),
+        (STREAM + event("[DONE]") + END, "no tokens"),
+        (STREAM + token() + event({"error": {"message": "out of memory"}}) + END, "stream error"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "malformed"),
+        (b"", "cut off"),
+    ],
+)
+def test_what_goes_wrong_has_a_class(stand_in, said, failure):
+    """Every way to fail has its own name, and what was said is kept."""
+
+    async def reply(_path, _body, writer):
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    assert ask(stand_in(reply).url)[0].failure == failure
+
+
+def test_a_slow_answer_is_a_timeout(stand_in):
+    """A request ends when its time is over, and the next one is answered."""
+    slow = [True]
+
+    async def reply(_path, _body, writer):
+        if slow.pop() if slow else False:
+            await asyncio.sleep(PATIENCE_S)
+        writer.write(whole("200 OK", b"{}"))
+
+    first, second = ask(stand_in(reply).url, 2, timeout_s=3)
+    assert (first.failure, second.failure) == ("timeout", "")
+
+
+def test_nobody_there_is_a_failed_connect():
+    """A port that nobody listens on is a failed connect."""
+    assert ask("http://127.0.0.1:9")[0].failure == "connect"
