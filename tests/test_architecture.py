@@ -419,3 +419,15 @@ def _plain_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.lineno, node.module or ""
+
+
+def test_compiling_needs_nothing_of_a_container():
+    """A client without the extra ``runtime`` deploys: no web package is loaded by @serve or prefetch."""
+    code = (
+        "import sys, modalkit.compile, modalkit.prefetching, modalkit.engines\n"
+        "print([name for name in ('starlette', 'uvicorn') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"

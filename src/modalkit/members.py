@@ -22,10 +22,8 @@ from .engines.base import Engine, Launch
 from .lookup import prefetch_command
 from .plan import ServicePlan, engine_of
 from .runtime import engine_methods
-from .runtime.custom_host import CustomHost
 from .runtime.observe.engine_calls import watched
 from .runtime.observe.remote import take_trace
-from .runtime.observe.watch import Watch
 from .runtime.prefetched import Prefetched, find_prefetched
 from .runtime.verify import weights_of
 from .service import ModelService
@@ -33,8 +31,10 @@ from .service import ModelService
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from .runtime.custom_host import CustomHost
     from .runtime.custom_server import CustomServer
     from .runtime.engine_host import EngineHost
+    from .runtime.observe.watch import Watch
 
 __all__ = ["member_functions"]
 
@@ -227,6 +227,9 @@ def _custom_host(
     plan: ServicePlan,
     routes: Mapping[str, Route[..., object]],
 ) -> CustomHost:
+    from .runtime.custom_host import CustomHost  # noqa: PLC0415 - needs what the image holds
+    from .runtime.observe.watch import Watch  # noqa: PLC0415
+
     found = find_prefetched(service, plan, prefetch_command(service))
     instance._modalkit_model = found.folder if found else None  # noqa: SLF001 - what `model_path` returns
     watch = Watch(plan.name, plan.endpoint, plan.on_failure)

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as Bars
 
 from ..errors import ModalkitError
 from ..prefetch.lines import lines, summary
@@ -69,8 +62,7 @@ def _show(events: Iterable[Progress], *, as_json: bool) -> None:
         for event in events:
             click.echo(json.dumps(event.as_dict()))
         return
-    console = Console(stderr=True)
-    told = _drawn(events, console) if console.is_terminal else _written(events)
+    told = _drawn(events) if sys.stderr.isatty() else _written(events)
     for event in [event for event in told if event.stage == "done"]:
         click.echo(summary(event))
 
@@ -91,8 +83,27 @@ def _written(events: Iterable[Progress]) -> Iterator[Progress]:
     yield from seen
 
 
-def _drawn(events: Iterable[Progress], console: Console) -> Iterator[Progress]:
-    """The same events, with a bar for each model on the way."""
+def _drawn(events: Iterable[Progress]) -> Iterator[Progress]:
+    """The same events, with a bar for each model on the way; none where everything is there."""
+    left = iter(events)
+    for event in left:
+        if event.stage != "done":
+            yield from _with_bars(chain([event], left))
+            return
+        yield event
+
+
+def _with_bars(events: Iterable[Progress]) -> Iterator[Progress]:
+    from rich.console import Console  # noqa: PLC0415 - most runs have nothing to draw
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -101,7 +112,7 @@ def _drawn(events: Iterable[Progress], console: Console) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[stage]}", style="dim"),
     )
-    with Bars(*columns, console=console, transient=True) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks = {}
         for event in events:
             if event.model not in tasks:

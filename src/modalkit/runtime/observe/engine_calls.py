@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .remote import take_trace
-from .watch import Watch
+
+if TYPE_CHECKING:
+    from .watch import Watch
 
 __all__ = ["watched"]
 
