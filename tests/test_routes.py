@@ -5,7 +5,8 @@ from __future__ import annotations
 import modal
 import pytest
 
-from modalkit.declare.routes import Batch, Route, endpoint
+from modalkit.declare.batches import Batch
+from modalkit.declare.routes import Route, endpoint
 from modalkit.errors import DeclarationError
 
 
@@ -76,8 +77,8 @@ def test_only_methods_can_be_routes(thing):
         endpoint("/f")(thing)
 
 
-def test_generators_are_refused():
-    """A method that yields cannot give one typed answer."""
+def test_a_generator_is_a_stream():
+    """A method that yields, async or not, is a route that streams; the others are not."""
 
     def f(self):
         yield 1
@@ -85,9 +86,36 @@ def test_generators_are_refused():
     async def g(self):
         yield 1
 
-    for generator in (f, g):
-        with pytest.raises(DeclarationError, match="a generator cannot be a typed route"):
-            endpoint("/f")(generator)
+    def h(self):
+        return 1
+
+    assert [endpoint("/f")(method).streams for method in (f, g, h)] == [True, True, False]
+    with pytest.raises(DeclarationError, match="a generator, which runs by turns"):
+        endpoint("/f", parallel=True)(f)
+
+
+def test_prepare_belongs_to_batches_of_answers():
+    """prepare= is a method, goes with batch=, and not with a generator."""
+
+    def tokenize(self, requests):
+        return requests
+
+    def write(self, batch):
+        yield
+
+    with pytest.raises(DeclarationError, match=r"Write batch=Batch\(32\) too"):
+        endpoint("/f", prepare=tokenize)
+    with pytest.raises(DeclarationError, match="needs a method"):
+        endpoint("/f", batch=Batch(4), prepare="tokenize")
+    with pytest.raises(DeclarationError, match="write yields. Leave prepare out"):
+        endpoint("/f", batch=Batch(4), prepare=tokenize)(write)
+
+
+@pytest.mark.parametrize("media_type", ["wav", "", "audio/", 3])
+def test_a_media_type_that_is_none_is_refused(media_type):
+    """What is not of the form type/subtype is refused by name."""
+    with pytest.raises(DeclarationError, match=r"needs one such as 'audio/wav'"):
+        endpoint("/f", media_type=media_type)
 
 
 def test_batch_is_a_batch():

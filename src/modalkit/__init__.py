@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .compile import serve
+    from .declare.batches import Batch
     from .declare.cold_start import ColdStart
     from .declare.credentials import BearerKeys, ProxyAuth
     from .declare.endpoints import Endpoint
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .declare.image import ImageSpec
     from .declare.messages import Message, Reply
     from .declare.resources import Resources
-    from .declare.routes import Batch, endpoint
+    from .declare.routes import endpoint
     from .declare.scaling import Scaling
     from .declare.schedule import Cron, Period
     from .declare.secrets import Secret
@@ -75,7 +76,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Batch": "declare.routes",
+    "Batch": "declare.batches",
     "BearerKeys": "declare.credentials",
     "CORS": "declare.exposure",
     "ColdStart": "declare.cold_start",

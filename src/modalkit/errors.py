@@ -15,7 +15,10 @@
     ├── AccountError                       what only a Modal account can tell
     ├── ModalClientError                   the installed modal client is another than modalkit reads
     ├── BenchError                         an endpoint that cannot be loaded as it was asked
-    ├── BatchError                         a batched method broke its promise
+    ├── BatchError                         a batched method broke its promise, or says which items failed
+    ├── RequestError                       one request is not answered: an HTTP status and why
+    │   ├── OverloadedError                too many requests wait
+    │   └── DeadlineError (TimeoutError)   it was not answered in the time it has
     └── LocalModalError                    the local Modal could not do what was asked
 
 Messages name the place, show the value with ``repr`` and say what to write instead.
@@ -23,12 +26,13 @@ Messages name the place, show the value with ``repr`` and say what to write inst
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = [
     "AccountError",
     "BatchError",
     "BenchError",
+    "DeadlineError",
     "DeclarationError",
     "EngineError",
     "EngineExitedError",
@@ -40,7 +44,9 @@ __all__ = [
     "MissingExtraError",
     "ModalClientError",
     "ModalkitError",
+    "OverloadedError",
     "PlanError",
+    "RequestError",
     "SizingError",
     "WeightsError",
 ]
@@ -165,7 +171,55 @@ class ModalClientError(ModalkitError):
 
 
 class BatchError(ModalkitError):
-    """A batched method did not return one answer per request."""
+    """A batched method did not return one answer per request; or raised to say which of them failed.
+
+    Args:
+        message: What went wrong.
+        failed: The error of each request that failed, by its place in the batch. The others run again
+            without them.
+
+    Attributes:
+        failed: The same; empty where the whole batch failed.
+    """
+
+    def __init__(self, message: str, failed: Mapping[int, Exception] | None = None) -> None:
+        super().__init__(message)
+        self.failed = dict(failed or {})
+
+
+class RequestError(ModalkitError):
+    """A request that is not answered. A route raises it to tell its caller why, in its own words.
+
+    Args:
+        message: What the caller is told.
+        status: HTTP status, 400 to 599. Default 422.
+        retry_after_s: Seconds after which to ask again, for ``Retry-After``. Default: not said.
+    """
+
+    def __init__(
+        self, message: str, status: int = 422, *, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class OverloadedError(RequestError):
+    """More requests wait than the queue holds; HTTP 429."""
+
+    def __init__(self, name: str, waiting: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"{name} has {waiting} requests waiting and takes no more. Try again in {retry_after_s} s.",
+            429,
+            retry_after_s=retry_after_s,
+        )
+
+
+class DeadlineError(RequestError, TimeoutError):
+    """A request was not answered in the time that it has; HTTP 504."""
+
+    def __init__(self, name: str, deadline_ms: float) -> None:
+        super().__init__(f"{name} did not answer within {deadline_ms:g} ms.", 504)
 
 
 class BenchError(ModalkitError):

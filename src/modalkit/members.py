@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import modal
@@ -236,16 +236,21 @@ def _custom_host(
     return CustomHost(instance, routes, weights_of(plan, found), plan.cold_start, watch)
 
 
-def _route_method(name: str, route: Route[..., object]) -> Callable[..., Awaitable[object]]:
+def _route_method(name: str, route: Route[..., object]) -> Callable[..., object]:
     async def call(self: Any, *arguments: object, **keywords: object) -> object:
         host: CustomHost = self._modalkit_custom
         with take_trace(keywords, host.watch.tracing):
             return await host.calls[name](*arguments, **keywords)
 
-    functools.update_wrapper(call, route.function)
-    del call.__wrapped__  # type: ignore[attr-defined]  # Modal would look at the batch function's signature
-    call.__signature__ = _caller_signature(route)  # type: ignore[attr-defined]
-    return call
+    async def stream(self: Any, *arguments: object, **keywords: object) -> AsyncIterator[object]:
+        async for piece in self._modalkit_custom.calls[name](*arguments, **keywords):
+            yield piece
+
+    method: Callable[..., object] = stream if route.streams else call
+    functools.update_wrapper(method, route.function)
+    del method.__wrapped__  # type: ignore[attr-defined]  # Modal would look at the batch function's signature
+    method.__signature__ = _caller_signature(route)  # type: ignore[attr-defined]
+    return method
 
 
 def _caller_signature(route: Route[..., object]) -> inspect.Signature:

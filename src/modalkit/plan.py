@@ -10,12 +10,12 @@ from typing import Literal
 
 from ._values import Value
 from .conflicts import conflicts, routes_of
+from .declare.batches import Batch
 from .declare.cold_start import ColdStart, CompileVolume, startup_timeout_s
 from .declare.endpoints import Endpoint
 from .declare.gpu import GPUFit, GPUProfile
 from .declare.image import ImageSpec
 from .declare.resources import Resources
-from .declare.routes import Batch
 from .declare.scaling import Scaling
 from .declare.secrets import Secret
 from .declare.tracing import collector, with_tracing

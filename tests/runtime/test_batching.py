@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalkit.declare.routes import Batch
+from modalkit.declare.batches import Batch
 from modalkit.errors import BatchError
 from modalkit.runtime.batching import Batcher
 
@@ -69,8 +69,9 @@ def run(scenario):
     return asyncio.run(bounded())
 
 
-def batcher(model, max_size=8, max_wait_ms=5.0):
-    return Batcher[int, int]("double", model, Batch(max_size, max_wait_ms=max_wait_ms))
+def batcher(model, max_size=8, max_wait_ms=5.0, **options):
+    options = {"adaptive": False, "on_error": "fail", **options}
+    return Batcher[int, int]("double", model, Batch(max_size, max_wait_ms=max_wait_ms, **options))
 
 
 def test_answers_belong_to_their_requests():

@@ -10,10 +10,11 @@ import httpx
 import pytest
 from pydantic import BaseModel, Field
 
+from modalkit.declare.batches import Batch
 from modalkit.declare.credentials import BearerKeys
 from modalkit.declare.endpoints import Endpoint
 from modalkit.declare.exposure import CORS
-from modalkit.declare.routes import Batch, endpoint
+from modalkit.declare.routes import endpoint
 from modalkit.errors import DeclarationError
 from modalkit.runtime.custom_host import CustomHost
 from modalkit.runtime.door import guarded

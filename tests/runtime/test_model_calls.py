@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from modalkit.declare.routes import Batch, Route, endpoint
+from modalkit.declare.batches import Batch
+from modalkit.declare.routes import Route, endpoint
 from modalkit.runtime.custom_host import CustomHost
 
 

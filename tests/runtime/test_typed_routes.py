@@ -10,7 +10,8 @@ import pytest
 import typing_extensions
 from pydantic import BaseModel, Field
 
-from modalkit.declare.routes import Batch, Route
+from modalkit.declare.batches import Batch
+from modalkit.declare.routes import Route
 from modalkit.errors import DeclarationError
 from modalkit.runtime.typed_routes import typed_route
 

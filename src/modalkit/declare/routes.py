@@ -1,33 +1,36 @@
-"""Typed HTTP routes of a custom service: the ``@endpoint`` decorator and its batching.
+"""Typed HTTP routes of a custom service: the ``@endpoint`` decorator.
 
 A route's request and answer types are its method's annotations. The same method is called by
-``.remote(...)`` and by HTTP; with a `Batch` both share the batches of their container.
+``.remote(...)`` and by HTTP; with a `Batch` both share the batches of their container. A generator is
+a stream: ``.remote_gen(...)``, server-sent events and a WebSocket.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from pydantic import Field
-
-from .._values import Value
 from ..errors import DeclarationError
+from .batches import Batch
+from .live_batches import LiveBatch
 
 if TYPE_CHECKING:
     import modal
 
-__all__ = ["Batch", "Route", "endpoint"]
+__all__ = ["Route", "endpoint"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+Prep = TypeVar("Prep")
+Prep_co = TypeVar("Prep_co", covariant=True)
 
 # One or more of "/name", none of them "." or "..": what a URL leaves as it is.
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.~-]+)+")
+_MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]*(; ?[a-z]+=[\w-]+)*")
 
 if TYPE_CHECKING:
     R_co = TypeVar("R_co", covariant=True)
@@ -46,27 +49,15 @@ if TYPE_CHECKING:
         spawn: _Remote[P, modal.FunctionCall[R]]
         local: Callable[P, Coroutine[Any, Any, R]]
 
+    class _RemoteGen(Protocol[P, R_co]):
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[R_co, None, None]: ...
+        def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R_co, None]: ...
 
-class Batch(Value):
-    """How requests of one container are gathered into one call of the method.
+    class StreamFunction(Any, Generic[P, R]):  # type: ignore[misc]  # the base is meant
+        """The Modal function that `modalkit.serve` makes of a route that yields."""
 
-    One batch runs at a time. A container with a batched route takes more requests at once, so that
-    there is something to gather; they may be for other routes too (see `endpoint`).
-
-    Args:
-        max_size: Most requests in a batch, 1 to 4096.
-        max_wait_ms: How long the first request of a batch waits for company while the model is
-            busy, in milliseconds; a lone request at an idle model leaves at once. Default 5.
-
-    Raises:
-        DeclarationError: A size or a wait out of range.
-    """
-
-    max_size: int = Field(ge=1, le=4096)
-    max_wait_ms: float = Field(default=5.0, ge=0, le=60_000)
-
-    def __init__(self, max_size: int, *, max_wait_ms: float = 5.0) -> None:
-        super().__init__(max_size=max_size, max_wait_ms=max_wait_ms)
+        remote_gen: _RemoteGen[P, R]
+        local: Callable[P, AsyncGenerator[R, None]]
 
 
 class Route(Generic[P, R]):
@@ -76,23 +67,31 @@ class Route(Generic[P, R]):
         path: The HTTP path, below the service's own.
         batch: How requests are gathered; ``None`` calls the method once per request.
         parallel: The method may run in several threads at once.
+        prepare: Makes the second argument of a batched method, while the batch before it runs.
+        media_type: What an answer of bytes is; ``None`` sends JSON.
         function: The undecorated method.
         summary: One line for the API documentation.
+        streams: Whether it answers piece by piece.
     """
 
     def __init__(
         self,
         function: Callable[..., object],
         path: str,
-        batch: Batch | None,
+        batch: Batch | None = None,
         *,
         parallel: bool = False,
+        prepare: Callable[..., object] | None = None,
+        media_type: str | None = None,
     ) -> None:
         self.function = function
         self.path = path
         self.batch = batch
         self.parallel = parallel
+        self.prepare = prepare
+        self.media_type = media_type
         self.summary = (inspect.getdoc(function) or "").partition("\n")[0]
+        self.streams = _yields(function)
 
     if TYPE_CHECKING:
 
@@ -105,16 +104,42 @@ class Route(Generic[P, R]):
             return self if instance is None else self.function.__get__(instance, owner)
 
 
+class StreamRoute(Route[P, R]):
+    """A route whose method is a generator; for type checkers alone."""
+
+    if TYPE_CHECKING:
+
+        def __get__(self, instance: object, owner: type | None = None) -> StreamFunction[P, R]: ...
+
+
 class _Decorator(Protocol):
     @overload
     def __call__(
         self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
     ) -> Route[P, R]: ...
     @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], AsyncIterator[R] | Iterator[R]], /
+    ) -> StreamRoute[P, R]: ...
+    @overload
     def __call__(self, function: Callable[Concatenate[Any, P], R], /) -> Route[P, R]: ...
 
 
 class _BatchDecorator(Protocol):
+    @overload
+    def __call__(
+        self,
+        function: Callable[[Any, LiveBatch[Req, Res]], AsyncIterator[None] | Iterator[None]],
+        /,
+    ) -> StreamRoute[[Req], Res]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[Any, list[Req]], Coroutine[Any, Any, list[Res | Exception]]], /
+    ) -> Route[[Req], Res]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[Any, list[Req]], list[Res | Exception]], /
+    ) -> Route[[Req], Res]: ...
     @overload
     def __call__(
         self, function: Callable[[Any, list[Req]], Coroutine[Any, Any, list[Res]]], /
@@ -123,31 +148,78 @@ class _BatchDecorator(Protocol):
     def __call__(self, function: Callable[[Any, list[Req]], list[Res]], /) -> Route[[Req], Res]: ...
 
 
+class _PreparedDecorator(Protocol[Req, Prep_co]):
+    @overload
+    def __call__(
+        self, function: Callable[[Any, list[Req], Prep_co], Coroutine[Any, Any, list[Res]]], /
+    ) -> Route[[Req], Res]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[Any, list[Req], Prep_co], list[Res]], /
+    ) -> Route[[Req], Res]: ...
+
+
 @overload
-def endpoint(path: str, *, parallel: bool = ...) -> _Decorator: ...
+def endpoint(path: str, *, parallel: bool = ..., media_type: str | None = ...) -> _Decorator: ...
 @overload
-def endpoint(path: str, *, batch: Batch, parallel: bool = ...) -> _BatchDecorator: ...
-def endpoint(path: str = "", *, batch: Batch | None = None, parallel: bool = False) -> object:
+def endpoint(
+    path: str,
+    *,
+    batch: Batch,
+    prepare: Callable[[Any, list[Req]], Coroutine[Any, Any, Prep]],
+    parallel: bool = ...,
+    media_type: str | None = ...,
+) -> _PreparedDecorator[Req, Prep]: ...
+@overload
+def endpoint(
+    path: str,
+    *,
+    batch: Batch,
+    prepare: Callable[[Any, list[Req]], Prep],
+    parallel: bool = ...,
+    media_type: str | None = ...,
+) -> _PreparedDecorator[Req, Prep]: ...
+@overload
+def endpoint(
+    path: str, *, batch: Batch, parallel: bool = ..., media_type: str | None = ...
+) -> _BatchDecorator: ...
+def endpoint(
+    path: str = "",
+    *,
+    batch: Batch | None = None,
+    prepare: Callable[..., object] | None = None,
+    parallel: bool = False,
+    media_type: str | None = None,
+) -> object:
     """Serve a method of a custom service over HTTP, beside ``.remote``.
 
     Without ``batch`` the request body is a JSON object with one field per parameter, or, when
-    the only parameter is a pydantic model, that model. With ``batch`` the method takes a list of
-    requests and returns a list of as many answers in the same order; a caller sends one request
-    and gets one answer.
+    the only parameter is a pydantic model, a dataclass, a msgspec struct or a TypedDict, that value.
+    With ``batch`` the method takes a list of requests and returns a list of as many answers in the
+    same order; a caller sends one request and gets one answer. An exception in the place of an
+    answer fails that request alone.
+
+    A generator is a stream: its pieces are server-sent events, or messages of a WebSocket at the same
+    path. A generator with ``batch`` takes a `LiveBatch` and yields after each step.
 
     The methods of an instance that are not async, ``load`` included, run in one thread, one at a
     time, however many requests the container takes: a model need not be safe for threads. Async
     methods go on beside them.
 
     Args:
-        path: HTTP path of the POST route, such as ``"/embed"``.
+        path: HTTP path of the POST route, such as ``"/v1/embed"``.
         batch: How requests are gathered; default none.
+        prepare: A method from the list of requests to anything, which a batched method then takes
+            as its second argument: tokenizing, stacking. It runs while the batch before runs, in a
+            thread of its own unless it is async. Default: none.
         parallel: Let a method that is not async run in threads of its own, several at once. Default
             false.
+        media_type: What an answer of ``bytes`` is, such as ``"audio/wav"``: it is then sent as it
+            is, not as base64 in JSON. Default: JSON.
 
     Raises:
-        DeclarationError: No path or one that a URL would change, something that is no method, a
-            generator method, an async method with ``parallel``.
+        DeclarationError: No path or one that a URL would change, something that is no method, an
+            async method or a generator with ``parallel``, ``prepare`` without ``batch``.
 
     Examples:
         >>> endpoint("my path")
@@ -156,12 +228,38 @@ def endpoint(path: str = "", *, batch: Batch | None = None, parallel: bool = Fal
         modalkit.errors.DeclarationError: endpoint('my path') needs a plain absolute path. Write @endpoint('/my-path').
     """
     _check_options(path, batch)
+    _check_extras(path, batch, prepare, media_type)
 
     def decorate(function: Callable[..., object]) -> Route[Any, Any]:
         _check_method(f"@endpoint({path!r})", function, parallel=parallel)
-        return Route(function, path, batch, parallel=parallel)
+        if _yields(function) and prepare is not None:
+            msg = f"@endpoint({path!r}) has prepare=..., and {_name_of(function)} yields. Leave prepare out."
+            raise DeclarationError(msg)
+        return Route(
+            function, path, batch, parallel=parallel, prepare=prepare, media_type=media_type
+        )
 
     return decorate
+
+
+def _yields(function: object) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _check_extras(path: str, batch: Batch | None, prepare: object, media_type: object) -> None:
+    if prepare is not None and not callable(prepare):
+        msg = (
+            f"endpoint({path!r}, prepare={prepare!r}) needs a method. Write def tokenize(self, requests) "
+            "above, and prepare=tokenize."
+        )
+        raise DeclarationError(msg)
+    if prepare is not None and batch is None:
+        msg = f"endpoint({path!r}, prepare=...) prepares batches. Write batch=Batch(32) too."
+        raise DeclarationError(msg)
+    if media_type is None or (isinstance(media_type, str) and _MEDIA_TYPE.fullmatch(media_type)):
+        return
+    msg = f"endpoint({path!r}, media_type={media_type!r}) needs one such as 'audio/wav'."
+    raise DeclarationError(msg)
 
 
 def _check_options(path: object, batch: object) -> None:
@@ -199,10 +297,10 @@ def _check_method(where: str, function: object, *, parallel: bool) -> None:
             "as in def predict(self, text: str) -> str."
         )
         raise DeclarationError(msg)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if parallel and _yields(function):
         msg = (
-            f"{where} is above {_name_of(function)}: a generator cannot be a typed route. "
-            "Return the whole answer, or decorate it with modal.method() and call remote_gen()."
+            f"{where} is above {_name_of(function)}, a generator, which runs by turns with the other "
+            "methods. Leave out parallel=True."
         )
         raise DeclarationError(msg)
     if parallel and inspect.iscoroutinefunction(function):

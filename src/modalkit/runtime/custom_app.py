@@ -1,27 +1,37 @@
-"""The HTTP app of a custom service: its typed routes, their schema and a page to try them."""
+"""The HTTP app of a custom service: its typed routes, their schema and a page to try them.
+
+A request's way is short on purpose: a look into a table of paths, one validator, the method, one
+serialiser. Nothing general stands in between.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route as HTTPRoute
+from pydantic import JsonValue
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..errors import DeadlineError, RequestError
+from .answers import Answers, problem, respond
+from .departures import CallerLeftError, Departures
 from .docs_page import docs_page
 from .openapi import openapi_schema
+from .request_bodies import Bodies, UnfitError
+from .streams import StreamAnswer, close_pieces, stream_over_websocket
 from .typed_routes import TypedRoute
 
 __all__ = ["custom_app"]
 
-Call = Callable[..., Awaitable[Any]]
+Call = Callable[..., Any]
 _log = logging.getLogger("modalkit")
+_DEADLINE = b"x-deadline-ms"
+_END = object()
 
 
 def custom_app(
@@ -33,7 +43,7 @@ def custom_app(
     *,
     docs: bool,
     asks_key: bool,
-) -> Starlette:
+) -> ASGIApp:
     """Build the app of one service.
 
     Args:
@@ -45,73 +55,194 @@ def custom_app(
         docs: Serve ``/docs`` and ``/openapi.json`` too.
         asks_key: Whether requests need a Bearer key, for the schema; what checks it is in front.
     """
-    typed = [
-        HTTPRoute(route.path, _Handler(route, calls[route.name]), methods=["POST"])
-        for route in routes
-    ]
-    schema = openapi_schema(title, description, routes, prefix, asks_key=asks_key)
-    about = _about(schema) if docs else []
-    app = Starlette(routes=[*typed, HTTPRoute("/health", _health), *about])
-    app.router.redirect_slashes = False  # it would point to a place without the prefix
-    return app
+    departures = Departures()
+    posts = {route.path: _Handler(route, calls[route.name], departures) for route in routes}
+    pages = {"/health": (b'{"status":"ok"}', b"application/json")}
+    schema: dict[str, JsonValue] = openapi_schema(
+        title, description, routes, prefix, asks_key=asks_key
+    )
+    if docs:
+        pages["/openapi.json"] = json.dumps(schema).encode(), b"application/json"
+        pages["/docs"] = docs_page().encode(), b"text/html; charset=utf-8"
+    return _Table(posts, pages)
 
 
-async def _health(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+class _Table:
+    """The paths of one service."""
+
+    def __init__(
+        self, posts: Mapping[str, _Handler], pages: Mapping[str, tuple[bytes, bytes]]
+    ) -> None:
+        self._posts = posts
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            msg = f"An app of typed routes serves HTTP, not {scope['type']!r}."
+            raise NotImplementedError(msg)  # a server that offers its lifespan goes on without
+        path = scope["path"]
+        handler = self._posts.get(path)
+        if scope["type"] == "websocket":
+            await _websocket(handler, receive, send)
+        elif handler is not None and scope["method"] == "POST":
+            await handler(scope, receive, send)
+        elif path in self._pages and scope["method"] in {"GET", "HEAD"}:
+            body, media_type = self._pages[path]
+            await respond(send, 200, body, media_type)
+        elif handler is not None or path in self._pages:
+            allowed = b"POST" if handler is not None else b"GET, HEAD"
+            told = problem(f"{path} takes {allowed.decode()}.", HTTPStatus.METHOD_NOT_ALLOWED)
+            await respond(send, **told, headers=((b"allow", allowed),))
+        else:
+            await respond(send, **problem("Not Found", HTTPStatus.NOT_FOUND))
 
 
-def _about(schema: dict[str, JsonValue]) -> list[HTTPRoute]:
-    """The routes that describe the others."""
-
-    async def openapi(_: Request) -> Response:
-        return JSONResponse(schema)
-
-    async def docs(_: Request) -> Response:
-        return HTMLResponse(docs_page())
-
-    return [HTTPRoute("/openapi.json", openapi), HTTPRoute("/docs", docs)]
+async def _websocket(handler: _Handler | None, receive: Receive, send: Send) -> None:
+    if handler is None or not handler.streams:
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": "not a stream"})
+        return
+    await handler.over_websocket(receive, send)
 
 
 class _Handler:
     """One route: validate the body, call the method, serialise its answer."""
 
-    def __init__(self, route: TypedRoute, call: Call) -> None:
-        self._route = route
+    def __init__(self, route: TypedRoute, call: Call, departures: Departures) -> None:
+        self.streams = route.streams
+        self._name = route.name
         self._call = call
+        self._bodies = Bodies(route)
+        self._answers = Answers(route)
+        self._departures = departures
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        response = await self._answer(Request(scope, receive))
-        await response(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        content_type, accept, deadline = _asked(scope["headers"])
+        body = await _whole(receive)
+        if body is None:
+            return  # it left before it had said everything
+        try:
+            if content_type == b"application/json" or not content_type:
+                arguments, keywords = self._bodies.arguments(body)
+            else:
+                arguments, keywords = await self._bodies.read(content_type, body)
+        except UnfitError as error:
+            await respond(send, HTTPStatus.UNPROCESSABLE_ENTITY, _unprocessable(error))
+            return
+        with suppress(CallerLeftError):
+            if self.streams:
+                pieces = self._call(*arguments, **keywords)
+                await self._stream(pieces, accept, deadline, receive, send)
+            else:
+                called = self._call(*arguments, **keywords)
+                await self._answer(called, accept, deadline, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def over_websocket(self, receive: Receive, send: Send) -> None:
+        """Answer one request over a WebSocket."""
+        typed = self._bodies, self._answers
+        await stream_over_websocket(self._name, typed, self._call, receive, send)
+
+    async def _answer(
+        self,
+        called: Awaitable[Any],
+        accept: bytes,
+        deadline: float | None,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if deadline is not None:
+            called = _within(self._name, called, deadline)
         try:
-            arguments, keywords = self._arguments(await request.body())
-        except ValidationError as error:
-            return _unprocessable(error)
-        try:
-            answer = await self._call(*arguments, **keywords)
-            content = self._content(answer)
+            answer = await self._departures.unless_left(receive, called)
+            content, media_type = self._answers.encode_for(accept, answer)
+        except (CallerLeftError, asyncio.CancelledError):
+            raise
+        except RequestError as error:
+            await respond(send, **problem(error))
         except Exception:  # noqa: BLE001 - one bad request must not end the service
             # The caller learns that it failed; why it failed is for the log, not for strangers.
-            _log.exception("%s failed", self._route.name)
-            detail = f"{self._route.name} failed; the service's log says why."
-            return JSONResponse({"detail": detail}, HTTPStatus.INTERNAL_SERVER_ERROR)
-        return Response(content, media_type="application/json")
+            _log.exception("%s failed", self._name)
+            await respond(send, **problem(f"{self._name} failed; the service's log says why."))
+        else:
+            await respond(send, HTTPStatus.OK, content, media_type)
 
-    def _arguments(self, body: bytes) -> tuple[tuple[object, ...], dict[str, object]]:
-        if not body and not self._route.needs_body:
-            return (), {}
-        return self._route.arguments(self._route.request.validate_json(body))
+    async def _stream(
+        self,
+        pieces: AsyncIterator[Any],
+        accept: bytes,
+        deadline: float | None,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if deadline is not None:
+            pieces = _pieces_within(self._name, pieces, deadline)
+        sending = StreamAnswer(self._name, self._answers, accept).send(pieces, send)
+        await self._departures.unless_left(receive, sending, at_once=True)
 
-    def _content(self, answer: object) -> bytes:
-        """The answer as JSON, held to its declared type: what the schema says is what comes."""
-        checked = self._route.answer.validate_python(answer)
-        return self._route.answer.dump_json(checked, warnings="error")
+
+def _asked(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes, float | None]:
+    """Content type, what is accepted, and the deadline in milliseconds."""
+    content_type = accept = b""
+    deadline: float | None = None
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"accept":
+            accept = value
+        elif name == _DEADLINE:
+            with suppress(ValueError):
+                deadline = max(float(value), 0.0)
+    return content_type, accept, deadline
 
 
-def _unprocessable(error: ValidationError) -> Response:
+async def _whole(receive: Receive) -> bytes | None:
+    """The body of a request; None where its sender has left."""
+    message = await receive()
+    if message["type"] != "http.request":
+        return None
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return body
+    parts = [body]
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+async def _within(name: str, answer: Awaitable[Any], deadline_ms: float) -> Any:
+    try:
+        async with asyncio.timeout(deadline_ms / 1000) as limit:
+            return await answer
+    except TimeoutError:
+        if limit.expired():
+            raise DeadlineError(name, deadline_ms) from None
+        raise
+
+
+async def _pieces_within(
+    name: str, pieces: AsyncIterator[Any], deadline_ms: float
+) -> AsyncIterator[Any]:
+    """The same pieces, as long as there is time for them."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + deadline_ms / 1000
+    try:
+        while True:
+            left_ms = 1000 * (until - loop.time())
+            piece = await _within(name, anext(pieces, _END), left_ms)
+            if piece is _END:
+                return
+            yield piece
+    except DeadlineError:
+        raise DeadlineError(name, deadline_ms) from None
+    finally:
+        await close_pieces(pieces)
+
+
+def _unprocessable(error: UnfitError) -> bytes:
     """A 422 in the shape FastAPI made common: each problem with the place in the body."""
-    problems = json.loads(error.json(include_url=False, include_context=False))
-    for problem in problems:
-        problem["loc"] = ["body", *problem["loc"]]
-    return JSONResponse({"detail": problems}, HTTPStatus.UNPROCESSABLE_ENTITY)
+    for problem_ in error.problems:
+        problem_["loc"] = ["body", *problem_["loc"]]
+    return json.dumps({"detail": error.problems}).encode()

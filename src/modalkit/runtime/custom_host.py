@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..declare.cold_start import ColdStart
 from ..declare.endpoints import Endpoint
 from ..declare.routes import Route
 from ..service import ModelService
-from .model_calls import ModelThread, bind
+from .model_calls import Call, bind
+from .model_thread import ModelThread
 from .observe.watch import Watch
 from .phases import Phases
 from .typed_routes import typed_route
@@ -55,7 +56,7 @@ class CustomHost:
         if getattr(type(service), "self_test", _NO_TEST) is not _NO_TEST:
             test = functools.partial(self._finish, service.self_test)
             self.watch.tested_by("self_test", test)
-        self.calls: dict[str, Callable[..., Awaitable[Any]]] = {
+        self.calls: dict[str, Call] = {
             name: bind(service, name, route, self._thread, self.watch.method(name))
             for name, route in routes.items()
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 
 import uvicorn
 
@@ -85,7 +86,8 @@ class CustomServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+                runner.run(self._main())
         except SystemExit as error:
             self._failure = EngineError(f"The service called sys.exit({error.code!r}).")
         except BaseException as error:  # noqa: BLE001 - raised again by `start` or `stop`
@@ -112,6 +114,16 @@ class CustomServer:
         if self._server.started:
             self._started.set()
         await serving
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's where the image has it: it halves what a small request costs."""
+    try:
+        import uvloop  # noqa: PLC0415 - an image of somebody else's making may lack it
+    except ImportError:
+        return None
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make
 
 
 def _bound(port: int) -> socket.socket:

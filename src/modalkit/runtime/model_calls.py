@@ -8,41 +8,21 @@ Async methods run on the event loop, and so does the gathering of batches: both 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from types import MethodType
 from typing import Any
 
 from ..declare.routes import Route
-from .batching import Batcher
+from .batching import Batcher, BatchObserver, LiveBatcher, Steps
+from .model_thread import ModelThread, ending_in_an_answer
 from .observe.calls import MethodWatch
 
-__all__ = ["ModelThread", "bind"]
+__all__ = ["Call", "bind"]
 
-
-class ModelThread:
-    """The one thread in which the plain methods of an instance run, in the order they were called.
-
-    A call that waits for its turn and whose caller leaves does not run; one that runs, ends.
-    """
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-
-    async def __call__(
-        self, function: Callable[..., Any], *arguments: object, **keywords: object
-    ) -> Any:
-        """Call a function in the thread, with the caller's context variables."""
-        context = contextvars.copy_context()
-        call = partial(context.run, _ending_in_an_answer, function, *arguments, **keywords)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
-
-    def close(self) -> None:
-        """Take no more calls."""
-        self._pool.shutdown(wait=False)
+# Awaitable for an answer, an async iterator for a stream.
+Call = Callable[..., Any]
 
 
 def bind(
@@ -51,8 +31,8 @@ def bind(
     route: Route[..., object],
     thread: ModelThread,
     watch: MethodWatch | None = None,
-) -> Callable[..., Awaitable[Any]]:
-    """Return the coroutine function that calls a route on an instance, batched where declared.
+) -> Call:
+    """Return what calls a route on an instance, batched where declared.
 
     Args:
         instance: The service.
@@ -62,49 +42,120 @@ def bind(
         watch: Who is told of each call. Default: nobody.
     """
     method: Callable[..., Any] = MethodType(route.function, instance)
-    is_async = inspect.iscoroutinefunction(route.function)
-    run = _in_a_thread if route.parallel else thread
+    if route.streams:
+        call = _stream(name, method, route, thread, watch)
+        return _watched_stream(call, watch) if watch else call
     if route.batch is not None:
-        call = method if is_async else partial(run, method)
-        call = _taking_one(route, Batcher[Any, Any](name, call, route.batch))
+        call = _batched(instance, name, route, thread, watch)
     elif watch is None:
-        return method if is_async else partial(run, method)
+        return _placed(method, thread, parallel=route.parallel)
+    elif inspect.iscoroutinefunction(method):
+        call = watch.at_once(method)
     else:
-        call = watch.at_once(method) if is_async else watch.alone(run, method)
+        call = watch.alone(_in_a_thread if route.parallel else thread, method)
     return watch.around(call) if watch else call
 
 
-async def _in_a_thread(function: Callable[..., Any], *arguments: object, **keywords: object) -> Any:
-    return await asyncio.to_thread(_ending_in_an_answer, function, *arguments, **keywords)
+def _batched(
+    instance: object,
+    name: str,
+    route: Route[..., object],
+    thread: ModelThread,
+    watch: MethodWatch | None,
+) -> Call:
+    assert route.batch is not None  # noqa: S101 - the caller has looked
+    method = MethodType(route.function, instance)
+    prepare: Callable[..., Awaitable[Any]] | None = None
+    if route.prepare is not None:
+        prepare = _placed(MethodType(route.prepare, instance), thread, parallel=True)
+    batcher = Batcher[Any, Any](
+        name,
+        _placed(method, thread, parallel=route.parallel),
+        route.batch,
+        prepare=prepare,
+        takes_turns=not route.parallel and not inspect.iscoroutinefunction(method),
+        observer=watch,
+    )
+    return _taking_one(route, batcher.submit)
 
 
-def _ending_in_an_answer(
-    function: Callable[..., Any], *arguments: object, **keywords: object
-) -> Any:
-    """Call, and make an error of what would end the event loop, or be lost in it, instead."""
-    try:
-        return function(*arguments, **keywords)
-    except (StopIteration, SystemExit) as error:
-        msg = f"{_name_of(function)} raised {error!r}, which cannot leave its thread."
-        raise RuntimeError(msg) from error
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    return function.__qualname__.rpartition("<locals>.")[2]
-
-
-def _taking_one(
-    route: Route[..., object], batcher: Batcher[Any, Any]
+def _placed(
+    method: Callable[..., Any], thread: ModelThread, *, parallel: bool
 ) -> Callable[..., Awaitable[Any]]:
+    if inspect.iscoroutinefunction(method):
+        return method
+    return partial(_in_a_thread if parallel else thread, method)
+
+
+async def _in_a_thread(function: Callable[..., Any], *arguments: object, **keywords: object) -> Any:
+    return await asyncio.to_thread(ending_in_an_answer, function, *arguments, **keywords)
+
+
+def _stream(
+    name: str,
+    method: Callable[..., Any],
+    route: Route[..., object],
+    thread: ModelThread,
+    observer: BatchObserver | None,
+) -> Call:
+    if route.batch is None:
+        if inspect.isasyncgenfunction(method):
+            return method
+        return partial(thread.iterate, method)
+    live = LiveBatcher(name, _steps(method, thread), route.batch, observer)
+    return _taking_one(route, live.submit)
+
+
+def _watched_stream(call: Call, watch: MethodWatch) -> Call:
+    async def watched(*arguments: object, **keywords: object) -> AsyncIterator[Any]:
+        pieces = call(*arguments, **keywords)
+        with watch.calling():
+            try:
+                async for piece in pieces:
+                    yield piece
+            finally:
+                await pieces.aclose()
+
+    return watched
+
+
+def _steps(method: Callable[..., Any], thread: ModelThread) -> Steps:
+    if inspect.isasyncgenfunction(method):
+        return Steps(method, _next_async, _close_async)
+
+    async def step(generator: Any) -> None:
+        if await thread(next, generator, _OVER) is _OVER:
+            raise StopAsyncIteration
+
+    async def close(generator: Any) -> None:
+        await thread(generator.close)
+
+    return Steps(method, step, close)
+
+
+_OVER = object()
+
+
+async def _next_async(generator: Any) -> None:
+    await anext(generator)
+
+
+async def _close_async(generator: Any) -> None:
+    await generator.aclose()
+
+
+def _taking_one(route: Route[..., object], submit: Callable[[Any], Any]) -> Call:
     """What callers of a batched route call: with one request, by place or by the list's name."""
     requests = list(inspect.signature(route.function).parameters)[1]
+    name = route.function.__qualname__.rpartition("<locals>.")[2]
 
-    async def call(*arguments: object, **keywords: object) -> Any:
+    def call(*arguments: object, **keywords: object) -> Awaitable[Any] | AsyncIterator[Any]:
         given = [*arguments, *keywords.values()]
         if len(given) == 1 and keywords.keys() <= {requests}:
-            return await batcher.submit(given[0])
+            answer: Awaitable[Any] | AsyncIterator[Any] = submit(given[0])
+            return answer
         shown = ", ".join([*map(repr, arguments), *(f"{key}=..." for key in keywords)])
-        msg = f"{_name_of(route.function)} takes one request of its batches, got ({shown}). Pass one per call."
+        msg = f"{name} takes one request of its batches, got ({shown}). Pass one per call."
         raise TypeError(msg)
 
     return call

@@ -1,22 +1,27 @@
 """From a method's annotations to a request type, an answer type and a way to call it.
 
 The request body is a JSON object with a field per parameter; a method whose only parameter is a
-pydantic model takes that model. A batched method takes a list and its callers send one element.
-JSON has no bytes: where the types are the method's own they travel as base64.
+pydantic model, a dataclass, a msgspec struct or a TypedDict takes that. A batched method takes a list
+and its callers send one element; a generator answers with pieces of one type. JSON has no bytes: where
+the types are the method's own they travel as base64.
 """
 
 from __future__ import annotations
 
+import collections.abc
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, is_dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
+from ..declare.live_batches import LiveBatch
 from ..declare.routes import Route
 from ..errors import DeclarationError
+from .wire_types import Foreign, as_known, foreign
 
 __all__ = ["TypedRoute", "typed_route"]
 
@@ -36,18 +41,29 @@ class TypedRoute:
         path: Its HTTP path.
         summary: One line for the documentation.
         request: Validates a request body.
-        answer: Validates and serialises an answer.
+        request_type: What the method takes, where the body is one value; None where each parameter
+            is a field.
+        fields: The parameters' types by name, where the body has a field for each.
+        answer: Validates and serialises an answer, or a piece of one.
+        answer_type: What it is.
         arguments: Turns a validated body into the method's positional and keyword arguments.
         needs_body: Some parameter has no default; otherwise a request may come without a body.
+        streams: Whether the answer comes in pieces.
+        media_type: What an answer that is not JSON is.
     """
 
     name: str
     path: str
     summary: str
     request: TypeAdapter[Any]
+    request_type: Any
+    fields: Mapping[str, Any]
     answer: TypeAdapter[Any]
+    answer_type: Any
     arguments: _Arguments
     needs_body: bool
+    streams: bool = False
+    media_type: str | None = None
 
 
 def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
@@ -55,35 +71,65 @@ def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
 
     Raises:
         DeclarationError: A parameter that a body cannot name, a parameter or an answer without an
-            annotation, a type that pydantic cannot handle, or a batched method that does not take
-            and return one list.
+            annotation, a type that pydantic cannot handle, a batched method that does not take
+            and return one list, a generator whose annotation is none.
     """
     where = f"{route.function.__qualname__.rpartition('<locals>.')[2]} (endpoint {route.path!r})"
     parameters = _parameters(where, name, route)
     hints = _hints(where, name, route, parameters)
     answer = hints.pop("return")
-    arguments: _Arguments = _single
+    request: Any = None
+    fields: dict[str, Any] = {}
+    arguments: _Arguments
     if route.batch is not None:
-        request, answer = _elements(where, name, parameters, hints, answer)
-        requests = _adapter(where, "its request", request)
+        elements = _live if route.streams else _elements
+        request, answer = elements(where, name, parameters, hints, answer)
+        requests, arguments = _adapter(where, "its request", request), _single
     else:
-        adapters = [
-            _adapter(where, f"parameter {word!r}", hints[word]) for word in _names(parameters)
-        ]
-        if len(parameters) == 1 and _is_model(hints[parameters[0].name]):
-            requests = adapters[0]
+        answer = _pieces(where, name, answer) if route.streams else answer
+        requests, arguments = _body(where, name, parameters, hints)
+        if arguments is _single:
+            request = hints[parameters[0].name]
         else:
-            requests = TypeAdapter(_body_model(name, parameters, hints))
-            arguments = _by_name(_names(parameters))
+            fields = {word: hints[word] for word in _names(parameters)}
     return TypedRoute(
         name=name,
         path=route.path,
         summary=route.summary,
         request=requests,
+        request_type=request,
+        fields=fields,
         answer=_adapter(where, "its answer", answer, "serialization"),
+        answer_type=answer,
         arguments=arguments,
         needs_body=route.batch is not None or any(map(_is_required, parameters)),
+        streams=route.streams,
+        media_type=_media_type(where, route, answer),
     )
+
+
+def _body(
+    where: str,
+    name: str,
+    parameters: Sequence[inspect.Parameter],
+    hints: Mapping[str, Any],
+) -> tuple[TypeAdapter[Any], _Arguments]:
+    adapters = [_adapter(where, f"parameter {word!r}", hints[word]) for word in _names(parameters)]
+    if len(parameters) == 1 and _is_whole(hints[parameters[0].name]):
+        return adapters[0], _single
+    return TypeAdapter(_body_model(name, parameters, hints)), _by_name(_names(parameters))
+
+
+def _media_type(where: str, route: Route[..., object], answer: Any) -> str | None:
+    marked = foreign(answer)
+    if route.media_type is not None and answer is not bytes and marked is None:
+        msg = (
+            f"{where} has media_type={route.media_type!r}, but answers {inspect.formatannotation(answer)}. "
+            "Return bytes, an array or an image, or leave media_type out."
+        )
+        raise DeclarationError(msg)
+    is_image = isinstance(marked, Foreign) and marked.media_type.startswith("image/")
+    return route.media_type or (marked.media_type if marked and is_image else None)
 
 
 # ── what the method says ────────────────────────────────────────────────────────────────────────
@@ -92,6 +138,8 @@ def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
 def _parameters(where: str, name: str, route: Route[..., object]) -> list[inspect.Parameter]:
     """The parameters after ``self``."""
     every = list(inspect.signature(route.function).parameters.values())
+    if route.prepare is not None:
+        every = every[:-1]  # what prepare made
     if not every or every[0].kind not in _PLACED:
         msg = f"{where} takes no self. Write def {name}(self, ...)."
         raise DeclarationError(msg)
@@ -156,7 +204,57 @@ def _elements(
             f"Write def {name}(self, requests: list[Request]) -> list[Answer]."
         )
         raise DeclarationError(msg)
-    return get_args(taken)[0], get_args(answer)[0]
+    return get_args(taken)[0], _without_errors(get_args(answer)[0])
+
+
+def _without_errors(answer: Any) -> Any:
+    """What a request is answered where it does not fail: a list may hold exceptions too."""
+    if get_origin(answer) not in {Union, UnionType}:
+        return answer
+    kept = [
+        one
+        for one in get_args(answer)
+        if not (isinstance(one, type) and issubclass(one, BaseException))
+    ]
+    return Union[tuple(kept)] if kept else answer  # noqa: UP007 - a tuple of them
+
+
+def _live(
+    where: str,
+    name: str,
+    parameters: Sequence[inspect.Parameter],
+    hints: Mapping[str, Any],
+    answer: Any,
+) -> tuple[Any, Any]:
+    taken = hints[parameters[0].name] if len(parameters) == 1 else None
+    if get_origin(taken) is not LiveBatch or get_origin(answer) not in _ITERATORS:
+        msg = (
+            f"{where} yields and has batch=..., so it takes the batch and yields after each step. "
+            f"Write def {name}(self, batch: LiveBatch[Request, Piece]) -> Iterator[None]."
+        )
+        raise DeclarationError(msg)
+    request, piece = get_args(taken)
+    return request, piece
+
+
+_ITERATORS = {
+    collections.abc.Iterator,
+    collections.abc.Iterable,
+    collections.abc.Generator,
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncIterable,
+    collections.abc.AsyncGenerator,
+}
+
+
+def _pieces(where: str, name: str, answer: Any) -> Any:
+    if get_origin(answer) in _ITERATORS:
+        return get_args(answer)[0]
+    msg = (
+        f"{where} yields, but says that it returns {inspect.formatannotation(answer)}. "
+        f"Write def {name}(self, ...) -> Iterator[Piece], or AsyncIterator[Piece] where it is async."
+    )
+    raise DeclarationError(msg)
 
 
 # ── what pydantic makes of it ───────────────────────────────────────────────────────────────────
@@ -178,6 +276,7 @@ def _adapter(where: str, what: str, hint: Any, mode: _Mode = "validation") -> Ty
 
 
 def _configured(hint: Any) -> TypeAdapter[Any]:
+    hint = as_known(hint)
     try:
         return TypeAdapter(hint, config=_CONFIG)
     except PydanticUserError as error:
@@ -188,8 +287,11 @@ def _configured(hint: Any) -> TypeAdapter[Any]:
         )  # a model, a dataclass or a TypedDict has a configuration of its own
 
 
-def _is_model(hint: object) -> bool:
-    return isinstance(hint, type) and issubclass(hint, BaseModel)
+def _is_whole(hint: object) -> bool:
+    """Whether a type has fields of its own, so that a body need not name the parameter."""
+    if is_typeddict(hint) or isinstance(foreign(hint), Foreign):
+        return True
+    return isinstance(hint, type) and (issubclass(hint, BaseModel) or is_dataclass(hint))
 
 
 def _body_model(
@@ -198,7 +300,7 @@ def _body_model(
     """A model with a field per parameter, known by aliases: a parameter may be called ``json``."""
     fields: dict[str, Any] = {
         _field(place): (
-            hints[parameter.name],
+            as_known(hints[parameter.name]),
             Field(... if _is_required(parameter) else parameter.default, alias=parameter.name),
         )
         for place, parameter in enumerate(parameters)
