@@ -107,7 +107,7 @@ def test_prepare_belongs_to_batches_of_answers():
         endpoint("/f", prepare=tokenize)
     with pytest.raises(DeclarationError, match="needs a method"):
         endpoint("/f", batch=Batch(4), prepare="tokenize")
-    with pytest.raises(DeclarationError, match="write yields. Leave prepare out"):
+    with pytest.raises(DeclarationError, match="write yields"):
         endpoint("/f", batch=Batch(4), prepare=tokenize)(write)
 
 

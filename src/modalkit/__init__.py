@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from .declare.credentials import BearerKeys, ProxyAuth
     from .declare.endpoints import Endpoint
     from .declare.exposure import CORS
+    from .declare.files import File
     from .declare.gpu import GPUProfile
     from .declare.image import ImageSpec
+    from .declare.live_batches import LiveBatch
     from .declare.messages import Message, Reply
     from .declare.resources import Resources
     from .declare.routes import endpoint
@@ -47,9 +49,11 @@ __all__ = [
     "Echo",
     "Endpoint",
     "Engine",
+    "File",
     "GPUProfile",
     "ImageSpec",
     "Launch",
+    "LiveBatch",
     "LoRA",
     "Message",
     "ModalkitError",
@@ -84,9 +88,11 @@ _HOMES = {
     "Echo": "engines",
     "Endpoint": "declare.endpoints",
     "Engine": "engines",
+    "File": "declare.files",
     "GPUProfile": "declare.gpu",
     "ImageSpec": "declare.image",
     "Launch": "engines",
+    "LiveBatch": "declare.live_batches",
     "LoRA": "engines",
     "Message": "declare.messages",
     "ModalkitError": "errors",

@@ -148,6 +148,10 @@ class _BatchDecorator(Protocol):
     def __call__(self, function: Callable[[Any, list[Req]], list[Res]], /) -> Route[[Req], Res]: ...
 
 
+_Preparing = Callable[[Any, list[Req]], Prep]
+_PreparingLater = Callable[[Any, list[Req]], Coroutine[Any, Any, Prep]]
+
+
 class _PreparedDecorator(Protocol[Req, Prep_co]):
     @overload
     def __call__(
@@ -166,7 +170,7 @@ def endpoint(
     path: str,
     *,
     batch: Batch,
-    prepare: Callable[[Any, list[Req]], Coroutine[Any, Any, Prep]],
+    prepare: _PreparingLater[Req, Prep],
     parallel: bool = ...,
     media_type: str | None = ...,
 ) -> _PreparedDecorator[Req, Prep]: ...
@@ -175,7 +179,7 @@ def endpoint(
     path: str,
     *,
     batch: Batch,
-    prepare: Callable[[Any, list[Req]], Prep],
+    prepare: _Preparing[Req, Prep],
     parallel: bool = ...,
     media_type: str | None = ...,
 ) -> _PreparedDecorator[Req, Prep]: ...

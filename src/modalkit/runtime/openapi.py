@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
+from .request_bodies import is_file
 from .typed_routes import TypedRoute
+from .wire_types import as_known, foreign
 
 __all__ = ["openapi_schema"]
 
@@ -61,27 +63,73 @@ def openapi_schema(
 
 
 def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict[str, JsonValue]:
+    refused: JsonValue = {"$ref": _REF.format(model="Problem")}
     return {
         "operationId": route.name,
         "summary": route.summary,
-        "requestBody": {
-            "required": route.needs_body,
-            "content": {"application/json": {"schema": request}},
-        },
+        "requestBody": {"required": route.needs_body, "content": _bodies(route, request)},
         "responses": {
-            "200": _json("The answer", answer),
+            "200": {"description": "The answer", "content": _answers(route, answer)},
             "422": _json(
                 "The body does not fit", {"$ref": _REF.format(model="HTTPValidationError")}
             ),
+            "429": _json("Too many requests wait; Retry-After says when to ask again", refused),
+            "500": _json("The method failed", refused),
+            "504": _json("No answer within x-deadline-ms, or the route's own deadline", refused),
         },
     }
+
+
+def _bodies(route: TypedRoute, request: JsonValue) -> dict[str, JsonValue]:
+    """The kinds of body a route takes: JSON, and what brings files."""
+    content: dict[str, JsonValue] = {"application/json": {"schema": request}}
+    kinds = route.fields or {"file": route.request_type}
+    files = {name: is_file(kind) for name, kind in kinds.items()}
+    if any(files.values()):
+        content["multipart/form-data"] = {"schema": _form(route, files)}
+    if list(files.values()) == [True]:
+        marked = foreign(next(iter(kinds.values())))
+        media_type = marked.media_type if marked else "application/octet-stream"
+        content[media_type] = {"schema": dict(_BINARY)}
+    return content
+
+
+def _form(route: TypedRoute, files: Mapping[str, bool]) -> JsonValue:
+    properties: dict[str, JsonValue] = {
+        name: dict(_BINARY) for name, is_one in files.items() if is_one
+    }
+    for name, kind in route.fields.items():
+        if not files[name]:
+            described = TypeAdapter(as_known(kind)).json_schema(ref_template=_REF)
+            described.pop("$defs", None)  # the JSON body has brought them
+            properties[name] = described
+    return {"type": "object", "properties": properties}
+
+
+def _answers(route: TypedRoute, answer: JsonValue) -> dict[str, JsonValue]:
+    if route.media_type is not None:
+        return {route.media_type: {"schema": dict(_BINARY)}}
+    if route.streams:
+        pieces: JsonValue = {"schema": {"type": "string"}}
+        return {"text/event-stream": pieces, "application/x-ndjson": {"schema": answer}}
+    marked = foreign(route.answer_type)
+    content: dict[str, JsonValue] = {"application/json": {"schema": answer}}
+    if marked is not None and marked.media_type != "application/json":
+        content[marked.media_type] = {"schema": dict(_BINARY)}
+    return content
 
 
 def _json(description: str, schema: JsonValue) -> dict[str, JsonValue]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
+_BINARY: dict[str, JsonValue] = {"type": "string", "format": "binary"}
 _PROBLEMS: dict[str, JsonValue] = {
+    "Problem": {
+        "type": "object",
+        "properties": {"detail": {"type": "string"}},
+        "required": ["detail"],
+    },
     "HTTPValidationError": {
         "type": "object",
         "properties": {
@@ -98,5 +146,5 @@ _PROBLEMS: dict[str, JsonValue] = {
                 },
             }
         },
-    }
+    },
 }

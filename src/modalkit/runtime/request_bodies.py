@@ -18,7 +18,7 @@ from ..declare.files import File
 from .typed_routes import TypedRoute
 from .wire_types import foreign
 
-__all__ = ["Bodies", "UnfitError"]
+__all__ = ["Bodies", "UnfitError", "is_file"]
 
 Arguments = tuple[tuple[object, ...], dict[str, object]]
 _JSON_LIKE = (
@@ -45,9 +45,9 @@ class Bodies:
 
     def __init__(self, route: TypedRoute) -> None:
         self._route = route
-        self._files = {name: kind for name, kind in route.fields.items() if _from_bytes(kind)}
+        self._files = {name: kind for name, kind in route.fields.items() if is_file(kind)}
         self.takes_bytes = len(route.fields) <= 1 and (
-            bool(self._files) or _from_bytes(route.request_type)
+            bool(self._files) or is_file(route.request_type)
         )
         self.decode = _decoder(route)
 
@@ -103,7 +103,7 @@ class Bodies:
             raise UnfitError([_problem("form", f"This is no form: {error}")]) from error
         fields = {name: await _content(value) for name, value in form.multi_items()}
         await form.close()
-        if _from_bytes(self._route.request_type):
+        if is_file(self._route.request_type):
             return _only_file(fields, self._route.request_type)
         return {name: self._field(name, value) for name, value in fields.items()}
 
@@ -119,7 +119,8 @@ class Bodies:
             return value
 
 
-def _from_bytes(kind: object) -> bool:
+def is_file(kind: object) -> bool:
+    """Whether a type is made of a file's bytes."""
     if kind in {bytes, File}:
         return True
     marked = foreign(kind)

@@ -23,24 +23,12 @@ from .installs import (
 from .layers import Apt, Env, LocalDir, LocalFile, LocalPath, LocalPython, Run, Workdir
 from .order import ImageLayer, in_build_order
 from .pins import check_conflicts, check_no_includes
+from .runtime_packages import RUNTIME_REQUIREMENTS
 
 if TYPE_CHECKING:
     import modal
 
 __all__ = ["ImageSpec"]
-
-# Python packages that modalkit's own code needs inside a container, in the versions tested here.
-RUNTIME_REQUIREMENTS = (
-    "aiohttp==3.14.5",
-    "httptools==0.9.0",
-    "packaging==26.3",
-    "pydantic==2.14.3",
-    "python-multipart==0.0.34",
-    "starlette==1.10.0",
-    "uvicorn==0.54.0",
-    "uvloop==0.23.0",
-    "websockets==17.4",
-)
 
 
 class ImageSpec(Value):

@@ -8,6 +8,7 @@ the half that fails, until what fails is one request.
 from __future__ import annotations
 
 import copy
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from ...errors import BatchError
 
 __all__ = ["outcomes", "own_error"]
 
+_HOPELESS = 8  # failures before the first success
 Attempt = Callable[[list[Any]], Awaitable[list[Any]]]
 
 
@@ -28,25 +30,27 @@ async def outcomes(
         name: The method's name, for messages.
         attempt: Calls the method with some of the requests.
         requests: The batch.
-        on_error: Whether an error of the whole batch is looked for in halves, with at most as many
-            more calls as there are requests.
+        on_error: Whether an error of the whole batch is looked for in halves. Where none of the
+            first parts can be answered, it is not one request's fault, and all of them have failed.
     """
     found: list[Any] = [None] * len(requests)
     parts = deque([list(range(len(requests)))])
-    calls_left = len(requests) if on_error == "isolate" else 0
+    failures_left: float = _HOPELESS if on_error == "isolate" else 1
     while parts:
         part = parts.popleft()
         try:
             answers = await attempt([requests[place] for place in part])
             _check_length(name, len(part), answers)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, whatever it is
+            failures_left -= 1
             smaller = _parts_after(error, part, found)
-            if len(smaller) <= calls_left:
-                calls_left -= len(smaller)
+            if failures_left > 0:
                 parts.extend(smaller)
             else:
-                _fail(found, [place for one in smaller for place in one], error)
+                _fail(found, [place for one in (*smaller, *parts) for place in one], error)
+                parts.clear()
         else:
+            failures_left = math.inf  # some can be answered: the rest are looked at one by one
             for place, answer in zip(part, answers, strict=True):
                 found[place] = answer
     return found
@@ -57,9 +61,8 @@ def _parts_after(error: Exception, part: list[int], found: list[Any]) -> list[li
     if isinstance(error, BatchError) and error.failed:
         named = {part[at]: one for at, one in error.failed.items() if 0 <= at < len(part)}
         if named:
-            found_already = {id(one): place for place, one in named.items()}
             for place, one in named.items():
-                found[place] = one if found_already[id(one)] == place else own_error(one)
+                found[place] = own_error(one)
             rest = [place for place in part if place not in named]
             return [rest] if rest else []
     if len(part) == 1 or (isinstance(error, BatchError) and not error.failed):

@@ -23,6 +23,9 @@ from .visit import Visit, VisitObserver
 __all__ = ["Door", "InnerKeys"]
 
 
+_REFUSED = 1008  # a WebSocket's code for what it may not do
+
+
 @dataclass(frozen=True, repr=False)
 class InnerKeys:
     """Keys that never leave a container.
@@ -75,7 +78,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it; the ASGI entry."""
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "HTTP only"})
+            await self._open(scope, receive, send)
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
         else:
@@ -100,6 +103,22 @@ class Door:
             visit.end()
             for observer in self._observers:
                 observer.left(visit)
+            if self._rules.access_log != "off":
+                visit.write(self._rules.access_log)
+
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket passes as a request does, or is closed before it opens; an engine's never."""
+        if self._routes is not None:
+            await send({"type": "websocket.close", "code": _REFUSED, "reason": "HTTP only"})
+            return
+        visit = Visit(scope)
+        try:
+            path = self._inner_path(scope["path"])
+            self._admit(visit, path)
+            await self._app(visit.onward(path, None), receive, send)
+        except ApiError as error:
+            await send({"type": "websocket.close", "code": _REFUSED, "reason": error.message})
+        finally:
             if self._rules.access_log != "off":
                 visit.write(self._rules.access_log)
 

@@ -166,7 +166,7 @@ class Visit:
             "log": "modalkit.access",
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "id": self.request_id.decode("ascii"),
-            "method": self._scope["method"],
+            "method": self._scope.get("method", "WEBSOCKET"),
             "path": path,
             "status": self.status or None,  # none: the client left before an answer
             "first_ms": round(1000 * self.first_s, 1),
