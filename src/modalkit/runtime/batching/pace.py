@@ -28,6 +28,7 @@ class Pace:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
+        self._full = min(batch.max_size, batch.queue_limit)
         self._most_s = batch.max_wait_ms / 1000
         self._company = 0.0
         self._prepare_s = 0.0
@@ -39,8 +40,8 @@ class Pace:
     def enough(self) -> int:
         """How many waiting requests leave without waiting for more."""
         if not self._batch.adaptive:
-            return self._batch.max_size
-        return max(1, min(self._batch.max_size, round(self._company)))
+            return self._full
+        return max(1, min(self._full, round(self._company)))
 
     def until(self, oldest: float, waiting: int, *, is_free: bool) -> float:
         """When those who wait should leave; what has passed already means now.
@@ -50,7 +51,7 @@ class Pace:
             waiting: How many they are.
             is_free: Whether the model is; else they are to be prepared for when it will be.
         """
-        if waiting >= self._batch.max_size or (is_free and waiting >= self.enough):
+        if waiting >= self._full or (is_free and waiting >= self.enough):
             return -math.inf
         if not is_free:
             return self._started + self.model_s - self._prepare_s

@@ -106,7 +106,7 @@ class Batcher(Generic[Req, Res]):
         """
         loop = asyncio.get_running_loop()
         if len(self._queue) >= self._batch.queue_limit:
-            raise self._overloaded()
+            self._make_room()
         waiting = _Waiting(request, loop.create_future(), loop.time())
         if self._measures is not None:
             waiting.key = self._measures.key(request)
@@ -231,6 +231,9 @@ class Batcher(Generic[Req, Res]):
 
     def _end(self, running: _Running) -> None:
         self._running.discard(running)
+        self._end_looking()
+
+    def _end_looking(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
             self._looking, self._looks_at = None, math.inf
@@ -241,6 +244,13 @@ class Batcher(Generic[Req, Res]):
         return BatchRecord(self._name, size, *seconds, failed, len(self._queue))
 
     # ── requests that do not stay ───────────────────────────────────────────────────────────────
+
+    def _make_room(self) -> None:
+        if self._looks_at == 0:  # those before it may leave now, not only when the loop turns
+            self._end_looking()
+            self._look()
+        if len(self._queue) >= self._batch.queue_limit:
+            raise self._overloaded()
 
     def _overloaded(self) -> OverloadedError:
         if self._observer is not None:
