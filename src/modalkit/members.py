@@ -243,8 +243,10 @@ def _route_method(name: str, route: Route[..., object]) -> Callable[..., object]
             return await host.calls[name](*arguments, **keywords)
 
     async def stream(self: Any, *arguments: object, **keywords: object) -> AsyncIterator[object]:
-        async for piece in self._modalkit_custom.calls[name](*arguments, **keywords):
-            yield piece
+        host: CustomHost = self._modalkit_custom
+        with take_trace(keywords, host.watch.tracing):
+            async for piece in host.calls[name](*arguments, **keywords):
+                yield piece
 
     method: Callable[..., object] = stream if route.streams else call
     functools.update_wrapper(method, route.function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -113,7 +114,7 @@ class LiveBatcher:
         if len(self._queue) >= self._batch.queue_limit:
             self._refused("overloaded")
             raise OverloadedError(self._name, len(self._queue), 1)
-        caller = _Caller(request, loop.time())
+        caller = _Caller(request, time.monotonic())
         self._queue.append(caller)
         if self._worker is None:
             self._worker = loop.create_task(self._work())
@@ -134,15 +135,14 @@ class LiveBatcher:
             await self._steps.close(generator)
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._queue or any(not item.is_over for item in self._live):
                 if self._generator is None:
                     self._generator = self._steps.begin(self._live)
-                self._live.turn(*self._joining(loop.time()))
-                began = loop.time()
+                self._live.turn(*self._joining(time.monotonic()))
+                began = time.monotonic()
                 await self._step()
-                self._tell(loop.time() - began)
+                self._tell(time.monotonic() - began)
         except asyncio.CancelledError:
             self._end_everyone(BatchError(f"{self._name} was stopped."))
             for caller in self._queue:

@@ -35,7 +35,7 @@ class Passage:
 
     Attributes:
         route: The method's name.
-        arrived: When it came, on the event loop's clock (``loop.time()``), in seconds.
+        arrived: When it came, on the clock of ``time.monotonic()``, in seconds.
         left: When its batch left the queue.
         size: Requests in that batch.
     """

@@ -13,7 +13,7 @@ _FADES = 0.8  # what is left of an old crowd after each batch
 
 
 class Pace:
-    """Measurements of one queue, in seconds of its event loop's clock.
+    """Measurements of one queue, in seconds of ``time.monotonic()``.
 
     A batch need not wait longer than a batch takes: whoever missed it would be answered by the next
     one by then. And it need not wait for more callers than there were lately.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -107,7 +108,7 @@ class Batcher(Generic[Req, Res]):
         loop = asyncio.get_running_loop()
         if len(self._queue) >= self._batch.queue_limit:
             self._make_room()
-        waiting = _Waiting(request, loop.create_future(), loop.time())
+        waiting = _Waiting(request, loop.create_future(), time.monotonic())
         if self._measures is not None:
             waiting.key = self._measures.key(request)
             waiting.length = self._measures.length(request)
@@ -153,12 +154,12 @@ class Batcher(Generic[Req, Res]):
         loop = asyncio.get_running_loop()
         self._looking, self._looks_at = None, math.inf
         while self._queue and self._may_go_ahead():
-            now = loop.time()
+            now = time.monotonic()
             is_free = len(self._running) < self._batch.max_parallel_batches
             until = self._pace.until(self._queue[0].arrived, len(self._queue), is_free=is_free)
             if until > now:
                 self._looks_at = until
-                self._looking = loop.call_at(until, self._look)
+                self._looking = loop.call_later(until - now, self._look)
                 return
             self._start(self._take(now), loop)
 
@@ -180,7 +181,7 @@ class Batcher(Generic[Req, Res]):
     def _start(self, items: list[_Waiting], loop: asyncio.AbstractEventLoop) -> None:
         running = _Running(items)
         self._running.add(running)
-        self._pace.starts(loop.time())
+        self._pace.starts(time.monotonic())
         running.task = loop.create_task(self._work(running))
 
     # ── a batch under way ───────────────────────────────────────────────────────────────────────
@@ -212,22 +213,21 @@ class Batcher(Generic[Req, Res]):
             self._observer.batch_ended(self._record(running, failed))
 
     async def _attempt(self, requests: list[Req], running: _Running) -> list[Res]:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
         prepared: tuple[Any, ...] = ()
         if self._prepare is not None:
             prepared = (await self._prepare(requests),)
-            running.prepare_s += loop.time() - began
-            self._pace.prepared(loop.time() - began)
+            running.prepare_s += time.monotonic() - began
+            self._pace.prepared(time.monotonic() - began)
         async with self._turn:
-            began = loop.time()
+            began = time.monotonic()
             try:
                 return await self._run(requests, *prepared)
             finally:
                 if self._takes_turns:  # its turn came when the batch before it ended
                     began = max(began, self._pace.free_since)
-                running.model_s += loop.time() - began
-                self._pace.ends(loop.time(), loop.time() - began)
+                running.model_s += time.monotonic() - began
+                self._pace.ends(time.monotonic(), time.monotonic() - began)
 
     def _end(self, running: _Running) -> None:
         self._running.discard(running)
