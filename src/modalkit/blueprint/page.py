@@ -11,6 +11,7 @@ from ..pricing import Quote
 from ..pricing.rates import Rates
 from ..pricing.total import usd, usd_range
 from .drawings import Axis, Bar, Mark, bars, curves
+from .observing import observed_words
 from .report import PlanReport
 from .services import Assumptions, Known
 from .studies import contexts, prices
@@ -234,6 +235,7 @@ def _service_facts(service: ServiceBlueprint) -> Iterable[tuple[str, str]]:
         f"{scaling.min_containers} to {most}, {service.concurrency} inputs each, idle for {scaling.scaledown_window} s",
     )
     yield "Methods", ", ".join(service.methods)
+    yield "Observed", observed_words(service.observed)
     yield "Volumes", ", ".join(f"{one.name} at {one.mount}" for one in service.volumes)
     yield "Secrets", ", ".join(_secret(one.name, one.keys) for one in service.secrets)
     yield "Image", " + ".join((service.image.base, *service.image.layers))

@@ -32,6 +32,7 @@ from ..service import ModelService
 from ..sizing.fit import Pick, examine, largest_concurrency, largest_context
 from ..sizing.memory import EngineName, Load
 from ..sizing.model import GIB, ModelFacts
+from .observing import observed_use
 from .values import (
     EndpointUse,
     EngineUse,
@@ -120,6 +121,7 @@ def describe_service(known: Known, rates: Rates, assumed: Assumptions) -> Servic
         variables=tuple(sorted(plan.environment)),
         endpoint=_endpoint(plan.endpoint, plan.routes),
         methods=(*plan.methods, *(route.method for route in plan.routes)),
+        observed=observed_use(known.service, plan),
         scaling=plan.scaling,
         concurrency=plan.concurrency,
         resources=plan.resources,

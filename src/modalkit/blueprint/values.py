@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from .._values import Value
+from ..declare.exposure import AccessLog, Exposure
 from ..declare.resources import Resources
 from ..declare.scaling import Scaling
 from ..engines.recipes import RecipeUse
@@ -24,6 +25,7 @@ __all__ = [
     "ImageUse",
     "Memory",
     "MemoryLine",
+    "ObservedUse",
     "ResourceUse",
     "SecretUse",
     "ServiceBlueprint",
@@ -122,6 +124,28 @@ class EndpointUse(Value):
     region: str | None = None
 
 
+class ObservedUse(Value):
+    """What a service tells of itself, and whom.
+
+    Attributes:
+        health: Who may ask ``/health``.
+        health_is: What stands behind it: the engine, the service's ``self_test``, or its start.
+        metrics: Who may read ``/metrics``.
+        log: What is logged of each request.
+        traces: Where its traces go; ``None`` for nowhere.
+        failures: Who is told of failures; ``None`` for nobody.
+        events: Which ones.
+    """
+
+    health: Exposure
+    health_is: Literal["engine", "self_test", "warm"]
+    metrics: Exposure
+    log: AccessLog
+    traces: str | None = None
+    failures: str | None = None
+    events: tuple[str, ...] = ()
+
+
 class MemoryLine(Value):
     """One line of a memory breakdown: what, how much on each GPU, and by which formula."""
 
@@ -180,6 +204,7 @@ class ServiceBlueprint(Value):
         variables: Names of its plain environment variables.
         endpoint: Its HTTP endpoint.
         methods: Remote methods.
+        observed: What it tells of itself, and whom.
         scaling: Containers and timeouts.
         concurrency: Inputs one container takes at a time.
         resources: CPU, memory, disk, region.
@@ -203,6 +228,7 @@ class ServiceBlueprint(Value):
     variables: tuple[str, ...]
     endpoint: EndpointUse | None
     methods: tuple[str, ...]
+    observed: ObservedUse
     scaling: Scaling
     concurrency: int
     resources: Resources

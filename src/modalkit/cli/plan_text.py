@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..blueprint.changes import Change, Comparison
+from ..blueprint.observing import observed_words
 from ..blueprint.report import PlanReport
 from ..blueprint.values import (
     AppBlueprint,
@@ -85,6 +86,7 @@ def _service(service: ServiceBlueprint, console: Console) -> None:
             ("variables", escape(", ".join(service.variables))),
             ("endpoint", escape(_endpoint(service.endpoint))),
             ("methods", escape(", ".join(service.methods))),
+            ("observed", escape(observed_words(service.observed))),
             ("scaling", escape(_scaling(service.scaling, service.concurrency))),
             ("resources", escape(_resources(service.resources))),
         ],
