@@ -44,6 +44,14 @@ def test_an_input_survives_its_container(function):
     assert function("calling", "dies_once").remote(f"key-{time.time()}") == "survived"
 
 
+def test_a_call_survives_containers_that_are_killed_while_they_start(cls):
+    """Two killed starts are forgiven; a container that is killed at every start is told of."""
+    starting = cls("calling", "DiesStarting")
+    assert starting(key=f"twice-{time.time()}", times=2).starts.remote() == 3
+    with pytest.raises(modal.exception.RemoteError, match="signal 9"):
+        starting(key=f"always-{time.time()}", times=100).starts.remote()
+
+
 def test_large_payloads_travel_both_ways(function):
     """A hundred megabytes go in, and a hundred come out."""
     size = 100 * 1024 * 1024

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalkit.local.apps.logs import AppLog
-from modalkit.local.calls.bell import Bell
 from modalkit.local.calls.calls import ChunkStream
 from modalkit.local.ids import content_id, input_token
 from modalkit.local.protocol import api
+from modalkit.local.sandboxes.transcripts import Transcript
 from modalkit.local.store.files import FileStore
+from modalkit.local.waiting import Bell, Latch
 
 
 @given(st.lists(st.binary(max_size=20), max_size=30), st.integers(0, 30))
@@ -116,3 +117,33 @@ def test_a_bell_wakes_those_who_waited_and_nobody_later():
         assert not bell.next().is_set()
 
     asyncio.run(listen())
+
+
+@given(pieces=st.lists(st.binary(max_size=20_000), max_size=6), offset=st.integers(0, 100_000))
+def test_a_transcript_gives_back_what_was_printed(tmp_path_factory, pieces, offset):
+    """Everything from an offset on comes back, whether it is short or needs a file."""
+
+    async def roundtrip() -> bytes:
+        transcript = Transcript(tmp_path_factory.getbasetemp())
+        for piece in pieces:
+            transcript.write(piece)
+        transcript.end()
+        return b"".join([piece async for piece in transcript.read(offset)])
+
+    assert asyncio.run(roundtrip()) == b"".join(pieces)[offset:]
+
+
+def test_a_latch_lets_everybody_go_once_it_has_fallen():
+    """Whoever waits goes on, and whoever comes later does not wait."""
+
+    async def run() -> bool:
+        latch = Latch()
+        waiting = [asyncio.create_task(latch.wait()) for _ in range(3)]
+        await asyncio.sleep(0)
+        early = [task.done() for task in waiting]
+        latch.set()
+        await asyncio.gather(*waiting)
+        await latch.wait()
+        return latch.is_set() and not any(early)
+
+    assert asyncio.run(run())

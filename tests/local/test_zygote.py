@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modalkit.local.processes.isolation import Isolation
+from modalkit.local.processes.zygotes import CONTAINER_MODULE, Zygotes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no zygote elsewhere")
 
@@ -118,6 +120,25 @@ def zygote_of(processes, plane_pid: int) -> list[int]:
 
     below = processes.below(plane_pid)
     return [pid for pid in below if b"zygote" in words(pid) and parent(pid) == plane_pid]
+
+
+def test_a_zygote_that_is_killed_while_it_loads_is_replaced(processes):
+    """Its interpreter is not given up: the next container comes from a zygote again."""
+    argv = [sys.executable, "-m", CONTAINER_MODULE]
+
+    async def kill_and_find_again() -> bool:
+        zygotes = Zygotes({"PATH": os.environ["PATH"]})
+        try:
+            first = await zygotes.find(argv)
+            assert first is not None
+            for pid in zygote_of(processes, os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+            await first.ended
+            return await zygotes.find(argv) not in {None, first}
+        finally:
+            await zygotes.close()
+
+    assert asyncio.run(kill_and_find_again())
 
 
 def test_a_killed_zygote_takes_no_container_with_it_and_is_replaced(

@@ -31,7 +31,6 @@ __all__ = [
     "fitting",
     "gives",
     "names_environment",
-    "not_served",
     "refuse",
     "router",
     "router_rpcs",
@@ -134,11 +133,3 @@ def builder_version() -> str:
 def refuse(status: Status, message: str) -> NoReturn:
     """End the current RPC with an error the client shows to its user."""
     raise GRPCError(status, message)
-
-
-def not_served(name: str) -> str:
-    """Say that an RPC is not served, and what that means."""
-    return (
-        f"The local Modal does not serve {name} (modal {MODAL_VERSION}). "
-        "What needs it works on Modal itself only; `modalkit local --help` lists what runs here."
-    )

@@ -45,6 +45,27 @@ def dies_once(key: str) -> str:
     return "survived"
 
 
+@app.cls(max_containers=1)
+class DiesStarting:
+    """Its container is killed in its first ``times`` starts."""
+
+    key: str = modal.parameter()
+    times: int = modal.parameter()
+
+    @modal.enter()
+    def start(self) -> None:
+        """Die, or not any more."""
+        before = seen.get(self.key, 0)
+        seen[self.key] = before + 1
+        if before < self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @modal.method()
+    def starts(self) -> int:
+        """Return how often a container was started."""
+        return seen[self.key]
+
+
 @app.function(volumes={"/notes": notes}, secrets=[word])
 def closes_over(key: str) -> list[str]:
     """Use a volume, a secret, a dict and a queue from around the function."""

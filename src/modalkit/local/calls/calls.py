@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..ids import new_id
 from ..protocol import api
-from .bell import Bell
+from ..waiting import Bell
 from .call_graph import CallNode, InputNode
 from .chunks import ChunkStream
 from .kept import Kept

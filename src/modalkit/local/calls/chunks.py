@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 
 from ..protocol import api
-from .bell import Bell
+from ..waiting import Bell
 
 __all__ = ["ChunkStream"]
 

@@ -15,6 +15,7 @@ from ..processes.doorways import Doorway
 from ..processes.launcher import LaunchedProcess
 from ..processes.memory import memory_below
 from ..protocol import api
+from ..waiting import Latch
 from .gpus import Lease
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Container:
     doorway: Doorway | None = None
     process: LaunchedProcess | None = None
     started_at: float = field(default_factory=time.time)
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: Latch = field(default_factory=Latch)
     _to_cancel: set[str] = field(default_factory=set)
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 

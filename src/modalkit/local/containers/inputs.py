@@ -129,6 +129,9 @@ class InputPool(ContainerPool):
     def _dispatch(self) -> None:
         while self._queue and self._polls:
             poll = self._polls[0]
+            if poll.answer.done():  # its container's connection was lost just now
+                self._polls.popleft()
+                continue
             batch = self._batch(poll.batch_max)
             if not batch:
                 return
@@ -226,7 +229,8 @@ class InputPool(ContainerPool):
         for poll in list(self._polls):
             if poll.container is container:
                 self._polls.remove(poll)
-                poll.answer.set_result([])
+                if not poll.answer.done():
+                    poll.answer.set_result([])
                 container.expect_end()
 
     @override

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import os
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +32,9 @@ _CPUS = os.cpu_count() or 1
 DEFAULT_LIMIT = max(8, 2 * _CPUS)
 _DEFAULT_SCALEDOWN_WINDOW_S = 60
 _LOOK_AGAIN_S = 1.0
+_KILLED = 128 + signal.SIGKILL
+# Somebody killed it while it was starting; one that is killed at every start is told of.
+_KILLS_FORGIVEN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,9 @@ class ContainerPool:
     def _failed_to_start(self, container: Container, how: Ended) -> None:
         pause = self._backoff.failed(time.monotonic())
         asyncio.get_running_loop().call_later(pause, self.adjust)
+        killed = how.code == _KILLED and not (how.memory_limit_mib or container.startup_result)
+        if killed and self._backoff.failures <= _KILLS_FORGIVEN:
+            return
         if not any(other.ready for other in self.live):
             self._give_up(container.startup_result or how.as_result())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ class Zygote:
         self.ready = False
         channel.setblocking(False)
         asyncio.get_running_loop().add_reader(channel, self._hear)
-        self.ended = asyncio.get_running_loop().create_task(process.wait())
+        self.ended: asyncio.Task[int] = asyncio.get_running_loop().create_task(process.wait())
 
     def ask(self, spec: Path, handed: list[int]) -> bool:
         """Ask for a container; False if it cannot even be asked.
@@ -146,6 +147,7 @@ class Zygotes:
         """Forget one that died; an interpreter that cannot load Modal at all is not tried again."""
         if self._alive.get(python) is zygote:
             del self._alive[python]
-            if not zygote.ready:
+            killed = zygote.ended.result() == -signal.SIGKILL
+            if not zygote.ready and not killed:
                 _LOG.debug("%s cannot be loaded ahead by %s", CONTAINER_MODULE, python)
                 self._useless.add(python)

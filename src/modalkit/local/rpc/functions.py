@@ -216,6 +216,12 @@ def _check(definition: api.Function) -> None:
         timetable_of(definition.schedule, datetime.now(UTC))
     except ValueError as error:
         refuse(Status.INVALID_ARGUMENT, f"The schedule of {name!r} cannot work. {error}")
+    if definition._experimental_group_size > 1:  # noqa: SLF001 - a protobuf field of that name
+        refuse(
+            Status.UNIMPLEMENTED,
+            f"{name!r} is a clustered function, which wants several machines with a network between "
+            "them. There is one machine here: leave clustered out, or run it on Modal.",
+        )
     if definition.pty_info.enabled:
         refuse(
             Status.INVALID_ARGUMENT,

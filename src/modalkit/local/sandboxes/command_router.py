@@ -23,7 +23,8 @@ from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
-from ..protocol import Message, not_served, refuse, router, router_rpcs, secret_sources
+from ..protocol import Message, refuse, router, router_rpcs, secret_sources
+from ..refusals import not_served
 from .commands import Command, Order
 from .terminals import Terminal
 

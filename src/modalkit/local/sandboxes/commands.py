@@ -18,6 +18,7 @@ from grpclib.const import Status
 
 from ..processes.launcher import read_from, read_pipe
 from ..protocol import refuse
+from ..waiting import Latch
 from .terminals import END_OF_INPUT, Terminal
 from .transcripts import Transcript
 
@@ -130,7 +131,7 @@ class Command:
     stderr: Transcript
     code: int | None = None
     signal: int | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: Latch = field(default_factory=Latch)
 
     def how_it_ended(self) -> dict[str, int]:
         """Return ``code`` or ``signal``; nothing while it runs."""
@@ -159,7 +160,7 @@ class Attendant:
         self._turn = asyncio.Lock()
         self._commands: dict[str, Command] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.ready = asyncio.Event()
+        self.ready = Latch()
 
     @property
     def running(self) -> int:

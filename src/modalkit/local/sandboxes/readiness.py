@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..containers.tunnels import connect
+from ..waiting import Latch
 from .commands import Order
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self.at: float | None = None
-        self._reached = asyncio.Event()
+        self._reached = Latch()
 
     async def watch(self, sandbox: Sandbox) -> None:
         """Ask a sandbox's probe, as often as its client wants, until it succeeds."""

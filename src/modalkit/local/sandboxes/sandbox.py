@@ -15,6 +15,7 @@ from ..apps.apps import App
 from ..containers.container import Container
 from ..processes.launcher import LaunchedProcess
 from ..protocol import api, refuse
+from ..waiting import Latch
 from .commands import Attendant, Command, Order, with_secrets
 from .readiness import Readiness
 
@@ -56,8 +57,8 @@ class Sandbox:
     result: api.GenericResult | None = None
     main: Command | None = None
     attendant: Attendant | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: Latch = field(default_factory=Latch)
+    _stopping: Latch = field(default_factory=Latch)
     _last_use: float = field(default_factory=time.monotonic)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import IO
 
-from ..calls.bell import Bell
+from ..waiting import Bell
 
 __all__ = ["Transcript"]
 

@@ -21,7 +21,8 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from ...errors import LocalModalError
-from ..protocol import Message, every_rpc, names_environment, not_served, wants_token
+from ..protocol import Message, every_rpc, names_environment, wants_token
+from ..refusals import not_served
 from .http2 import Connection, Reply
 
 if TYPE_CHECKING:
