@@ -52,7 +52,8 @@ def _cold(report: BenchReport) -> str:
 def _table(report: BenchReport) -> Table:
     streams = any(stage.ttft_ms for stage in report.stages)
     counts = any(stage.tokens_per_s for stage in report.stages)
-    cost = "$/1M\ntok" if counts else "$/1k\nreq"
+    by_token = any(stage.usd_per_million_tokens for stage in report.stages)
+    cost = "$/1M\ntok" if by_token else "$/1k\nreq"
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("load", no_wrap=True)
     names = ["\nreq/s", *(["\ntok/s"] if counts else [])]
