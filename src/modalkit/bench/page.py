@@ -26,11 +26,11 @@ def page(report: BenchReport, older: BenchReport | None = None) -> str:
         older: Another to set it beside.
     """
     body = [_header(report), _cards(report), _table(report), _notes(report)]
-    if older is not None:
-        body.append(_changes(changes(older, report), list(differences(older, report))))
     body.append(_section("Against load", "".join(_against_load(report, older))))
     body.append(_section("How it was distributed", "".join(_distributions(report.stages))))
     body.append(_section("In the course of time", "".join(map(_timeline, report.stages))))
+    if older is not None:
+        body.append(_changes(changes(older, report), list(differences(older, report))))
     style = (files("modalkit") / "data" / "plan.css").read_text("utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -127,22 +127,29 @@ def _notes(report: BenchReport) -> str:
 
 
 def _changes(changed: Sequence[Change], notes: Sequence[str]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(one.load)}</td><td>{escape(one.figure)}</td><td>{_number(one.old)}</td>"
-        f"<td>{_number(one.new)}</td><td>{_verdict(one)}</td></tr>"
-        for one in changed
-    )
+    """A row for each figure, a column for each load."""
+    loads = list(dict.fromkeys(one.load for one in changed))
+    by_place = {(one.figure, one.load): one for one in changed}
+    rows = ""
+    for figure in dict.fromkeys(one.figure for one in changed):
+        cells = [_verdict(by_place.get((figure, load))) for load in loads]
+        rows += f"<tr><td>{escape(figure)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     told = "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
-    head = "<th>load</th><th>figure</th><th>then</th><th>now</th><th>change</th>"
-    table = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return _section("Against the older bench", told + table)
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("figure", *loads))
+    return (
+        '<section class="service"><h2>Against the older bench</h2>'
+        f'{told}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        "<p>Coloured where the confidence intervals are apart; the rest may be chance.</p></section>"
+    )
 
 
-def _verdict(change: Change) -> str:
+def _verdict(change: Change | None) -> str:
+    if change is None:
+        return ""
     percent = "" if change.percent is None else f"{change.percent:+.1f} %"
-    if not change.sure:
-        return f"{percent} <small>may be chance</small>" if change.sure is False else percent
-    return f'<span class="{"good" if change.better else "bad"}">{percent}</span>'
+    style = ("good" if change.better else "bad") if change.sure else "dim"
+    then_now = f"<small>{_number(change.old)} to {_number(change.new)}</small>"
+    return f'<span class="{style}">{percent}</span>{then_now}'
 
 
 def _against_load(report: BenchReport, older: BenchReport | None) -> Iterator[str]:
