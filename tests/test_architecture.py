@@ -50,8 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"prefetch", "members", "runtime"},
     "prefetching": BASE | {"compile", "discovery", "prefetch"},
     "locking": BASE
-    | {"declare", "discovery", "fitting", "hub", "lock", "lookup", "plan", "service", "sizing"}
-    | {"__init__"},
+    | {"declare", "discovery", "fitting", "hub", "lock", "lookup", "plan", "prefetch", "service"}
+    | {"sizing", "__init__"},
     "local": {"errors", "crontab"},
     "starting": BASE | {"declare", "compile", "discovery", "plan"},
     "blueprint": BASE

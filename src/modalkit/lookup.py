@@ -65,7 +65,14 @@ def declared(service: type[ModelService]) -> dict[str, str]:
         "revision": service.revision or "",
         "engine": f"{engine.title} {version}".strip() if engine else "",
         "gpu": wish,
+        "beside": ", ".join(_beside(service)),
     }
+
+
+def _beside(service: type[ModelService]) -> list[str]:
+    """Adapters and the like, each with the commit that is declared for it."""
+    wanted = service.engine.repositories() if service.engine else {}
+    return [f"{name}@{commit}" if commit else name for name, commit in sorted(wanted.items())]
 
 
 def locked_service(service: type[ModelService]) -> LockedService | None:

@@ -163,7 +163,7 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         model=model,
         model_folder=folder,
         revision=revision,
-        engine=_engine_plan(service, model, revision, gpu),
+        engine=_engine_plan(service, model, gpu, locked),
         gpu=gpu,
         image=pinned_image(_image(service), locked),
         weights=_weights_when_serving(service),
@@ -225,7 +225,10 @@ def _engine_methods(service: type[ModelService]) -> tuple[str, ...]:
 
 
 def _engine_plan(
-    service: type[ModelService], model: str | None, revision: str | None, gpu: GPUProfile | None
+    service: type[ModelService],
+    model: str | None,
+    gpu: GPUProfile | None,
+    locked: LockedService | None,
 ) -> EnginePlan | None:
     engine = engine_of(service)
     if engine is None:
@@ -233,7 +236,7 @@ def _engine_plan(
     server, declared = _server(service), service.engine
     launch = Launch(
         model=model or service.__name__,
-        revision=revision,
+        revision=_revision(service, locked),
         served_name=_served_name(service),
         host="0.0.0.0" if server else "127.0.0.1",  # noqa: S104 - Modal's proxy reaches it there
         port=server.port if server else ENGINE_PORT,
@@ -241,7 +244,7 @@ def _engine_plan(
         door=server is not None,  # else the gateway in front of the engine has it
         snapshot=service.cold_start.snapshot == "gpu",
         from_volume=_on_volume(service, model),
-        adapters=_adapters(service, engine),
+        adapters=_adapters(service, engine, locked),
     )
     return EnginePlan(
         title=engine.title,
@@ -260,18 +263,25 @@ def _on_volume(service: type[ModelService], model: str | None) -> bool:
     return not model.startswith("/") or model.startswith(f"{service.weights.mount}/")
 
 
-def _adapters(service: type[ModelService], engine: Engine) -> dict[str, str]:
-    """Where adapters of a commit lie; engines themselves would look for the newest."""
+def _adapters(
+    service: type[ModelService], engine: Engine, locked: LockedService | None
+) -> dict[str, str]:
+    """Where adapters of a commit lie, declared or locked; engines themselves would look for the newest."""
     cache = service.weights
     if cache is None or not isinstance(engine, GPUEngine):
         return {}
+    held = locked if _is_prefetched(service) else None
+    commits = {
+        one: one.revision or (held.commit_beside(one.source) if held else None)
+        for one in engine.lora
+    }
     return {
         one.name: cache.path(
             *("huggingface", "hub", f"models--{one.source.replace('/', '--')}"),
-            *("snapshots", one.revision),
+            *("snapshots", commit),
         )
-        for one in engine.lora
-        if one.revision is not None
+        for one, commit in commits.items()
+        if commit is not None
     }
 
 

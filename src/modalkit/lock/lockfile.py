@@ -123,6 +123,7 @@ class LockedService(Value):
         gpu: Choices in order of preference, as Modal writes them; empty on CPU.
         usd_per_hour: List price of each choice when it was locked.
         image: Its image.
+        beside: What its engine reads beside the model: LoRA adapters, the model that guesses ahead.
     """
 
     declared: dict[str, str] = Field(default_factory=dict)
@@ -130,6 +131,11 @@ class LockedService(Value):
     gpu: tuple[str, ...] = ()
     usd_per_hour: dict[str, float] = Field(default_factory=dict)
     image: LockedImage = LockedImage()
+    beside: tuple[LockedModel, ...] = ()
+
+    def commit_beside(self, name: str) -> str | None:
+        """Return the locked commit of something that the engine reads beside the model."""
+        return next((one.commit for one in self.beside if one.id == name), None)
 
 
 class Lock(Value):

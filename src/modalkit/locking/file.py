@@ -142,6 +142,7 @@ def _differences(before: LockedService, after: LockedService) -> Iterator[str]:
     if commits[0] != commits[1]:
         yield f"commit: {commits[0]} -> {commits[1]}"
     yield from _files(before, after)
+    yield from _beside(before, after)
     if before.gpu != after.gpu:
         yield f"GPUs: {', '.join(before.gpu) or 'none'} -> {', '.join(after.gpu) or 'none'}"
     if before.usd_per_hour != after.usd_per_hour and before.gpu == after.gpu:
@@ -149,6 +150,14 @@ def _differences(before: LockedService, after: LockedService) -> Iterator[str]:
     if before.image.digest != after.image.digest:
         yield f"image: {before.image.digest} -> {after.image.digest}"
     yield from _packages(before, after)
+
+
+def _beside(before: LockedService, after: LockedService) -> Iterator[str]:
+    was, now = ({one.id: one for one in service.beside} for service in (before, after))
+    for name in sorted({*was, *now}):
+        commits = [one[name].commit if name in one else None for one in (was, now)]
+        if commits[0] != commits[1]:
+            yield f"{name}: {commits[0] or 'none'} -> {commits[1] or 'none'}"
 
 
 def _files(before: LockedService, after: LockedService) -> Iterator[str]:

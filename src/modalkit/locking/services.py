@@ -20,6 +20,7 @@ from ..lookup import declared, model_folder
 from ..plan import plan_service
 from ..service import ModelService
 from ..sizing.model import ModelFacts, read_model
+from .beside import lock_beside
 from .folders import folder_files
 from .packages import Resolver, installs_of, python_of, python_series, resolve_packages
 from .registry import digest_of
@@ -76,8 +77,14 @@ def lock_service(
         same.get(name, True) for name in ("model", "revision", "engine", "gpu")
     )
     gpu = kept.gpu if kept and gpu_stays else _gpu(service, model)
+    beside = lock_beside(service, kept, asking.say)
     return LockedService(
-        declared=now, model=model, gpu=gpu, usd_per_hour=prices_of(gpu), image=image
+        declared=now,
+        model=model,
+        gpu=gpu,
+        usd_per_hour=prices_of(gpu),
+        image=image,
+        beside=beside,
     )
 
 

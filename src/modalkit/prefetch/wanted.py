@@ -7,7 +7,7 @@ import re
 from .._values import Value
 from ..declare.weights_sources import WeightSource
 from ..errors import HubError
-from ..lock import LockedFile
+from ..lock import LockedFile, LockedService
 from ..plan import ServicePlan, engine_of
 from ..service import ModelService
 
@@ -58,8 +58,16 @@ def wanted_models(service: type[ModelService], plan: ServicePlan) -> tuple[Wante
     )
     engine = engine_of(service)
     others = engine.repositories() if engine else {}
-    beside = (Wanted(model=one, asked=commit or MAIN) for one, commit in others.items())
+    beside = (_beside(one, commit, plan.locked) for one, commit in others.items())
     return (main, *(one for one in beside if one.model != plan.model))
+
+
+def _beside(model: str, commit: str | None, locked: LockedService | None) -> Wanted:
+    """An adapter or a draft model: as it is locked, unless another commit is declared."""
+    held = next((one for one in locked.beside if one.id == model), None) if locked else None
+    if held is None or commit not in {None, held.commit}:
+        return Wanted(model=model, asked=commit or MAIN)
+    return Wanted(model=model, asked=held.commit or MAIN, locked=held.files)
 
 
 def check_hub_id(model: str) -> None:

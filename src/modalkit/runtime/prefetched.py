@@ -6,7 +6,8 @@ another commit, is refused with the command that fills it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import WeightsError
@@ -26,10 +27,12 @@ class Prefetched:
     Attributes:
         folder: Its files, by their names.
         command: What fills the cache, for messages.
+        beside: The folders of what its engine reads beside it, by hub id.
     """
 
     folder: Path
     command: str
+    beside: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find_prefetched(
@@ -52,8 +55,10 @@ def find_prefetched(
     if not wanted or plan.weights is None:
         return None
     root = Path(plan.weights.mount)
-    main, *_ = [_manifest(root, one, plan.weights.name, command) for one in wanted]
-    return Prefetched(root / snapshot_path(main.model, main.commit), command)
+    found = [_manifest(root, one, plan.weights.name, command) for one in wanted]
+    folders = {one.model: root / snapshot_path(one.model, one.commit) for one in found}
+    main = folders.pop(found[0].model)
+    return Prefetched(main, command, folders)
 
 
 def _manifest(root: Path, wanted: Wanted, volume: str, command: str) -> Manifest:

@@ -32,6 +32,7 @@ class LockedWeights:
         complete: Whether every file must be there already: a model folder, a prefetched one, not a
             hub's cache.
         remedy: What to do about a file that is not the locked one. Default: as for a folder, or a cache.
+        beside: Adapters and the like, which are verified with it.
     """
 
     model: LockedModel
@@ -39,6 +40,7 @@ class LockedWeights:
     how: Literal["size", "sha256"]
     complete: bool
     remedy: str = ""
+    beside: tuple[LockedWeights, ...] = ()
 
     def verify(self, files: Iterable[LockedFile] | None = None) -> tuple[LockedFile, ...]:
         """Verify files that are there; return those that are not there yet.
@@ -50,6 +52,8 @@ class LockedWeights:
             WeightsError: A file has another size or other contents, or misses from a model folder;
                 the message names it and the command to run.
         """
+        for one in self.beside if files is None else ():
+            one.verify()
         wanted = self.model.files if files is None else tuple(files)
         there = [file for file in wanted if (self.folder / file.name).is_file()]
         missing = tuple(file for file in wanted if file not in there)
@@ -94,7 +98,14 @@ def weights_of(plan: ServicePlan, prefetched: Prefetched | None = None) -> Locke
         return None
     if prefetched is not None:
         remedy = f"Run: {prefetched.command} --again"
-        return LockedWeights(locked, prefetched.folder, plan.verify, complete=True, remedy=remedy)
+        beside = tuple(
+            LockedWeights(one, folder, plan.verify, complete=True, remedy=remedy)
+            for one in (plan.locked.beside if plan.locked else ())
+            if (folder := prefetched.beside.get(one.id)) is not None
+        )
+        return LockedWeights(
+            locked, prefetched.folder, plan.verify, complete=True, remedy=remedy, beside=beside
+        )
     if locked.commit is None:
         return LockedWeights(locked, Path(plan.model), plan.verify, complete=True)
     folder = hub_snapshot(locked.id, locked.commit)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import modal
 
-from modalkit import VLLM, GPUProfile, ModelService, serve
+from modalkit import VLLM, GPUProfile, ImageSpec, ModelService, serve
 
 PYTHON, MODEL = os.environ["TEST_VLLM_PYTHON"], os.environ["TEST_CROSS_ENCODER"]
 app = modal.App("vllm-reranker")
@@ -13,7 +13,7 @@ app = modal.App("vllm-reranker")
 
 @serve(app)
 class Reranker(ModelService):
-    model = MODEL
+    model = "/models/cross-encoder"
     engine = VLLM(
         interpreter=PYTHON,
         task="rerank",
@@ -22,5 +22,6 @@ class Reranker(ModelService):
         env={"VLLM_CPU_KVCACHE_SPACE": "1"},
     )
     gpu = GPUProfile("T4")
+    image = ImageSpec.engine().local_dir(MODEL, "/models/cross-encoder")
     api = None
     env: ClassVar = {"TEST_VLLM_PYTHON": PYTHON, "TEST_CROSS_ENCODER": MODEL}

@@ -1,0 +1,47 @@
+"""What an engine reads beside its model: LoRA adapters, and the model that guesses ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..lock import LockedFile, LockedModel, LockedService
+from ..prefetch.hub_source import HubSource
+from ..prefetch.selection import needed_files
+from ..prefetch.sources import read_json
+from ..prefetch.wanted import MAIN
+from ..service import ModelService
+
+__all__ = ["lock_beside"]
+
+
+def lock_beside(
+    service: type[ModelService], kept: LockedService | None, say: Callable[[str], None]
+) -> tuple[LockedModel, ...]:
+    """Return the commit and the files of each; what is kept stays, unless another commit is declared.
+
+    Args:
+        service: The service.
+        kept: What was locked for it.
+        say: Told what is being asked, a sentence each.
+
+    Raises:
+        HubError: The hub does not give one of them.
+    """
+    wanted = service.engine.repositories() if service.engine else {}
+    known = {one.id: one for one in kept.beside} if kept else {}
+    found = []
+    for name, revision in wanted.items():
+        was = known.get(name)
+        if was is None or revision not in {None, was.commit}:
+            say(f"{service.__name__}: asking the hub for {name}")
+            was = _locked(name, revision)
+        found.append(was)
+    return tuple(found)
+
+
+def _locked(name: str, revision: str | None) -> LockedModel:
+    source = HubSource(name, revision or MAIN)
+    there = {file.name: file for file in source.files()}
+    chosen = needed_files(there.values(), lambda file: read_json(source, there[file]))
+    files = tuple(LockedFile(name=file.name, size=file.size, sha256=file.sha256) for file in chosen)
+    return LockedModel(id=name, commit=source.commit, files=files)
