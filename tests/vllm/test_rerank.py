@@ -31,5 +31,5 @@ def test_vllm_ranks_as_the_cross_encoder_does(vllm_modal, tmp_path):
         vllm_modal.command("modal", "app", "stop", "vllm-reranker", "--yes")
     scores = CrossEncoder(str(folder)).predict([(QUERY, one) for one in DOCUMENTS])
     assert np.ptp(scores) > 0.01  # the weights tell them apart
-    assert [one["index"] for one in ranked] == list(np.argsort(-scores))
-    assert np.allclose([one["score"] for one in ranked], np.sort(scores)[::-1], atol=1e-3)
+    assert [one.index for one in ranked] == list(np.argsort(-scores))
+    assert np.allclose([one.score for one in ranked], np.sort(scores)[::-1], atol=1e-3)

@@ -234,6 +234,7 @@ def _service_facts(service: ServiceBlueprint) -> Iterable[tuple[str, str]]:
         "Containers",
         f"{scaling.min_containers} to {most}, {service.concurrency} inputs each, idle for {scaling.scaledown_window} s",
     )
+    yield "Cold start", service.cold_start.words()
     yield "Methods", ", ".join(service.methods)
     yield "Observed", observed_words(service.observed)
     yield "Volumes", ", ".join(f"{one.name} at {one.mount}" for one in service.volumes)

@@ -123,6 +123,7 @@ def describe_service(known: Known, rates: Rates, assumed: Assumptions) -> Servic
         methods=(*plan.methods, *(route.method for route in plan.routes)),
         observed=observed_use(known.service, plan),
         scaling=plan.scaling,
+        cold_start=plan.cold_start,
         concurrency=plan.concurrency,
         resources=plan.resources,
         price=price,

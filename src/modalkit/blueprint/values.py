@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from .._values import Value
+from ..declare.cold_start import ColdStart
 from ..declare.exposure import AccessLog, Exposure
 from ..declare.resources import Resources
 from ..declare.scaling import Scaling
@@ -206,6 +207,7 @@ class ServiceBlueprint(Value):
         methods: Remote methods.
         observed: What it tells of itself, and whom.
         scaling: Containers and timeouts.
+        cold_start: Snapshot, warm-up and budget of its start.
         concurrency: Inputs one container takes at a time.
         resources: CPU, memory, disk, region.
         price: What it costs.
@@ -230,6 +232,7 @@ class ServiceBlueprint(Value):
     methods: tuple[str, ...]
     observed: ObservedUse
     scaling: Scaling
+    cold_start: ColdStart
     concurrency: int
     resources: Resources
     price: Quote

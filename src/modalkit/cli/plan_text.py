@@ -88,9 +88,16 @@ def _service(service: ServiceBlueprint, console: Console) -> None:
             ("methods", escape(", ".join(service.methods))),
             ("observed", escape(observed_words(service.observed))),
             ("scaling", escape(_scaling(service.scaling, service.concurrency))),
+            ("start", _start(service)),
             ("resources", escape(_resources(service.resources))),
         ],
     )
+
+
+def _start(service: ServiceBlueprint) -> str:
+    """What is declared of the cold start; nothing where that is left to modalkit."""
+    declared = service.cold_start
+    return declared.words() if declared.model_fields_set else ""
 
 
 def _recipe(engine: EngineUse | None) -> str:

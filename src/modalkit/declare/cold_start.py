@@ -70,6 +70,22 @@ class ColdStart(Value):
     compile_cache: Annotated[bool, Strict()] = True
     budget_s: Annotated[float | None, between(0.1, _DAY_S, "seconds")] = None
 
+    def words(self) -> str:
+        """Return it in words, for a plan.
+
+        Examples:
+            >>> ColdStart(snapshot="gpu", warm_up=1, budget_s=20).words()
+            'gpu snapshot, 1 warm-up request, within 20 s'
+            >>> ColdStart().words()
+            'no snapshot, 3 warm-up requests, no budget'
+        """
+        parts = [f"{self.snapshot or 'no'} snapshot"]
+        parts.append(f"{self.warm_up} warm-up request{'s' if self.warm_up > 1 else ''}")
+        if not self.compile_cache:
+            parts.append("compiled kernels not kept")
+        parts.append("no budget" if self.budget_s is None else f"within {self.budget_s:g} s")
+        return ", ".join(parts)
+
     def to_modal(self) -> dict[str, object]:
         """Compile to keywords of ``app.cls`` and ``app.server``."""
         if self.snapshot is None:
