@@ -356,7 +356,25 @@ def report(rows: dict[str, dict[str, dict[str, float]]], rounds: int) -> str:
             f"{through['p50'] - direct['p50']:+.2f} | {through['first_p50']:.2f} | "
             f"{direct['first_p50']:.2f} |"
         )
+    lines += ["", *limits(rows)]
     return "\n".join(lines) + "\n"
+
+
+def limits(rows: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """Hold the figures against what they must be."""
+    added, first = (
+        rows["gateway"]["typed"][key] - rows["direct"]["typed"][key] for key in ("p50", "first_p50")
+    )
+    times = {kind: rows["two"][kind]["rate"] / PROTOTYPE[kind] for kind in ("typed", "stream")}
+    floor = "the container code's own floor"
+    return [
+        "| | must | aim | measured |",
+        "|---|---|---|---|",
+        f"| `asgi_app`, requests a second over the prototype | 3x | {floor} | {times['typed']:.1f}x |",
+        f"| `asgi_app`, streams a second over the prototype | 3x | {floor} | {times['stream']:.1f}x |",
+        f"| `@app.server`, added p50 | +1.5 ms | +0.5 ms | {added:+.2f} ms |",
+        f"| `@app.server`, first byte | not delayed | | {first:+.2f} ms |",
+    ]
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from .dashboard import Dashboard, Guard, Sources
 from .images import HostBuilder, Images, Runner, Surroundings
 from .processes.isolation import Isolation
 from .processes.launcher import Launcher
+from .processes.memory import keep_small
 from .processes.probing import probe_once
 from .processes.zygotes import Zygotes
 from .protocol import api
@@ -143,7 +144,7 @@ class LocalModal:
         self._servers = RpcServers(self._parts(), address.token, self._environments.settle)
         self._factory = self._make_factory()
         self._started_at = time.time()
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Listen for clients."""
@@ -154,12 +155,12 @@ class LocalModal:
         await self._commands.start()
         self._factory.listen_ports += [port, self._commands.port, PROXY_PORT]
         await self._servers.start(self._address.listener)
-        self._watch = asyncio.create_task(self.apps.watch())
+        self._watches += map(asyncio.create_task, [self.apps.watch(), keep_small()])
 
     async def stop(self) -> None:
         """End every app and container, and let go of every port."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         self.schedules.stop()
         await self.images.stop()
         await self._sandboxes.close()

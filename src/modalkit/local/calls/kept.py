@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kept"]
 
-_MOST_WRITTEN = 500
+_MOST_WRITTEN = 200
 _MOST_UNWRITTEN = 5_000
 _MOST_BYTES = 128 * 1024 * 1024
 # A caller that waits for its call asks again within a minute; one that did not is gone.
@@ -28,7 +28,7 @@ class _Finished:
 class Kept:
     """Finished calls by their id, oldest first.
 
-    What came of a spawned call is written down, so the last 500 are enough: what memory adds is
+    What came of a spawned call is written down, so the last 200 are enough: what memory adds is
     their call graph. Any other call is nowhere else, and stays until its caller has fetched what
     came of it, for ten minutes at most.
     """
