@@ -84,7 +84,7 @@ async def app_alone_s(app, count: int) -> float:
         return {"type": "http.request", "body": BODY, "more_body": False}
 
     async def send(message) -> None:
-        pass
+        assert message.get("status", 200) == 200, message
 
     headers = [(b"host", b"x"), (b"content-length", str(len(BODY)).encode())]
     scope = {"type": "http", "method": "POST", "path": "/length", "query_string": b""}
@@ -182,7 +182,12 @@ def measured(rounds: int, requests: int) -> Figures:
             order = MODES if index % 2 == 0 else tuple(reversed(MODES))
             for mode in order:
                 cpu_us, rate = servers[mode].measure(requests)
-                found[mode].append((cpu_us, rate, servers[mode].app_us()))
+                found[mode].append((cpu_us, rate, 0.0))
+            for _ in range(10):
+                for mode in order:
+                    at = found[mode][-1]
+                    alone_us = min(at[2] or float("inf"), servers[mode].app_us())
+                    found[mode][-1] = (*at[:2], alone_us)
     finally:
         for server in servers.values():
             server.stop()
@@ -219,7 +224,7 @@ def report(found: Figures) -> str:
     lines += [
         "",
         (
-            "*Added* is the difference of the app's own processor time, round by round: it is small beside "
+            "*Added* is the difference of the app's own processor time (each round's least of ten), small beside "
             "what a server's varies by."
         ),
         "",

@@ -115,6 +115,10 @@ def test_requests_calls_and_times_are_counted(eventually):
     assert found["queue_seconds_count{count}"] == 3
     assert found["model_seconds_count{count}"] == 3
     assert found["calls_total{lengths,ok}"] == 1
+    for name in ("batch_size", "queue_seconds", "model_seconds"):
+        assert found[f"{name}_count{{lengths}}"] == 1
+    assert found["queue_length{lengths}"] == 0
+    assert "batch_size_count{count}" not in found
     assert not any("/health" in name or "/metrics" in name for name in found)
 
 
@@ -130,7 +134,7 @@ def test_a_request_under_way_is_in_flight_and_waits_for_its_turn(eventually):
         for one in asking:
             one.start()
         assert eventually(lambda: figures(client)["http_in_flight{}"] == 2)
-        assert figures(client)["calls_in_flight{count}"] == 2
+        assert eventually(lambda: figures(client)["calls_in_flight{count}"] == 2)
         service.go_on.set()
         for one in asking:
             one.join()

@@ -50,7 +50,7 @@ def bind(
     elif watch is None:
         return _placed(method, thread, parallel=route.parallel)
     elif inspect.iscoroutinefunction(method):
-        call = watch.at_once(method)
+        return watch.at_once(method)
     else:
         call = watch.alone(_in_a_thread if route.parallel else thread, method)
     return watch.around(call) if watch else call

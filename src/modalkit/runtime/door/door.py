@@ -18,7 +18,7 @@ from ..keys import KeyRing
 from ..openai.problems import ApiError, wrong_key
 from .rates import Rates
 from .routes import is_client_route
-from .visit import Visit, VisitObserver
+from .visit import PROBES, Visit, VisitObserver
 
 __all__ = ["Door", "InnerKeys"]
 
@@ -49,7 +49,7 @@ class Door:
         routes: Paths of an engine that are for clients; ``None`` for an app that has no others.
         inner: Keys between this container's processes, where the app is an engine that asks.
         pages: What answers in the app's place, by path.
-        observers: Who is told of each request.
+        observers: Who is told of each request, but for probes.
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class Door:
             return
         watched = visit.watching(send)
         visit.path = scope["path"].removeprefix(self._prefix) or "/"
-        for observer in self._observers:
+        observers = () if visit.path in PROBES else self._observers
+        for observer in observers:
             observer.arrived(visit)
         try:
             path = self._inner_path(scope["path"])
@@ -101,7 +102,7 @@ class Door:
             await answer(scope, receive, watched)
         finally:
             visit.end()
-            for observer in self._observers:
+            for observer in observers:
                 observer.left(visit)
             if self._rules.access_log != "off":
                 visit.write(self._rules.access_log)

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ...declare.exposure import AccessLog
 from ..observe.request_ids import new_request_id, set_request_id
 
-__all__ = ["Visit", "VisitObserver"]
+__all__ = ["PROBES", "Visit", "VisitObserver"]
 
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PROMPT_BYTES = 16_384
@@ -24,8 +24,8 @@ _PROMPT_BYTES = 16_384
 _KEPT_HERE = frozenset(
     {b"authorization", b"x-api-key", b"modal-key", b"modal-secret", b"origin", b"x-request-id"}
 )
-# Asked by machines every few seconds: neither counted nor traced, nor logged where it succeeds.
-_PROBES = frozenset({"/health", "/metrics"})
+# Asked by machines every few seconds: neither counted nor traced, nor logged where they succeed.
+PROBES = frozenset({"/health", "/metrics"})
 
 
 class Visit:
@@ -41,6 +41,7 @@ class Visit:
         key: Fingerprint of the key it came with, once that is known.
         started: Whether an answer is on its way.
         too_large: Whether its body was longer than allowed, found while reading it.
+        in_pieces: Whether its answer comes in several.
         path: What it asks for, below the endpoint's own path.
         status: The answer's status; 0 while there is none, and where the client left before.
         took_s: Seconds from its arrival to its end, once it has ended.
@@ -63,7 +64,7 @@ class Visit:
         self.credentials: tuple[bytes, bytes] = (b"", b"")
         self.length: int | None = None
         self.key: str | None = None
-        self.started = self.too_large = False
+        self.started = self.too_large = self.in_pieces = False
         self._read_headers(scope["headers"])
 
     def _read_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
@@ -86,11 +87,6 @@ class Visit:
         """Its HTTP method."""
         method: str = self._scope["method"]
         return method
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether it asks for the service's health or metrics."""
-        return self.path in _PROBES
 
     @property
     def headers(self) -> dict[str, str]:
@@ -128,6 +124,7 @@ class Visit:
             if message["type"] == "http.response.body":
                 if not self._sent:
                     self._first = time.perf_counter()
+                    self.in_pieces = message.get("more_body", False)
                 self._sent += len(message.get("body", b""))
             elif message["type"] == "http.response.start":
                 self.started, self.status = True, message["status"]
@@ -160,7 +157,7 @@ class Visit:
     def write(self, log: AccessLog) -> None:
         """Write the line of a request that has ended to standard error."""
         path: str = self._scope["path"]
-        if self.is_probe and self.status == HTTPStatus.OK:
+        if self.path in PROBES and self.status == HTTPStatus.OK:
             return
         line: dict[str, object] = {
             "log": "modalkit.access",
@@ -184,10 +181,10 @@ class Visit:
 
 
 class VisitObserver(Protocol):
-    """Who is told of every request that strangers make."""
+    """Who is told of every request that strangers make, but for probes."""
 
-    def arrived(self, visit: Visit) -> None:
+    def arrived(self, visit: Visit, /) -> None:
         """A request has come; its headers may still be changed."""
 
-    def left(self, visit: Visit) -> None:
+    def left(self, visit: Visit, /) -> None:
         """It has ended: its path, status and times are known."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Protocol
 
+from ...errors import RequestError
 from .registry import Registry
 from .tracing import Tracing
 
@@ -102,11 +103,14 @@ class MethodWatch:
         self._span = f"{service}.{method}"
         self._tracing = tracing
         self._failed = failed
-        self._in_flight, self._waiting = metrics.in_flight(method), metrics.waiting(method)
+        self._in_flight = metrics.in_flight(method)
         self._queue, self._model = metrics.queue(method), metrics.model(method)
-        self._batch = metrics.batch(method)
+        # Only a method that has batches has these.
+        self._batch = functools.partial(metrics.batch, method)
+        self._waiting = functools.partial(metrics.waiting, method)
         self._ok, self._error = metrics.calls(method, "ok"), metrics.calls(method, "error")
         self._cancelled = metrics.calls(method, "cancelled")
+        self._refusal = metrics.calls(method, "refused")
         self._refused = functools.partial(metrics.refused, method)
 
     # ── every call ─────────────────────────────────────────────────────────────────────────────
@@ -124,8 +128,10 @@ class MethodWatch:
         if error is None:
             self._ok.value += 1
         elif isinstance(error, Exception):
-            self._error.value += 1
-            if self._failed is not None:
+            # A full queue, no time left, a request that the method refuses: not the model's fault.
+            refused = isinstance(error, RequestError)
+            (self._refusal if refused else self._error).value += 1
+            if self._failed is not None and not refused:
                 self._failed(error)
         else:  # cancelled, or a generator that nobody reads any more
             self._cancelled.value += 1
@@ -172,8 +178,30 @@ class MethodWatch:
         return call
 
     def at_once(self, method: _Calling) -> _Calling:
-        """Return an async method, which waits for no turn, timed."""
+        """Return an async method, which waits for no turn, watched: `around` is in it."""
+        if self._tracing is not None:
+            return self.around(self._timed(method))
+        # The same as with `around`, in one frame: a small service's whole request is not much more.
+        in_flight, ok, model = self._in_flight, self._ok, self._model
+        now = time.monotonic
 
+        async def call(*arguments: object, **keywords: object) -> Any:
+            in_flight.value += 1
+            began = now()
+            try:
+                answer = await method(*arguments, **keywords)
+            except BaseException as error:
+                model.observe(now() - began)
+                self.__exit__(type(error), error, None)
+                raise
+            model.observe(now() - began)
+            in_flight.value -= 1
+            ok.value += 1
+            return answer
+
+        return call
+
+    def _timed(self, method: _Calling) -> _Calling:
         async def call(*arguments: object, **keywords: object) -> Any:
             began = time.monotonic()
             try:
@@ -194,9 +222,9 @@ class MethodWatch:
 
     def batch_ended(self, record: BatchRecord) -> None:
         """A batch has ended, whatever its outcome."""
-        self._batch.observe(record.size)
+        self._batch().observe(record.size)
         self._model.observe(record.model_s)
-        self._waiting.value = record.waiting
+        self._waiting().value = record.waiting
 
     def answered(self, passage: Passage) -> None:
         """A request of a batch is answered or has failed; called in its caller's context."""

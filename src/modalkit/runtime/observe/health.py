@@ -148,7 +148,7 @@ class EngineHealth:
 
     def left(self, visit: Visit) -> None:
         """Remember whether the last request that the engine answered failed in it."""
-        if visit.status and not visit.is_probe:
+        if visit.status:
             self._last_failed = visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     async def judge(self, scope: Scope) -> Verdict:

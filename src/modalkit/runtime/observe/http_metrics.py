@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from .registry import Registry
+from .registry import Histogram, Number, Registry
 
 if TYPE_CHECKING:
     from ..door.visit import Visit
@@ -44,6 +44,14 @@ class RouteNames:
         return path
 
 
+class _Series(NamedTuple):
+    """What one route's answers with one status are counted in."""
+
+    requests: Number
+    seconds: Histogram
+    first: Histogram
+
+
 class HTTPMetrics:
     """Counts requests, and how long each took.
 
@@ -66,22 +74,30 @@ class HTTPMetrics:
         )
         self._first = registry.histogram(
             "http_first_byte_seconds",
-            "From a request's arrival to the first byte of its answer.",
+            "From a request's arrival to the first byte of an answer that comes in pieces.",
             _BOUNDS_S,
             ("route",),
         )
+        # By path and status, so that a request looks up one thing; no more than there are names.
+        self._known: dict[tuple[str, int], _Series] = {}
 
-    def arrived(self, visit: Visit) -> None:
+    def arrived(self, _: Visit) -> None:
         """Count a request that has come."""
-        if not visit.is_probe:
-            self._in_flight.value += 1
+        self._in_flight.value += 1
 
     def left(self, visit: Visit) -> None:
         """Count a request that has ended."""
-        if visit.is_probe:
-            return
         self._in_flight.value -= 1
+        series = self._known.get((visit.path, visit.status)) or self._series(visit)
+        series.requests.value += 1
+        series.seconds.observe(visit.took_s)
+        if visit.in_pieces:
+            series.first.observe(visit.first_s)
+
+    def _series(self, visit: Visit) -> _Series:
         route = self._names.name(visit)
-        self._requests(route, str(visit.status) if visit.status else _CLIENT_LEFT).value += 1
-        self._seconds(route).observe(visit.took_s)
-        self._first(route).observe(visit.first_s)
+        status = str(visit.status) if visit.status else _CLIENT_LEFT
+        series = _Series(self._requests(route, status), self._seconds(route), self._first(route))
+        if route == visit.path:
+            self._known[route, visit.status] = series
+        return series

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
 
 __all__ = ["new_request_id", "request_id", "set_request_id"]
 
-# Random for each process, then counted: as unique as random ids, at a tenth of their price.
-_PROCESS = secrets.token_hex(8).encode()
-_NUMBERS = count(secrets.randbits(32))
 _CURRENT: ContextVar[bytes] = ContextVar("modalkit_request_id", default=b"")
 
-
-def new_request_id() -> bytes:
-    """Make an id of 32 hexadecimal digits."""
-    return b"%b%016x" % (_PROCESS, next(_NUMBERS))
-
-
-def set_request_id(given: bytes) -> None:
-    """Let what runs from here on, for this request, know its id."""
-    _CURRENT.set(given)
+# Both in C, for they are in the path of every request. Random for each process, then counted: as
+# unique as random ids, at a tenth of their price.
+new_request_id: Callable[[], bytes] = map(
+    b"%x".__mod__, count(secrets.randbits(128) | 1 << 127)
+).__next__
+set_request_id: Callable[[bytes], object] = _CURRENT.set
 
 
 def request_id() -> str:
     """Return the id of the request that is being answered, for a log line or an error.
 
     Over HTTP it is the client's ``x-request-id``, or the one that was made in its place and comes
-    back with the answer; in a ``.remote`` call Modal's id of the input. A batched method answers
-    several requests at once and has the id of the first. ``""`` where nothing is being answered.
+    back with the answer; in a ``.remote`` call Modal's id of the input. ``""`` where nothing is being
+    answered. A batched method answers several requests at once: what it is told there is no one's.
     """
     current = _CURRENT.get()
     if current:

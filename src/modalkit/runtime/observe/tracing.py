@@ -192,8 +192,6 @@ class HTTPTraces:
 
     def arrived(self, visit: Visit) -> None:
         """Begin its span, as a child of what it came with."""
-        if visit.is_probe:
-            return
         context = self._tracing.incoming(visit.headers)
         span = self._tracing.begin(visit.method, "SERVER", context)
         self._open[id(visit)] = (span, self._tracing.enter(span))
@@ -203,8 +201,6 @@ class HTTPTraces:
 
     def left(self, visit: Visit) -> None:
         """End its span, with what came of it."""
-        if visit.is_probe:
-            return
         span, token = self._open.pop(id(visit))
         self._tracing.leave(token)
         route = self._names.name(visit)

@@ -169,7 +169,7 @@ class _EngineFailures:
 
     def left(self, visit: Visit) -> None:
         """Count an answer that is a failure."""
-        if visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not visit.is_probe:
+        if visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._storm.failed(str(visit.status))
 
 
