@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalkit.declare.image import ImageSpec
-from modalkit.declare.image.pins import check_requirement, is_pinned, unpinned_in_file
+from modalkit.declare.pins import check_requirement, is_pinned, unpinned_in_file
 from modalkit.errors import DeclarationError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

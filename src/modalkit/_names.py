@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from .errors import DeclarationError
 
 __all__ = [
+    "LOCK_NAME",
     "check_container_path",
     "check_environment_name",
     "check_object_name",
@@ -18,6 +19,8 @@ __all__ = [
     "is_object_name",
     "is_variable_name",
 ]
+
+LOCK_NAME = "modalkit.lock"  # beside the service's file
 
 _OBJECT_NAME = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 _APP_ID = re.compile(r"ap-[a-zA-Z0-9]{22}")

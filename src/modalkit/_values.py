@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from ._wording import did_you_mean, one_of
 from .errors import DeclarationError
 
 __all__ = ["Value", "between", "did_you_mean", "one_of"]
@@ -65,26 +65,6 @@ def between(least: float, most: float | None = None, unit: str = "") -> AfterVal
         return number
 
     return AfterValidator(check)
-
-
-_LOOK_ALIKES = str.maketrans("oil", "011")
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'X'?`` for the nearest known word, or an empty string.
-
-    Case and look-alikes do not count: ``H1OO`` is near ``H100``.
-    """
-    by_shape = {name.lower().translate(_LOOK_ALIKES): name for name in known}
-    shape = word.lower().translate(_LOOK_ALIKES)
-    near = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
-    return f" Did you mean {by_shape[near[0]]!r}?" if near else ""
-
-
-def one_of(words: Iterable[str]) -> str:
-    """Join words for a message: ``A, B or C``."""
-    *head, last = words
-    return f"{', '.join(head)} or {last}" if head else last
 
 
 def _naming_unknown_fields(init: Callable[..., None]) -> Callable[..., None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,13 @@ def test_every_rule_belongs_to_a_group():
     rules = all_rules()
     assert all(len(one.code) == 5 and one.code[:3] in GROUPS for one in rules)
     assert len({one.name for one in rules}) == len(rules)
+
+
+def test_a_static_check_loads_neither_pydantic_nor_modal() -> None:
+    """What a check of plain code needs stays light, since imports are most of its time."""
+    code = (
+        "import sys; from modalkit.check import all_rules, check_paths; all_rules();"
+        "print([one for one in ('pydantic', 'modal', 'rich', 'modalkit.sizing') if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -69,7 +69,7 @@ class Bindings:
                 yield item.optional_vars, None, item
 
     def _bind_import(self, node: ast.Import | ast.ImportFrom) -> None:
-        scope = self._scope(node)
+        scope = self._nodes.scope(node)
         for alias in node.names:
             if isinstance(node, ast.Import):
                 origin = alias.name if alias.asname else alias.name.split(".")[0]
@@ -99,10 +99,9 @@ class Bindings:
 
     def _note(self, name: str, value: ast.expr | None, at: ast.AST) -> None:
         added = at.value if isinstance(at, ast.AugAssign) else None
-        self.assigned.setdefault((self._scope(at), name), []).append(Binding(at, value, added))
-
-    def _scope(self, node: ast.AST) -> Scope:
-        return next(self._nodes.scopes(node), self._nodes.tree)
+        self.assigned.setdefault((self._nodes.scope(at), name), []).append(
+            Binding(at, value, added)
+        )
 
 
 def position(node: ast.AST) -> tuple[int, int]:

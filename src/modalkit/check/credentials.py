@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 
-from ..declare.secrets import holds_credential
+from ..declare.key_shapes import holds_credential
 
 __all__ = ["is_key", "is_placeholder", "is_secret_name", "looks_random", "shown"]
 

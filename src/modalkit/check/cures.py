@@ -11,8 +11,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from .._names import LOCK_NAME
 from ..errors import LockError
-from ..lock import LOCK_NAME, read_lock
 from .declared import ModalFile, Unit
 from .findings import Edit, Fix
 from .migration.draft import Draft
@@ -67,6 +67,8 @@ def _locked(path: Path) -> Mapping[str, str]:
 
 @lru_cache(maxsize=64)
 def _read(path: str, _changed: int) -> Mapping[str, str]:
+    from ..lock import read_lock  # noqa: PLC0415 - loads pydantic and sizing; few files have a lock
+
     found: dict[str, set[str]] = {}
     for service in read_lock(path).services.values():
         for package in service.image.packages:

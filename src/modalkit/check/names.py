@@ -48,6 +48,7 @@ class Names:
         self._nodes = nodes
         self._bound = Bindings(nodes)
         # By scope and name: what names stand for is asked often, and may go in circles.
+        self._bindings: dict[tuple[Scope, str], tuple[Scope | None, list[Binding]]] = {}
         self._qualnames: dict[tuple[Scope, str], str] = {}
         self._constants: dict[tuple[Scope, str], object] = {}
 
@@ -58,6 +59,12 @@ class Names:
 
     def bindings(self, node: ast.Name) -> tuple[Scope | None, list[Binding]]:
         """Return the scope that binds a name, and everything it binds it to."""
+        seen_from = (self._nodes.scope(node), node.id)
+        if seen_from not in self._bindings:
+            self._bindings[seen_from] = self._look_up(node)
+        return self._bindings[seen_from]
+
+    def _look_up(self, node: ast.Name) -> tuple[Scope | None, list[Binding]]:
         for scope in self._nodes.scopes(node):
             if found := self._bound.assigned.get((scope, node.id)):
                 return scope, found

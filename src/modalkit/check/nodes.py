@@ -16,7 +16,21 @@ Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast
 Body = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _Node = TypeVar("_Node", bound=ast.AST)
 _SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_CONTEXTS = (ast.expr_context, ast.operator, ast.cmpop, ast.unaryop, ast.boolop)
+_DEFINITIONS = {ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef}
+# Fields that hold texts, numbers, or what is shared between nodes and of no use (`ctx`, operators).
+_PLAIN = {
+    "ctx",
+    "op",
+    "ops",
+    "id",
+    "attr",
+    "kind",
+    "type_comment",
+    "simple",
+    "is_async",
+    "level",
+    "conversion",
+}
 
 
 class Nodes:
@@ -25,26 +39,37 @@ class Nodes:
     def __init__(self, tree: ast.Module) -> None:
         self.tree = tree
         self._parents: dict[ast.AST, ast.AST] = {}
+        self._scope_of: dict[ast.AST, Scope] = {}
+        self._chains: dict[Scope, tuple[Scope, ...]] = {}
         self._by_kind: dict[type[ast.AST], list[ast.AST]] = {}
         self._walk()
 
     def _walk(self) -> None:
-        parents, by_kind = self._parents, self._by_kind
-        waiting: list[ast.AST] = [self.tree]
+        parents, scope_of, by_kind = self._parents, self._scope_of, self._by_kind
+        fields_of: dict[type[ast.AST], tuple[str, ...]] = {}
+        waiting: list[tuple[ast.AST, Scope]] = [(self.tree, self.tree)]
         while waiting:
-            node = waiting.pop()
+            node, scope = waiting.pop()
+            scope_of[node] = scope
             kind = type(node)
-            by_kind.setdefault(kind, []).append(node)
-            children: list[ast.AST] = []
+            if kind not in by_kind:
+                by_kind[kind], fields_of[kind] = [], _fields(kind)
+            by_kind[kind].append(node)
+            if not (fields := fields_of[kind]):
+                continue
+            opened: Scope = node if isinstance(node, _SCOPES) else scope
+            # Decorators, defaults and base classes belong to the scope around their definition.
+            around = scope if kind in _DEFINITIONS else opened
+            children: list[tuple[ast.AST, Scope]] = []
             # What `ast.iter_child_nodes` does, without a generator for every node.
-            for name in kind._fields:
+            for name in fields:
                 value = getattr(node, name, None)
-                if isinstance(value, ast.AST):
-                    if not isinstance(value, _CONTEXTS):  # shared between nodes, and of no use
-                        children.append(value)
-                elif isinstance(value, list):
-                    children += [one for one in value if isinstance(one, ast.AST)]
-            for child in children:
+                if isinstance(value, list):
+                    within = opened if name == "body" else around
+                    children += [(one, within) for one in value if isinstance(one, ast.AST)]
+                elif isinstance(value, ast.AST):
+                    children.append((value, around))
+            for child, _ in children:
                 parents[child] = node
             children.reverse()
             waiting += children
@@ -74,20 +99,28 @@ class Nodes:
             yield above
             node = above
 
-    def scopes(self, node: ast.AST) -> Iterator[Scope]:
-        """Yield the scopes in which a name at this node is looked up, from the inside out.
+    def scope(self, node: ast.AST) -> Scope:
+        """Return the innermost scope that a node stands in; the module's own is the module."""
+        return self._scope_of[node]
 
-        Decorators, defaults and base classes belong to the scope around their definition.
+    def scopes(self, node: ast.AST) -> tuple[Scope, ...]:
+        """Return the scopes in which a name at this node is looked up, from the inside out.
+
+        Decorators, defaults and base classes belong to the scope around their definition. A class body
+        is seen from its own statements, not from its methods.
         """
-        inside = node
-        innermost = True
-        for above in self.ancestors(node):
-            if isinstance(above, _SCOPES) and not _is_outside(inside, above):
-                # A class body is seen from its own statements, not from its methods.
-                if innermost or not isinstance(above, ast.ClassDef):
-                    yield above
-                innermost = False
-            inside = above
+        innermost = self._scope_of[node]
+        if innermost not in self._chains:
+            self._chains[innermost] = tuple(self._outwards(innermost))
+        return self._chains[innermost]
+
+    def _outwards(self, innermost: Scope) -> Iterator[Scope]:
+        scope = innermost
+        yield scope
+        while scope is not self.tree:
+            scope = self._scope_of[scope]
+            if not isinstance(scope, ast.ClassDef):
+                yield scope
 
     def function(self, node: ast.AST) -> Function | None:
         """Return the function in whose body a node stands."""
@@ -106,10 +139,8 @@ class Nodes:
         return False
 
 
-def _is_outside(inside: ast.AST, scope: ast.AST) -> bool:
-    """Whether a child of a definition belongs to the scope around it."""
-    if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
-        return inside not in scope.body
-    if isinstance(scope, ast.ClassDef):
-        return inside not in scope.body
-    return False
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a kind of node that may hold other nodes."""
+    if kind is ast.Constant:
+        return ()
+    return tuple(name for name in kind._fields if name not in _PLAIN)

@@ -12,6 +12,7 @@ from pydantic import model_validator
 from .._names import check_environment_name, is_object_name, is_variable_name
 from .._values import Value
 from ..errors import DeclarationError
+from .key_shapes import holds_credential
 
 if TYPE_CHECKING:
     import modal
@@ -128,31 +129,8 @@ def _check_key(name: str, index: int, key: object) -> None:
     raise DeclarationError(msg)
 
 
-# The shapes of keys people paste by accident. Each is long enough that a name does not match.
-_CREDENTIAL = re.compile(
-    r"""(?<![A-Za-z0-9])(?:
-      hf_[A-Za-z0-9]{16,}                              # Hugging Face
-    | sk-(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{16,}     # OpenAI, Anthropic and others
-    | [rs]k_(?:live|test)_[A-Za-z0-9]{16,}             # Stripe
-    | (?:gh[pousr]_[A-Za-z0-9]{16,} | github_pat_[A-Za-z0-9_]{20,})
-    | glpat-[A-Za-z0-9_-]{16,}                         # GitLab
-    | (?:AKIA|ASIA)[A-Z0-9]{12,}                       # AWS access key id
-    | AIza[A-Za-z0-9_-]{30,}                           # Google
-    | xox[abprs]-[A-Za-z0-9-]{10,}                     # Slack
-    | (?:ak|as|wk|ws)-[A-Za-z0-9]{20,}                 # Modal's own tokens
-    | (?:nvapi-|gsk_|r8_|npm_|pypi-)[A-Za-z0-9_-]{16,}
-    | eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+            # JSON Web Token
-    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
-    )""",
-    re.VERBOSE,
-)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RUN = re.compile(r"[A-Za-z0-9]{20,}")
-
-
-def holds_credential(text: str) -> bool:
-    """Whether some part of the text has the shape of a well-known kind of key."""
-    return bool(_CREDENTIAL.search(text))
 
 
 def _looks_random(text: str) -> bool:

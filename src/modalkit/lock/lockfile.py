@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_serializer, field_validator
 
+from .._names import LOCK_NAME
 from .._values import Value
 from ..errors import DeclarationError, LockError
 from ..sizing.cache import CacheLayer
@@ -34,7 +35,6 @@ __all__ = [
     "write_lock",
 ]
 
-LOCK_NAME = "modalkit.lock"
 SCHEMA = 1
 
 _LAYERS = TypeAdapter(tuple[CacheLayer, ...])

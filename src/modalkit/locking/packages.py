@@ -15,7 +15,7 @@ from typing import Literal
 from ..declare.image import ImageSpec
 from ..declare.image.bases import DebianSlim, Registry
 from ..declare.image.installs import PackageInstall, RequirementsFile
-from ..declare.image.pins import is_pinned
+from ..declare.pins import is_pinned
 from ..errors import LockError
 
 __all__ = ["Packages", "Resolver", "installs_of", "python_of", "python_series", "resolve_packages"]

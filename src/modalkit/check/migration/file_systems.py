@@ -26,6 +26,8 @@ _CLASS = "modal.NetworkFileSystem"
 )
 def file_system(file: ModalFile) -> Iterator[Problem]:
     """A network file system."""
+    if "NetworkFileSystem" not in file.source.text:
+        return
     known = change("nfs")
     made = [one for one in file.nodes.of(ast.Attribute) if _is_class(file, one)]
     names = [one for one in file.nodes.of(ast.Name) if file.names.qualname(one) == _CLASS]

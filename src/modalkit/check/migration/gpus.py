@@ -28,12 +28,20 @@ _SPECIAL = set("\"'{}\\\n")
 def gpu_object(file: ModalFile) -> Iterator[Problem]:
     """A GPU given as an object of ``modal.gpu``, or as True."""
     draft = Draft(file)
-    for node in file.nodes.of(ast.Call):
-        name = file.names.qualname(node.func)
-        if name.startswith(_PREFIX):
-            yield _object(draft, node, name.removeprefix(_PREFIX))
-    yield from _bare(file)
+    if _is_named(file):
+        for name, node in file.calls:
+            if name.startswith(_PREFIX):
+                yield _object(draft, node, name.removeprefix(_PREFIX))
+        yield from _bare(file)
     yield from _switches(file, draft)
+
+
+def _is_named(file: ModalFile) -> bool:
+    """Whether the module can be meant anywhere; most files need no closer look."""
+    module = _PREFIX.rstrip(".")
+    return any(one.attr == "gpu" for one in file.nodes.of(ast.Attribute)) or any(
+        origin.startswith(module) for origin in file.names.origins
+    )
 
 
 def _object(draft: Draft, call: ast.Call, kind: str) -> Problem:

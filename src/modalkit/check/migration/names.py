@@ -191,7 +191,7 @@ def _hidden(file: ModalFile, target: ast.Name) -> bool:
         one for one in nodes.of(ast.Name) if one.id == "app" and not isinstance(one.ctx, ast.Load)
     ]
     binding += [one for one in nodes.of(ast.alias) if (one.asname or one.name) == "app"]
-    scopes: set[ast.AST] = {next(nodes.scopes(one), nodes.tree) for one in binding}
+    scopes: set[ast.AST] = {nodes.scope(one) for one in binding}
     for argument in nodes.of(ast.arg):
         if argument.arg == "app":
             scopes.add(next(nodes.ancestors(nodes.parent(argument) or argument)))

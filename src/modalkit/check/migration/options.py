@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 from ..declared import ModalFile
 from ..findings import Edit
@@ -55,15 +56,25 @@ def old_sandbox(file: ModalFile) -> Iterator[Problem]:
 
 def _options(file: ModalFile, code: str) -> Iterator[Problem]:
     """The options that the table alone can rewrite."""
-    asked = [*changes_of("option", code), *changes_of("dropped", code)]
+    asked = _by_call(code)
     seen: set[ast.AST] = set()
     for name, call in app_calls(file):
-        mine = {one.old: one for one in asked if name in one.where}
+        mine = asked.get(name, {})
         for keyword in keywords(file, call) if mine else ():
             known = mine.get(keyword.name)
             if known is not None and keyword.key not in seen:
                 seen.add(keyword.key)
                 yield _rewritten(file, call, keyword, known)
+
+
+@cache
+def _by_call(code: str) -> dict[str, dict[str, Change]]:
+    """The changes of a rule's options, by the call that took them and by their old name."""
+    found: dict[str, dict[str, Change]] = {}
+    for one in (*changes_of("option", code), *changes_of("dropped", code)):
+        for name in one.where:
+            found.setdefault(name, {})[one.old] = one
+    return found
 
 
 def _rewritten(file: ModalFile, call: ast.Call, keyword: Keyword, known: Change) -> Problem:

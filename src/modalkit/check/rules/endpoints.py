@@ -192,7 +192,7 @@ def blocking_in_async(file: ModalFile) -> Iterator[Problem]:
 
 def _is_async(file: ModalFile, call: ast.Call) -> bool:
     """Whether the innermost function around a call is async; a lambda may run in a thread."""
-    innermost = next(file.nodes.scopes(call), None)
+    innermost = file.nodes.scope(call)
     return isinstance(innermost, ast.AsyncFunctionDef)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..._values import did_you_mean, one_of
-from ...declare.gpu import catalogue_date, gpu_catalogue
+from ..._wording import did_you_mean, one_of
+from ...declare.catalogue import catalogue_date, gpu_catalogue
 from ..declared import ModalFile
 from ..graphics import gpu_strings, split_count
 from ..rule import Problem, rule

@@ -12,7 +12,7 @@ from importlib.resources import files
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from ...declare.image.pins import is_pinned
+from ...declare.pins import is_pinned
 from ..cures import pin_fix
 from ..declared import ModalFile
 from ..images import Image, Step

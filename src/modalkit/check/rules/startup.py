@@ -115,7 +115,7 @@ def module_scope_work(file: ModalFile) -> Iterator[Problem]:
 
 
 def _is_at_top(file: ModalFile, call: ast.Call) -> bool:
-    scope = next(file.nodes.scopes(call), None)
+    scope = file.nodes.scope(call)
     if scope is not file.source.tree:
         return False
     guarded = any(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from ...errors import DeclarationError
-from .layers import Layer, LocalPath, refuse_empty
-from .pins import (
+from ..pins import (
     check_conflicts,
     check_index_url,
     check_requirement,
@@ -19,6 +18,7 @@ from .pins import (
     is_pinned,
     unpinned_in_file,
 )
+from .layers import Layer, LocalPath, refuse_empty
 
 if TYPE_CHECKING:
     import modal

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..._values import Value
 from ...errors import DeclarationError
 from ..gpu import GPUProfile
+from ..pins import check_conflicts, check_no_includes
 from ..secrets import Secret
 from .bases import DebianSlim, Dockerfile, EngineBase, ImageBase, Registry
 from .installs import (
@@ -22,7 +23,6 @@ from .installs import (
 )
 from .layers import Apt, Env, LocalDir, LocalFile, LocalPath, LocalPython, Run, Workdir
 from .order import ImageLayer, in_build_order
-from .pins import check_conflicts, check_no_includes
 from .runtime_packages import RUNTIME_REQUIREMENTS
 
 if TYPE_CHECKING:

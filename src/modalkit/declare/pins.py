@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from ...errors import DeclarationError
+from ..errors import DeclarationError
 
 __all__ = [
     "check_conflicts",
