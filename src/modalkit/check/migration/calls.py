@@ -53,6 +53,8 @@ def _call(file: ModalFile, callables: Callables, call: ast.Call) -> Iterator[Pro
         yield outdated(
             change("call"), function, f"Write .{new}(...).", [draft.rename(function, new)]
         )
+    elif mine is not None and function.attr == "submit":
+        yield outdated(change("submit"), function, edits=[draft.rename(function, "spawn")])
     elif mine is not None and function.attr in {"keep_warm", "update_autoscaler"}:
         yield _autoscaled(draft, function, call, on=mine.on)
     elif function.attr in _ON_METHODS:

@@ -19,7 +19,10 @@ _VARIABLES = {
     "TRANSFORMERS_CACHE": "transformers-cache",
     "HF_HUB_ENABLE_HF_TRANSFER": "hf-transfer",
 }
-_OLD_HUB = re.compile(r"huggingface[-_]hub(\[[^\]]*\])?\s*(==|~=|<=?)\s*0\.")
+# transformers 4 takes no huggingface_hub of 1 or later.
+_OLD_HUB = re.compile(
+    r"huggingface[-_]hub(\[[^\]]*\])?\s*(==|~=|<=?)\s*0\.|\btransformers(\[[^\]]*\])?\s*(==|~=)\s*4\."
+)
 _COMMAND = re.compile(r"(?<![\w./-])huggingface-cli(?![\w-])")
 _ACCOUNT = re.compile(r"(?<![\w./-])huggingface-cli(\s+)(login|logout|whoami)\b")
 _GONE_FLAGS = re.compile(

@@ -11,6 +11,7 @@ from ..nodes import Function
 from ..rule import Problem, rule
 from .changes import change
 from .draft import Draft
+from .early import function_methods
 from .old_code import outdated
 from .spelling import Spelled, spell
 
@@ -34,7 +35,8 @@ _HOOKS = {"modal.enter", "modal.exit", "modal.build"}
     why="Modal no longer calls it, so the model is never loaded.",
 )
 def lifecycle_dunder(file: ModalFile) -> Iterator[Problem]:
-    """``__enter__`` and its kin, arguments of exit methods, and ``ClsMixin``."""
+    """``__enter__`` and its kin, arguments of exit methods, ``ClsMixin``, and methods that are functions."""
+    yield from function_methods(file)
     for unit in file.units:
         if isinstance(unit.node, ast.ClassDef):
             for method in own_methods(unit.node):

@@ -10,6 +10,7 @@ from ..findings import Edit
 from ..rule import Problem, rule
 from .changes import Change, change, changes_of
 from .draft import Draft
+from .early import reference
 from .old_code import app_calls, outdated
 from .spelling import spell
 
@@ -44,6 +45,10 @@ def _others(file: ModalFile, call: ast.Call, name: str) -> Iterator[Problem]:
     function = call.func
     if method in {"persist", "persisted"} and _is_new(owner):
         yield _persist(file, call, owner)
+    elif name == "modal.ref":
+        yield reference(file, call)
+    elif name in _STORES:
+        yield from _made_unnamed(file, call, name)
     elif name in _FROM_ID:
         yield from _constructor_aio(file, call)
     elif name == "modal.Secret" and len(call.args) == 1:
@@ -152,6 +157,21 @@ def _new(file: ModalFile, call: ast.Call, known: Change) -> Iterator[Problem]:
     edits = [draft.edit(draft.end(function) - len("new"), draft.end(call), text)]
     words = f"Write {text}. It keeps what it holds from run to run."
     yield outdated(known, call, words, edits if not call.args and not call.keywords else None)
+
+
+def _made_unnamed(file: ModalFile, call: ast.Call, name: str) -> Iterator[Problem]:
+    """``modal.Queue()``, when classes of objects still had constructors."""
+    above = file.nodes.parent(call)
+    if isinstance(above, ast.Attribute) and above.attr in {"persist", "persisted"}:
+        return
+    known, draft = change("store-constructor"), Draft(file)
+    given = _name_for(file, call)
+    if given is None or call.args or call.keywords:
+        yield outdated(known, call, f'Write {name}.from_name("NAME", create_if_missing=True).')
+        return
+    text = f'.from_name("{given}", create_if_missing=True)'
+    edits = [draft.edit(draft.end(call.func), draft.end(call), text)]
+    yield outdated(known, call, f"Write {name}{text}.", edits, old=f"{name}()")
 
 
 def _name_for(file: ModalFile, call: ast.Call) -> str | None:

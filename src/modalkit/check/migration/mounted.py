@@ -65,10 +65,23 @@ def _on_unit(file: ModalFile, call: ast.Call, mounts: Keyword) -> Problem:
         return outdated(known, mounts.key, words, edits, safe=layers.safe)
     base = default_image(file, call)
     if base is None:
-        return outdated(known, mounts.key, f"Write image=image{layers.text}.")
+        return _on_image_of_app(file, call, mounts, layers)
     text = f"image={base.text}{layers.text}"
     edits = [draft.replace(mounts.key, text), *base.edits]
     return outdated(known, mounts.key, f"Write {text}.", edits, safe=layers.safe)
+
+
+def _on_image_of_app(file: ModalFile, call: ast.Call, mounts: Keyword, layers: Layers) -> Problem:
+    """An image too long to be written twice: every function of the app sees the files then."""
+    known, draft = change("mounts"), Draft(file)
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    app = file.names.latest(owner) if isinstance(owner, ast.Name) else None
+    given = file.options(app).value("image") if isinstance(app, ast.Call) else None
+    words = f"Write image=image{layers.text}."
+    if given is None:
+        return outdated(known, mounts.key, words)
+    edits = [*draft.remove_argument(call, mounts.key), *_added(draft, given, layers)]
+    return outdated(known, mounts.key, words, edits, safe=False)
 
 
 def _after(draft: Draft, image: ast.expr, layers: Layers) -> str:

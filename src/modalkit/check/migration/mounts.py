@@ -19,6 +19,7 @@ _MADE = {
 }
 _ADDED = {"add_local_dir", "add_local_file"}
 _MOUNT = {"modal.Mount", "modal.mount.Mount"}
+_PACKAGES = "modal.create_package_mounts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def is_mount(file: ModalFile, node: ast.expr) -> bool:
     """Whether an expression makes a mount."""
     if not isinstance(node, ast.Call):
         return False
-    if file.names.qualname(node.func) == "modal.create_package_mounts":
+    if file.names.qualname(node.func) in {_PACKAGES, *_MOUNT}:
         return True
     function = node.func
     if not isinstance(function, ast.Attribute):
@@ -79,8 +80,12 @@ def _joined(parts: list[Layers | None]) -> Layers | None:
 def _one(file: ModalFile, node: ast.expr) -> Layers | None:
     assert isinstance(node, ast.Call)  # noqa: S101 - `is_mount` has told
     draft = Draft(file)
-    if not isinstance(node.func, ast.Attribute):
+    name = file.names.qualname(node.func)
+    if name == _PACKAGES:
         return _packages(draft, node)
+    if name in _MOUNT:
+        return _constructed(draft, node)
+    assert isinstance(node.func, ast.Attribute)  # noqa: S101 - a method of a mount
     method = node.func.attr
     if file.names.qualname(node.func.value) not in _MOUNT:
         before = _one(file, node.func.value)
@@ -93,12 +98,21 @@ def _one(file: ModalFile, node: ast.expr) -> Layers | None:
 def _packages(draft: Draft, call: ast.Call) -> Layers | None:
     """Packages by name; a mount took every file of them along, not the Python files alone."""
     names: list[ast.expr] = []
-    for one in call.args:
+    for one in [*call.args, *(one.value for one in call.keywords if one.arg == "module_names")]:
         names += one.elts if isinstance(one, ast.List | ast.Tuple) else [one]
-    if not all(isinstance(one, ast.Constant) for one in names) or call.keywords:
+    others = any(one.arg != "module_names" for one in call.keywords)
+    if not all(isinstance(one, ast.Constant) for one in names) or others:
         return None
     written = ", ".join(draft.of(one) for one in names)
     return Layers(f".add_local_python_source({written}, ignore=[])")
+
+
+def _constructed(draft: Draft, call: ast.Call) -> Layers | None:
+    """``Mount(local_dir="data", remote_dir="/data")``, before there were methods for it."""
+    given = {one.arg: draft.of(one.value) for one in call.keywords}
+    if call.args or set(given) != {"local_dir", "remote_dir"}:
+        return None
+    return Layers(f".add_local_dir({given['local_dir']}, remote_path={given['remote_dir']})")
 
 
 def _layer(draft: Draft, call: ast.Call, method: str) -> Layers | None:

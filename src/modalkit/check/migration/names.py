@@ -35,6 +35,7 @@ _GONE = "The file does not import, or the line fails when it runs."
 def renamed_name(file: ModalFile) -> Iterator[Problem]:
     """A class, function or decorator of Modal that has another name now."""
     yield from _renamed(file, "MK801")
+    yield from renamed_members(file, "MK801")
 
 
 @rule("MK818", "network-file-system", "warning", why="Modal will remove it.")

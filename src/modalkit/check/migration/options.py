@@ -11,6 +11,7 @@ from ..findings import Edit
 from ..rule import Problem, rule
 from .changes import Change, change, changes_of
 from .draft import Draft
+from .early import setup_commands
 from .names import renamed_members
 from .old_code import Keyword, app_calls, called, keywords, outdated
 
@@ -27,6 +28,7 @@ def renamed_option(file: ModalFile) -> Iterator[Problem]:
     for name, call in app_calls(file):
         if name in _REGISTER or name == "modal.Image().run_function":
             yield from _reshaped(file, call)
+        yield from setup_commands(file, name, call)
 
 
 @rule("MK803", "dropped-option", "error", why=_REFUSED)

@@ -19,13 +19,16 @@ __all__ = [
     "cors_with_credentials",
     "public_endpoint",
     "public_gpu_endpoint",
+    "retries_refused",
     "server_forbids",
     "threads_in_one_engine",
 ]
 
 _ASKS = re.compile(
     r"requires_proxy_auth|unauthenticated|HTTPBearer|HTTPBasic|APIKeyHeader|OAuth2|Security\(|Authorization|authorization|"
-    r"x-api-key|api[_-]key|verify_|compare_digest|hmac|jwt|signature|auth_token|AUTH_TOKEN|public",
+    r"x-api-key|api[_-]key|verify_|compare_digest|hmac|jwt|signature|auth_token|AUTH_TOKEN|public|"
+    r"(?:status(?:_code)?\s*=|HTTPException\(|abort\()\s*40[13]\b|"  # something is refused
+    r"[!=]=\s*os\.(?:environ|getenv)\b[^\n]*(?:TOKEN|KEY|SECRET|PASSWORD)",
     re.IGNORECASE,
 )
 
@@ -347,3 +350,35 @@ def server_forbids(file: ModalFile) -> Iterator[Problem]:
                 f"The server {unit.name} starts nothing: it has no @modal.enter().",
                 "@modal.enter() on the method that starts the process.",
             )
+
+
+@rule(
+    "MK611",
+    "retries-refused",
+    "error",
+    why="Modal refuses the function when the file is imported.",
+)
+def retries_refused(file: ModalFile) -> Iterator[Problem]:
+    """``retries=`` on a web function or on a generator, which Modal does not start again."""
+    for unit in file.units:
+        option = unit.options.given.get("retries")
+        none = option is None or file.names.constant(option.value) is None
+        if none and not (option and isinstance(option.value, ast.Call)):
+            continue
+        kind = _never_retried(file, unit)
+        if kind and option is not None:
+            yield Problem(
+                option.at,
+                f"{unit.name} is {kind}, and Modal retries none.",
+                "No retries=; let the caller try again.",
+            )
+
+
+def _never_retried(file: ModalFile, unit: Unit) -> str:
+    if isinstance(unit.node, ast.ClassDef):
+        return ""  # a class may have other methods beside its endpoints
+    if any(one.qualname in WEB for one in unit.decorators):
+        return "a web function"
+    yields = [*file.within(unit.node, ast.Yield), *file.within(unit.node, ast.YieldFrom)]
+    own = any(file.nodes.function(one) is unit.node for one in yields)
+    return "a generator" if own else ""

@@ -38,6 +38,10 @@ _FRAGILE = frozenset(
 )  # fmt: skip
 
 
+# They build the image and are not of it; `pip install --upgrade pip` asks for the newest on purpose.
+_INSTALLERS = frozenset({"pip", "setuptools", "wheel", "uv"})
+
+
 def _loose(file: ModalFile) -> Iterator[tuple[ast.Call, list[tuple[str, Install]]]]:
     """Each step with the requirements it leaves open, by name."""
     for image in file.images:
@@ -56,7 +60,8 @@ def _loose_name(text: str) -> str | None:
         requirement = Requirement(text)
     except InvalidRequirement:
         return None
-    return None if is_pinned(text) else canonicalize_name(requirement.name)
+    name = canonicalize_name(requirement.name)
+    return None if is_pinned(text) or name in _INSTALLERS else name
 
 
 @rule(
