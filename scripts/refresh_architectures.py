@@ -130,7 +130,8 @@ HINTS: dict[str, dict[str, Any]] = {
         + ["compressed_sparse_attention", "heavily_compressed_attention"] * 6
         + ["sliding_attention"],
     },
-    "dots1": {"n_shared_experts": 2, "n_routed_experts": 128},
+    "deepseek_v2": {"first_k_dense_replace": 2},
+    "dots1": {"n_shared_experts": 2, "n_routed_experts": 128, "first_k_dense_replace": 2},
     "ernie4_5_moe": {"moe_layer_start_index": 2, "moe_layer_interval": 2},
     "falcon_mamba": {"intermediate_size": 1536, "time_step_rank": 48},
     "hunyuan_v1_dense": {"head_dim": 128},
@@ -142,6 +143,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "llama4": {"text_config.interleave_moe_layer_step": 2},
     "llama4_text": {"interleave_moe_layer_step": 2},
     "ministral": {"head_dim": 128},
+    "mistral4": {"first_k_dense_replace": 2},
     "nemotron": {"num_key_value_heads": 48, "head_dim": 128},
     "nemotron_h": {"moe_latent_size": 1024},
 }

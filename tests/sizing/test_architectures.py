@@ -22,6 +22,8 @@ ALONE: list[tuple[str, dict[str, Any]]] = [
     ("gemma3_text", {**SMALL, **HEADS}),
     ("gpt_oss", {**SMALL, **HEADS, "num_local_experts": 8}),
     ("deepseek_v3", {**SMALL, "first_k_dense_replace": 2, "n_routed_experts": 16, "n_group": 4}),
+    ("deepseek_v2", {**SMALL, "first_k_dense_replace": 1, "n_routed_experts": 16, "n_group": 4}),
+    ("dots1", {**SMALL, **HEADS, "first_k_dense_replace": 3, "n_routed_experts": 16}),
     (
         "nemotron_h",
         {"hidden_size": 512, "hybrid_override_pattern": "M-M*ME", "num_hidden_layers": 6},
@@ -107,6 +109,35 @@ def test_what_is_not_known_is_refused_by_name(config: dict[str, Any], named: str
     """Nothing is guessed: an unknown architecture, layer, tower or format is named."""
     with pytest.raises(SizingError, match=named):
         model_facts(config)
+
+
+# The published configs of models that no list of ours has, and the sizes on their cards.
+PUBLISHED = [
+    (
+        15_706_484_224,
+        {"model_type": "deepseek_v2", "hidden_size": 2048, "num_hidden_layers": 27}
+        | {"num_attention_heads": 16, "intermediate_size": 10944, "moe_intermediate_size": 1408}
+        | {"n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6}
+        | {"first_k_dense_replace": 1, "kv_lora_rank": 512, "q_lora_rank": None}
+        | {"qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
+        | {"vocab_size": 102400},
+    ),
+    (
+        142_774_373_888,
+        {"model_type": "dots1", "hidden_size": 4096, "num_hidden_layers": 62}
+        | {"num_attention_heads": 32, "num_key_value_heads": 32, "intermediate_size": 10944}
+        | {"moe_intermediate_size": 1408, "n_routed_experts": 128, "n_shared_experts": 2}
+        | {"num_experts_per_tok": 6, "first_k_dense_replace": 1, "vocab_size": 152064},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("total", "config"), PUBLISHED, ids=[one["model_type"] for _, one in PUBLISHED]
+)
+def test_dense_layers_before_sparse_ones_are_counted_as_such(total: int, config: dict[str, Any]):
+    """Where the class's default has no dense layer, a checkpoint's own are not taken for sparse ones."""
+    assert model_facts(config | {"torch_dtype": "bfloat16"}).total_parameters == total
 
 
 def test_every_file_can_be_read():

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import SizingError
 from .expressions import fields_of
-from .layouts import architecture, known_architectures
+from .layouts import BY_HAND, architecture, known_architectures
 
 __all__ = ["ALIASES", "as_known", "layout_of"]
 
@@ -48,7 +48,10 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(inside, str) or _same(inside, usual, declared):
             continue
         if name != TEXT:
-            msg = f"The {name!r} of {declared!r} is a {inside!r}; this version can size it with {usual!r} only."
+            msg = (
+                f"The {name!r} of {declared!r} is a {inside!r}; this version can size it with {usual!r} "
+                f"only. {BY_HAND}"
+            )
             raise SizingError(msg)
         layout = _with_text(layout, architecture(_known(inside)))
     return layout
@@ -72,7 +75,7 @@ def as_known(raw: dict[str, Any]) -> dict[str, Any]:
     if any(one.get("replace_with_linear") for one in (*attentions, *forwards)):
         msg = (
             f"A layer of this {NEMOTRON_NAS!r} model has a linear map in place of its attention or "
-            "feed-forward, which this version cannot size. State what it needs with ModelFacts(...)."
+            f"feed-forward, which this version cannot size. {BY_HAND}"
         )
         raise SizingError(msg)
     return raw | {

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..declare.gpu import GPU, gpu_catalogue
-from ..errors import SizingError
 from .memory import Breakdown, EngineName, Load, Split, breakdown, largest
 from .model import GIB, ModelFacts
 from .speed import Speed, speed
 
-__all__ = ["Pick", "Wishes", "largest_concurrency", "largest_context", "pick", "picks", "splits_of"]
+__all__ = ["Pick", "Wishes", "largest_concurrency", "largest_context", "picks", "splits_of"]
 
 _MOST_GPUS = 8
 _NEEDS = {  # compute capability a format needs; vLLM's and SGLang's kernels
@@ -74,27 +73,6 @@ def picks(
     if wishes.prefer_fewer:
         return sorted(found, key=lambda one: (one.count, one.usd_per_hour))
     return sorted(found, key=lambda one: (one.usd_per_hour, one.count))
-
-
-def pick(model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes | None = None) -> Pick:
-    """Return the cheapest that fits.
-
-    Raises:
-        SizingError: Nothing does; it says what the largest setups lack.
-    """
-    found = picks(model, load, engine, wishes)
-    for one in found:
-        if not one.problem:
-            return one
-    last = (
-        "; ".join(f"{one.selection}: {one.problem}" for one in found[-3:])
-        or "no GPU type is allowed"
-    )
-    msg = (
-        f"{model.name!r} with {load.concurrency} requests of {load.context} tokens fits no GPU of the "
-        f"catalogue on one machine ({last}). Lower the context or the concurrency, or quantise it."
-    )
-    raise SizingError(msg)
 
 
 def _candidates(

@@ -20,6 +20,7 @@ from .expressions import evaluate
 from .layer_rules import kind_of
 
 __all__ = [
+    "BY_HAND",
     "Parameter",
     "TextStack",
     "architecture",
@@ -28,6 +29,11 @@ __all__ = [
     "text_stack",
 ]
 
+BY_HAND = (
+    "State it by hand: ModelFacts(name=..., total_parameters=..., active_parameters=..., weight_bytes=..., "
+    "loaded_bytes=..., cache=(CacheLayer(...),) * layers, attention_heads=..., kv_heads=..., "
+    "max_context=..., hidden_size=...) and size(facts), as docs/sizing.md shows; or upgrade modalkit."
+)
 Fields = Mapping[str, object]
 
 
@@ -68,10 +74,7 @@ def architecture(model_type: str) -> dict[str, Any]:
         SizingError: There is none for that model type.
     """
     if model_type not in known_architectures():
-        msg = (
-            f"The model type {model_type!r} is not one this version can size. "
-            "State what it needs with ModelFacts(...), or upgrade modalkit."
-        )
+        msg = f"The model type {model_type!r} is not one this version can size. {BY_HAND}"
         raise SizingError(msg)
     path = files("modalkit") / "data" / "architectures" / f"{model_type}.json"
     loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
