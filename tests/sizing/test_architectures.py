@@ -23,7 +23,16 @@ ALONE: list[tuple[str, dict[str, Any]]] = [
     ("gpt_oss", {**SMALL, **HEADS, "num_local_experts": 8}),
     ("deepseek_v3", {**SMALL, "first_k_dense_replace": 2, "n_routed_experts": 16, "n_group": 4}),
     ("deepseek_v2", {**SMALL, "first_k_dense_replace": 1, "n_routed_experts": 16, "n_group": 4}),
-    ("dots1", {**SMALL, **HEADS, "first_k_dense_replace": 3, "n_routed_experts": 16}),
+    (
+        "dots1",
+        {
+            **SMALL,
+            **HEADS,
+            "first_k_dense_replace": 3,
+            "n_routed_experts": 16,
+            "n_shared_experts": 1,
+        },
+    ),
     (
         "nemotron_h",
         {"hidden_size": 512, "hybrid_override_pattern": "M-M*ME", "num_hidden_layers": 6},
