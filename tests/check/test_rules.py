@@ -47,3 +47,31 @@ def test_every_rule_over_files_has_examples():
     """No rule is without its pair of files."""
     missing = {one.code for one in all_rules() if one.reads != "plan" and not example_of(one)}
     assert missing <= WITHOUT_EXAMPLE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '    if token != os.environ.get("ROOM_TOKEN"):\n        return None\n',
+        "    if not token:\n        return Response(status_code=401)\n",
+    ],
+)
+def test_an_endpoint_that_refuses_is_not_called_public(text: str) -> None:
+    """A comparison with a secret variable, or an answer 401, is a sign of authentication."""
+    start = (
+        'import os\n\nimport modal\n\napp = modal.App("door")\n\n\n@app.function()\n'
+        "@modal.fastapi_endpoint()\ndef enter(token: str) -> None:\n"
+    )
+    assert "MK602" in _codes(start + "    return None\n")
+    assert "MK602" not in _codes(start + text)
+
+
+@pytest.mark.parametrize("pin", ["transformers==4.47.1", "vllm==0.13.0", "huggingface_hub==0.29.2"])
+def test_a_variable_that_the_pinned_hub_reads_is_left(pin: str) -> None:
+    """HF_HUB_ENABLE_HF_TRANSFER means something to the hub library of these releases; pip needs no version."""
+    text = (
+        f'import modal\n\nimage = modal.Image.debian_slim().pip_install("{pin}")\n'
+        'image = image.run_commands("pip install --upgrade pip")\n'
+        'image = image.env({"HF_HUB_ENABLE_HF_TRANSFER": "1"})\n'
+    )
+    assert not {"MK816", "MK302"} & set(_codes(text))

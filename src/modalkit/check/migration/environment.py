@@ -19,9 +19,10 @@ _VARIABLES = {
     "TRANSFORMERS_CACHE": "transformers-cache",
     "HF_HUB_ENABLE_HF_TRANSFER": "hf-transfer",
 }
-# transformers 4 takes no huggingface_hub of 1 or later.
+# transformers 4 takes no huggingface_hub of 1 or later, and vLLM took transformers 4 at least until 0.13.
 _OLD_HUB = re.compile(
     r"huggingface[-_]hub(\[[^\]]*\])?\s*(==|~=|<=?)\s*0\.|\btransformers(\[[^\]]*\])?\s*(==|~=)\s*4\."
+    r"|\bvllm(\[[^\]]*\])?\s*==\s*0\.(\d|1[0-3])\."
 )
 _COMMAND = re.compile(r"(?<![\w./-])huggingface-cli(?![\w-])")
 _ACCOUNT = re.compile(r"(?<![\w./-])huggingface-cli(\s+)(login|logout|whoami)\b")
