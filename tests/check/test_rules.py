@@ -75,3 +75,15 @@ def test_a_variable_that_the_pinned_hub_reads_is_left(pin: str) -> None:
         'image = image.env({"HF_HUB_ENABLE_HF_TRANSFER": "1"})\n'
     )
     assert not {"MK816", "MK302"} & set(_codes(text))
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"), [("# Two: answers within a second.\n", False), ("", True)]
+)
+def test_a_reason_at_the_constant_explains_containers_that_are_kept(reason, found):
+    """A comment at the constant counts as one at the keyword that uses it."""
+    text = (
+        f"import modal\n\napp = modal.App('demo')\n\n{reason}KEPT = 2\n\n"
+        "@app.function(gpu='H100', min_containers=KEPT)\ndef run() -> None: ...\n"
+    )
+    assert ("MK503" in _codes(text)) is found

@@ -118,7 +118,7 @@ def kept_warm(file: ModalFile) -> Iterator[Problem]:
             or not kept
             or kept < 1
             or price < _DEAR_USD
-            or _has_comment(file, option.at)
+            or _is_explained(file, option)
         ):
             continue
         yield Problem(
