@@ -83,6 +83,40 @@ def test_a_stream_is_read_token_by_token(stand_in):
     assert not answer.failure
 
 
+def test_any_stream_of_events_is_timed_event_by_event(stand_in):
+    """A typed route that streams has a piece for each event, JSON or not; comments are none."""
+
+    async def reply(_path, _body, writer):
+        writer.write(STREAM + event({"part": 1}) + event("plain") + event([1]) + END)
+
+    (answer,) = ask(stand_in(reply).url)
+    assert (len(answer.stamps), answer.tokens_out, answer.failure) == (3, 3, "")
+
+
+def test_a_body_without_a_length_ends_with_its_connection(stand_in):
+    """Old servers say neither length nor chunks: the end of the connection is the end."""
+
+    async def reply(_path, _body, writer):
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    assert ask(stand_in(reply).url)[0].failure == ""
+
+
+def test_a_kept_connection_that_the_server_closed_is_replaced(stand_in):
+    """A server may close what is idle; the next request goes over another connection."""
+
+    async def reply(_path, _body, writer):
+        writer.write(whole("200 OK", b"{}"))
+        await writer.drain()
+        if len(server.moments) % 2:
+            writer.close()
+
+    server = stand_in(reply)
+    assert [one.failure for one in ask(server.url, 6)] == [""] * 6
+
+
 @pytest.mark.parametrize(
     ("said", "failure"),
     [

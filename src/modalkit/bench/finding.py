@@ -21,6 +21,7 @@ _SUFFIXES: Mapping[str, Kind] = {
 }
 _OK = 200
 _REFUSED = (401, 403)
+_BROKEN = 500
 _METHODS = ("post", "put", "get")
 
 
@@ -79,10 +80,11 @@ async def find(prober: Prober, wanted: Wanted) -> Found:
         if wanted.kind is not None:
             model = wanted.model or await _model(prober, base)
             return Found(wanted.kind, base + _path_of(wanted.kind), model)
-        models = _names(await prober.get(f"{base}/models"))
-        if models:
-            model = wanted.model or models[0]
-            return Found("chat", base + _path_of("chat"), model)
+        listed = await prober.get(f"{base}/models")
+        if listed.status >= _BROKEN:
+            raise BenchError(_broken(prober, listed))
+        if models := _names(listed):
+            return Found("chat", base + _path_of("chat"), wanted.model or models[0])
     return await _typed(prober, wanted)
 
 
@@ -165,6 +167,11 @@ def _refusal(prober: Prober, answer: Answer | None) -> str:
         f"{where} speaks neither OpenAI (/v1/models) nor has it a document of its routes (/openapi.json). "
         "Say --kind chat --model NAME, or --route PATH with --input FILE."
     )
+
+
+def _broken(prober: Prober, answer: Answer) -> str:
+    said = prober.target.without_secrets(answer.message) or "nothing more"
+    return f"{prober.target.url} does not work: it answers {answer.status}: {said}"
 
 
 def _document(answer: Answer) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import gc
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -102,7 +102,7 @@ class Run:
         self._client, self._workload, self._stage, self._tell = client, workload, stage, tell
         self._chance = random.Random(seed)  # noqa: S311 - moments, not secrets
         self._answers: list[Answer] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._recent: deque[Answer] = deque(maxlen=256)
         self._begun = float("inf")
         self._due = 0  # requests of the measured time
@@ -151,8 +151,8 @@ class Run:
             self._spawn(self._one_after_the_other())
         return None
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]  # a coroutine
+    def _spawn(self, work: Coroutine[object, object, object]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -87,6 +88,7 @@ class Session:
         Raises:
             BenchError: There is nothing to measure.
         """
+        _allow_open_files()
         prober = Prober(self._target, self._settings.within_s)
         try:
             self._say(f"asking {self._target.url}")
@@ -172,6 +174,13 @@ class Session:
             interrupted=self._interrupted,
             notes=tuple(_notes(workload)),
         )
+
+
+def _allow_open_files() -> None:
+    """Let this process have as many connections as it may, which is often more than it has at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems say more than they allow
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _first(cold: ColdReport) -> str:

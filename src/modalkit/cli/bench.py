@@ -32,7 +32,7 @@ _INTERRUPTED = 130
 @click.argument("target", metavar="URL|FILE[::NAME]")
 @bench_options
 def command(target: str, options: BenchOptions) -> None:
-    r"""Load an endpoint and show what it can do: TTFT, ITL, TTLT, throughput, errors, $/1M tokens.
+    """Load an endpoint and show what it can do: TTFT, ITL, TTLT, throughput, errors, $/1M tokens.
 
     \b
       modalkit bench https://me--chat.modal.run --concurrency 1,8,32
@@ -42,7 +42,7 @@ def command(target: str, options: BenchOptions) -> None:
       modalkit bench URL --json > new.json --compare old.json --fail-if "ttft_p90_ms>500"
 
     Ctrl-C ends it and shows what was measured. Keys are read from the environment alone.
-    """
+    """  # noqa: D301 - click reads the character
     try:
         limits = options.limits
         older = read_report(options.compare) if options.compare else None
@@ -71,7 +71,11 @@ def _measured(target: str, options: BenchOptions) -> BenchReport:
         file = target.partition("::")[0]
         with served(file, plan, options.within, display.hear) as service:
             where = parse_url(service.url, service.headers)
-            return _run(where, options, price, display)
+            try:
+                return _run(where, options, price, display)
+            except BenchError as error:
+                msg = f"{error}{display.last_lines()}"
+                raise BenchError(msg) from error
 
 
 def _plan(target: str) -> ServicePlan:

@@ -232,12 +232,12 @@ _OPTIONS = (
     ),
     click.option("--model", metavar="NAME", help="The model's name [the first it has]."),
     click.option("--route", metavar="PATH", help="A typed route [the only one it has]."),
-    click.option("--method", default="POST", show_default=True, help="Of a route with --input."),
+    click.option("--method", default="POST", show_default=True, metavar="METHOD", help="Of a route with --input."),
     click.option(
         "--input", "inputs", multiple=True, metavar="FILE|JSON",
         help="What a route is sent, in turn; a .jsonl has one a line [made from its JSON schema].",
     ),
-    click.option("--content-type", default="application/json", show_default=True, help="Of --input."),
+    click.option("--content-type", default="application/json", show_default=True, metavar="TYPE", help="Of --input."),
     click.option(
         "--lengths", default="500:200", show_default=True, metavar="IN:OUT",
         help="Tokens of prompts and answers: 512:128, 100-900:50-300, sharegpt, alpaca.",
@@ -265,7 +265,7 @@ _OPTIONS = (
         help="What a container costs, instead.",
     ),
     click.option(
-        "--containers", type=click.IntRange(1), default=1, show_default=True, help="How many answer."
+        "--containers", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="How many answer."
     ),
     click.option(
         "--compare", type=click.Path(exists=True, dir_okay=False), metavar="OLD",

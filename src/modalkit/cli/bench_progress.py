@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from ..bench.measuring import Progress
 __all__ = ["Display"]
 
 _BAR = 16
+_LAST_LINES = 15
 
 
 class Display:
@@ -26,6 +28,7 @@ class Display:
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._status: Status | None = None
+        self._heard: deque[str] = deque(maxlen=_LAST_LINES)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -50,8 +53,14 @@ class Display:
 
     def hear(self, line: str) -> None:
         """Show what the local Modal prints, while nothing else is to be seen."""
+        self._heard.append(line)
         if self._status is not None and line.strip():
             self._status.update(escape(line.strip()[: self._console.width - 4]))
+
+    def last_lines(self) -> str:
+        """Return the end of what the local Modal printed, to follow an error; empty if nothing."""
+        told = "\n".join(f"  {line}" for line in self._heard if line.strip())
+        return f"\nThe last lines:\n{told}" if told else ""
 
     def tell(self, progress: Progress) -> None:
         """Show how far a load is."""

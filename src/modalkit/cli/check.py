@@ -59,7 +59,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     unsafe_fixes: bool,
     explain: str | None,
 ) -> None:
-    r"""Find every expensive mistake in Modal files, plain ones and modalkit's services.
+    """Find every expensive mistake in Modal files, plain ones and modalkit's services.
 
     \b
       modalkit check chat.py
@@ -71,7 +71,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     PATH is a file or a folder; the current folder unless given. Settings are in [tool.modalkit.check]
     of the nearest pyproject.toml. The exit code is 1 when an error or a warning was found, 2 when the
     command itself is wrong.
-    """
+    """  # noqa: D301 - click reads the character
     try:
         if explain is not None:
             click.echo(_explanation(explain))

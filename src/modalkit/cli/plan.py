@@ -123,7 +123,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     html: str | None,
     as_json: bool,
 ) -> None:
-    r"""Show everything FILE will create, whether it fits and what it costs.
+    """Show everything FILE will create, whether it fits and what it costs.
 
     \b
       modalkit plan chat.py
@@ -131,7 +131,7 @@ def command(  # noqa: PLR0917 - click passes them by name
       modalkit plan chat.py --json > plan.json; modalkit plan chat.py --against plan.json
 
     The file is run as `modal` would, and nothing else happens. The exit code is 1 above the budget.
-    """
+    """  # noqa: D301 - click reads the character
     try:
         traffic = None
         if requests_per_day is not None:
