@@ -163,25 +163,29 @@ class Run:
         if self._under_way >= _MOST_UNDER_WAY:
             self._dropped += due >= self._begun
             return
-        self._spawn(self._one(due))
+        self._spawn(self._asked(self._begin(due)))
 
     async def _one_after_the_other(self) -> None:
         while not self._closing:
             now = time.perf_counter()
             if self._is_full(now):
                 return
-            if (await self._one(now)).failure:
+            if (await self._asked(self._begin(now))).failure:
                 await asyncio.sleep(_PAUSE_S)
 
     def _is_full(self, due: float) -> bool:
         wanted = self._stage.requests
         return wanted is not None and due >= self._begun and self._due >= wanted
 
-    async def _one(self, due: float) -> Answer:
+    def _begin(self, due: float) -> Answer:
+        """Count a request at once: several may be due in one turn of the event loop."""
         answer = Answer(due)
         self._answers.append(answer)
         self._due += due >= self._begun
         self._under_way += 1
+        return answer
+
+    async def _asked(self, answer: Answer) -> Answer:
         try:
             await self._client.ask(self._workload.next(), answer)
         finally:
