@@ -9,7 +9,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from .request_bodies import is_file
 from .typed_routes import TypedRoute
-from .wire_types import as_known, foreign
+from .wire_types import COMPONENT, as_known, foreign
 
 __all__ = ["openapi_schema"]
 
@@ -50,6 +50,10 @@ def openapi_schema(
         for route in routes
     }
     components: dict[str, Any] = {"schemas": {**definitions.get("$defs", {}), **_PROBLEMS}}
+    named = components["schemas"]
+    paths = _with_components(paths, named)
+    for name, one in list(named.items()):
+        named[name] = _with_components(one, named)
     schema: dict[str, JsonValue] = {
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": "1"},
@@ -60,6 +64,20 @@ def openapi_schema(
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"key": []}]
     return schema
+
+
+def _with_components(part: Any, components: dict[str, Any]) -> Any:
+    """The same with each schema that has a name held once, among the components."""
+    if isinstance(part, list):
+        return [_with_components(one, components) for one in part]
+    if not isinstance(part, dict):
+        return part
+    held = {key: _with_components(one, components) for key, one in part.items()}
+    name = held.pop(COMPONENT, None)
+    if name is None:
+        return held
+    components[name] = held
+    return {"$ref": _REF.format(model=name)}
 
 
 def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict[str, JsonValue]:

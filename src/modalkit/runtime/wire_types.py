@@ -15,7 +15,10 @@ from pydantic_core import core_schema
 
 from ..declare.files import File
 
-__all__ = ["Foreign", "as_known", "foreign"]
+__all__ = ["COMPONENT", "Foreign", "as_known", "foreign"]
+
+# Marks a schema in place that an OpenAPI document holds once, under this name.
+COMPONENT = "x-modalkit-component"
 
 
 class Foreign:
@@ -157,7 +160,7 @@ def _inlined(schema: Any, parts: dict[str, Any], inside: tuple[str, ...]) -> Any
     if isinstance(name, str) and name in parts:
         if name in inside:
             return {"type": "object", "title": name}
-        return _inlined(parts[name], parts, (*inside, name))
+        return {**_inlined(parts[name], parts, (*inside, name)), COMPONENT: name}
     return {key: _inlined(value, parts, inside) for key, value in schema.items()}
 
 
