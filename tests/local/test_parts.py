@@ -147,3 +147,17 @@ def test_a_latch_lets_everybody_go_once_it_has_fallen():
         return latch.is_set() and not any(early)
 
     assert asyncio.run(run())
+
+
+def test_a_log_in_memory_stays_bounded():
+    """The oldest of what was printed goes, whether there is much of it or it is large; the newest stays."""
+    many, large = AppLog(), AppLog()
+    for number in range(20_010):
+        many.write(f"{number}\n", task_id="ta-1", function_id="fu-1", stderr=False)
+    for number in range(40):
+        large.write(f"{number}" + "x" * 1024**2, task_id="ta-1", function_id="fu-1", stderr=False)
+    kept = [batch.items[0].data for batch in many.tail(30_000)]
+    assert (len(kept), kept[0], kept[-1]) == (20_000, "10\n", "20009\n")
+    kept = [batch.items[0].data for batch in large.tail(30_000)]
+    assert len(kept) == 15
+    assert kept[-1].startswith("39x")

@@ -14,6 +14,7 @@ from .log_files import LogFile
 __all__ = ["AppLog", "LogFilter"]
 
 _KEPT_BATCHES = 20_000
+_KEPT_CHARACTERS = 16 * 1024 * 1024
 _AFTER_S = 0.001
 
 
@@ -56,12 +57,14 @@ class LogFilter:
 class AppLog:
     """The log of one app, as the protocol's batches of one entry each.
 
-    In memory the oldest are dropped beyond 20,000; a deployed app's is also kept on disk.
+    In memory the oldest are dropped beyond 20,000 or 16 million characters; a deployed app's is also
+    kept on disk.
     """
 
     done: bool = False
-    _batches: deque[api.TaskLogsBatch] = field(default_factory=lambda: deque(maxlen=_KEPT_BATCHES))
+    _batches: deque[api.TaskLogsBatch] = field(default_factory=deque)
     _written: int = 0
+    _characters: int = 0
     _grew: asyncio.Event = field(default_factory=asyncio.Event)
     _file: LogFile | None = None
     _unread: bool = False
@@ -203,7 +206,16 @@ class AppLog:
         self._written += 1
         batch.entry_id = f"{self._written}-0"
         self._batches.append(batch)
+        self._characters += _length(batch)
+        while len(self._batches) > 1 and (
+            len(self._batches) > _KEPT_BATCHES or self._characters > _KEPT_CHARACTERS
+        ):
+            self._characters -= _length(self._batches.popleft())
 
     def _wake(self) -> None:
         self._grew.set()
         self._grew = asyncio.Event()
+
+
+def _length(batch: api.TaskLogsBatch) -> int:
+    return sum(len(item.data) for item in batch.items)
