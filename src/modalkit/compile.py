@@ -21,11 +21,13 @@ from typing_extensions import dataclass_transform
 
 from .conflicts import routes_of
 from .declare.gpu import GPUFit
+from .declare.image import ImageSpec
 from .declare.secrets import secrets_to_modal
 from .discovery import is_collecting, note_service
+from .engines.templates import template_beside, template_in_container
 from .errors import DeclarationError, PlanError
 from .lock import LockedImage, LockedService
-from .lookup import CONTAINER_LOCK, lock_path, locked_service
+from .lookup import CONTAINER_LOCK, lock_path, locked_service, service_file
 from .members import member_functions
 from .plan import ServicePlan, plan_service
 from .prefetch.functions import add_prefetch
@@ -151,7 +153,7 @@ def server_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str,
 
 def _common_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str, Any]:
     keywords: dict[str, Any] = {
-        "image": _image(service, plan),
+        "image": _image(service, plan).to_modal(),
         "secrets": secrets_to_modal(plan.secrets),
         "volumes": {
             **(plan.weights.to_modal() if plan.weights else {}),
@@ -166,14 +168,19 @@ def _common_keywords(service: type[ModelService], plan: ServicePlan) -> dict[str
     return keywords
 
 
-def _image(service: type[ModelService], plan: ServicePlan) -> modal.Image:
+def _image(service: type[ModelService], plan: ServicePlan) -> ImageSpec:
+    """The image with what of this machine travels in it."""
     image = plan.image
     # In the container the folder has arrived already, and the file it lies beside has moved.
     if plan.model_folder is not None and plan.model is not None and modal.is_local():
         image = image.local_dir(str(_model_folder(service, plan.model_folder)), plan.model)
+    template = template_beside(service.engine)
+    if template is not None and modal.is_local():
+        file = _chat_template(service, template)
+        image = image.local_file(str(file), template_in_container(template))
     if plan.locked is not None and modal.is_local() and (lock := lock_path(service)) is not None:
         image = image.local_file(str(lock), CONTAINER_LOCK)
-    return image.to_modal()
+    return image
 
 
 def _model_folder(service: type[ModelService], folder: str) -> Path:
@@ -183,6 +190,17 @@ def _model_folder(service: type[ModelService], folder: str) -> Path:
         msg = (
             f"{service.__name__}.model {folder!r} is not a model folder: {path / 'config.json'} does "
             "not exist. Write a folder beside the file, or a hub id such as 'Qwen/Qwen3-8B'."
+        )
+        raise DeclarationError(msg)
+    return path.resolve()
+
+
+def _chat_template(service: type[ModelService], template: str) -> Path:
+    path = service_file(service).parent / template
+    if not path.is_file():
+        msg = (
+            f"{service.__name__}.engine has chat_template {template!r}, but {str(path)!r} does not exist. Write a "
+            "Jinja file beside the service's, or an absolute path in the container."
         )
         raise DeclarationError(msg)
     return path.resolve()

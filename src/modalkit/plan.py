@@ -24,6 +24,7 @@ from .declare.weights import WeightCache
 from .engines import GPUEngine
 from .engines.base import Engine, Launch
 from .engines.recipes import RecipeUse
+from .engines.templates import template_beside, template_in_container
 from .errors import PlanError
 from .lock import LockedService
 from .lock.pinned_image import pinned_image
@@ -190,6 +191,8 @@ def engine_of(service: type[ModelService]) -> Engine | None:
     engine, fit = service.engine, service.gpu
     if isinstance(engine, GPUEngine):
         engine = engine.with_recipe(service.model)
+        if (template := template_beside(engine)) is not None:
+            engine = engine.model_copy(update={"chat_template": template_in_container(template)})
     if engine is None or not isinstance(fit, GPUFit) or fit.context is None:
         return engine
     if getattr(engine, "context_length", None) is not None:

@@ -94,7 +94,8 @@ class GPUEngine(Engine):
             engine's choice.
         multimodal_limits: Items of a kind in one request at most, such as ``{"image": 2}``.
         text_only: Leave out what reads images and sound. Default false.
-        chat_template: Path of a Jinja template. Default: the tokenizer's own.
+        chat_template: Jinja template: ``"./chat.jinja"``, a file beside the service's that travels with
+            its image, or an absolute path in the container. Default: the tokenizer's own.
         speculative: Speculative decoding.
         lora: LoRA adapters that are loaded at the start.
         lora_slots: Adapters in one batch at most. Default: the engine's.
