@@ -126,6 +126,12 @@ def test_a_second_up_is_refused_with_what_to_do(up, typed):
     assert "modalkit local down" in done.stderr
 
 
+def test_a_folder_that_is_named_goes_before_the_variables(up, typed, tmp_path):
+    """`modalkit local --state DIR reset` within another local Modal means DIR, not the other one."""
+    assert str(tmp_path) in typed("--state", str(tmp_path), "status").stdout
+    assert json.loads(typed("status", "--json").stdout)["running"] is True
+
+
 def test_down_ends_it_and_status_says_so(up, typed):
     """After `down` nothing runs; status exits with 1 and says how to start one."""
     assert "has ended" in typed("down").stdout

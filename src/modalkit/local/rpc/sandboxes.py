@@ -15,7 +15,7 @@ from grpclib.const import Status
 from ..apps.apps import App, Apps
 from ..ids import new_id
 from ..protocol import Empty, api, asks_for, refuse, secret_sources
-from ..sandboxes.command_router import CommandRouter
+from ..sandboxes.command_router import CommandRouter, Place
 from ..sandboxes.host import SandboxHost
 from ..sandboxes.sandbox import Sandbox
 from ..sandboxes.visits import Visits
@@ -72,10 +72,13 @@ class SandboxRpcs:
     async def access_v2(
         self, request: api.SandboxGetCommandRouterAccessRequest, _caller: Caller
     ) -> api.SandboxGetCommandRouterAccessResponse:
-        """Say where commands are run, with a token for it."""
-        sandbox = self._running(request.sandbox_id or request.task_id)
+        """Say where commands are run, with a token for it.
+
+        The client asks this for any container whose id ends as those of newer sandboxes do.
+        """
+        place = await self._place(request.sandbox_id or request.task_id)
         return api.SandboxGetCommandRouterAccessResponse(
-            url=self._router.url, jwt=self._router.admit(sandbox)
+            url=self._router.url, jwt=self._router.admit(place)
         )
 
     @rpc("TaskGetCommandRouterAccess")
@@ -83,14 +86,7 @@ class SandboxRpcs:
         self, request: api.TaskGetCommandRouterAccessRequest, _caller: Caller
     ) -> api.TaskGetCommandRouterAccessResponse:
         """Say where commands are run in a container, a function's or a sandbox's, with a token."""
-        task_id = request.task_id
-        container = self._apps.container(task_id)
-        if container is None and not self._host.knows(task_id):
-            refuse(
-                Status.NOT_FOUND,
-                f"No container {task_id!r} runs in this local Modal. See: modal container list",
-            )
-        place = await self._visits.to(container) if container else self._running(task_id)
+        place = await self._place(request.task_id)
         return api.TaskGetCommandRouterAccessResponse(
             url=self._router.url, jwt=self._router.admit(place)
         )
@@ -224,6 +220,17 @@ class SandboxRpcs:
                     f"App {app.label!r} runs a sandbox {name!r} already. Take another name, or "
                     f"Sandbox.from_name({app.label!r}, {name!r}).",
                 )
+
+    async def _place(self, identity: str) -> Place:
+        """Return what runs commands in a function's container or in a sandbox, or refuse."""
+        if container := self._apps.container(identity):
+            return await self._visits.to(container)
+        if identity.startswith("ta-") and not self._host.knows(identity):
+            refuse(
+                Status.NOT_FOUND,
+                f"No container {identity!r} runs in this local Modal. See: modal container list",
+            )
+        return self._running(identity)
 
     def _running(self, identity: str) -> Sandbox:
         sandbox = self._host.find(identity)

@@ -28,7 +28,7 @@ from ..refusals import not_served
 from .commands import Command, Order
 from .terminals import Terminal
 
-__all__ = ["CommandRouter"]
+__all__ = ["CommandRouter", "Place"]
 
 _TOKEN_LIFETIME_S = 7 * 24 * 3600
 _FILE_TOOLS = "/__modal/.bin/modal-sandbox-fs-tools"
