@@ -15,7 +15,7 @@ from enum import StrEnum
 from ..errors import SizingError
 from .attention import Kept, kept_per_token
 from .configs import Config, Settings
-from .layouts import Parameter
+from .layouts import BY_HAND, Parameter
 from .recurrent import state_bytes
 
 __all__ = ["CacheLayer", "Keeps", "cache_layers"]
@@ -78,9 +78,6 @@ _ATTENTION = {
 _STATE = {"linear_attention", "conv", "mamba", "mamba2", "recurrent", "lightning_attention"}
 _NONE = {"mlp", "moe", "identity", "dense"}
 _COMPRESSION = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
-_BY_HAND = (
-    "State the model with ModelFacts(cache=(CacheLayer(...), ...), ...), or upgrade modalkit."
-)
 
 
 def cache_layers(
@@ -221,5 +218,5 @@ class _Reader:
         named = ", ".join(sorted(shapes)[:6]) or "no parameters"
         return (
             f"The {what} of a {kind!r} layer of {self._model_type!r} ({named}) is not one this version "
-            f"knows. {_BY_HAND}"
+            f"knows. {BY_HAND}"
         )

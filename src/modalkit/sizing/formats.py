@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SizingError
-from .layouts import Parameter
+from .layouts import BY_HAND, Parameter
 from .module_names import alike, canonical, is_whole, matcher, runs
 
 __all__ = ["DTYPE_BYTES", "Format", "Quantization", "dtype_of", "quantization_of"]
@@ -159,7 +159,7 @@ def quantization_of(
     method = _method(settings)
     if method not in _METHODS:
         known = ", ".join(sorted(_METHODS))
-        msg = f"The quantisation {method!r} is not one this version can size; it knows {known}."
+        msg = f"The quantisation {method!r} is not one this version can size; it knows {known}. {BY_HAND}"
         raise SizingError(msg)
     return _METHODS[method](settings)
 
@@ -273,7 +273,7 @@ def _by_style(style: str) -> Format:
     ):
         if word in style:
             return kind
-    msg = f"The compressed-tensors format {style!r} is not one this version can size."
+    msg = f"The compressed-tensors format {style!r} is not one this version can size. {BY_HAND}"
     raise SizingError(msg)
 
 
@@ -304,7 +304,7 @@ def _algorithm(name: str) -> Format:
     ):
         if word in name:
             return kind
-    msg = f"The ModelOpt algorithm {name!r} is not one this version can size."
+    msg = f"The ModelOpt algorithm {name!r} is not one this version can size. {BY_HAND}"
     raise SizingError(msg)
 
 
