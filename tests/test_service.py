@@ -164,6 +164,17 @@ def test_declarations_are_inherited_and_overridden():
             },
             "serves /sleep, /collective_rpc and /update_weights without a key",
         ),
+        *(
+            (
+                {**QWEN, "engine": VLLM(), "api": Endpoint(kind="server"), **declared},
+                "VLLM_SERVER_DEV_MODE, by which vLLM serves administration without a key",
+            )
+            for declared in (
+                {"env": {"VLLM_SERVER_DEV_MODE": "1"}},
+                {"image": ImageSpec.engine().env({"VLLM_SERVER_DEV_MODE": "1"})},
+                {"secrets": [Secret("team", keys=["VLLM_SERVER_DEV_MODE"])]},
+            )
+        ),
         ({"api": Endpoint(kind="server")}, "has nothing to serve"),
         ({"image": ImageSpec.engine().pip("x==1")}, "there is no engine"),
         (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from .cuda import cuda_problem
 from .declare.endpoints import Endpoint
 from .declare.gpu import GPUFit
 from .declare.image import ImageSpec
+from .declare.image.layers import Env
 from .declare.routes import Route
 from .engines import VLLM, GPUEngine, SGLang, Transformers
 from .engines.base import Engine, Launch
@@ -197,6 +198,28 @@ def _environment_conflicts(service: type[ModelService]) -> Iterator[str]:
         for key in secret.keys:
             if key in service.env:
                 yield f"env sets {key!r}, which Secret({secret.name!r}) also brings. Keep the secret."
+    yield from _opened_routes(service)
+
+
+def _opened_routes(service: type[ModelService]) -> Iterator[str]:
+    """Variables by which an engine that is reached directly would serve its administration."""
+    engine, api = service.engine, service.api
+    if engine is None or api is None or api.kind != "server":
+        return
+    places: list[tuple[str, Mapping[str, str]]] = [("env", service.env)]
+    if service.image is not None:
+        layers = (layer for layer in service.image.layers if isinstance(layer, Env))
+        places += [("image", dict(layer.variables)) for layer in layers]
+    # What a secret's value is, is not known here.
+    places += [(f"Secret({one.name!r})", dict.fromkeys(one.keys, "?")) for one in service.secrets]
+    for where, variables in places:
+        for name in sorted(engine.opening_variables & set(variables)):
+            if variables[name] not in {"", "0"}:
+                yield (
+                    f"{where} sets {name}, by which {engine.title} serves administration without a "
+                    "key on the port that Endpoint(kind='server') opens to the outside. Write "
+                    "Endpoint(kind='web'), or leave the variable out."
+                )
 
 
 def _cold_start_conflicts(service: type[ModelService]) -> Iterator[str]:

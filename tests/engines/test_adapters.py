@@ -68,6 +68,8 @@ def test_weights_on_a_volume_are_read_ahead():
         assert flag in plan_service(Chat).engine.argv
         Chat.engine = engine(load_format="dummy")
         assert flag not in plan_service(Chat).engine.argv
+        Chat.engine = engine(load_format="fastsafetensors")
+        assert '{"enable_gds": false}' in plan_service(Chat).engine.argv
     Chat.engine = VLLM(extra_args=("--safetensors-load-strategy", "eager"))
     assert plan_service(Chat).engine.argv[-2:] == ("--safetensors-load-strategy", "eager")
     Chat.model = "./folder"

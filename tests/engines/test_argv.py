@@ -395,13 +395,18 @@ def own_parser(engine):
 @pytest.mark.engines
 @pytest.mark.parametrize("engine", ["sglang", "vllm"])
 def test_the_real_parser_takes_what_the_engine_emits(engine, real_parser):
-    """The engine's own parser accepts every command line of the table above."""
+    """The engine's own parser accepts every command line of the table above, however it is started."""
     declared, rows, skip = {"sglang": (SGLang, SGLANG, 3), "vllm": (VLLM, VLLM_ROWS, 4)}[engine]
     lines = [
         declared(**fields).argv(launch(gpu_count=gpus, revision="abc"))[skip:]
         for fields, _ in rows
         for gpus in (0, 8)
     ]
+    for how in ({"snapshot": True}, {"from_volume": True}, {"door": True}):
+        for fields in ({}, {"load_format": "fastsafetensors"}):
+            argv = declared(**fields).argv(launch(**how))
+            begins = argv.index("sglang.launch_server") + 1 if engine == "sglang" else skip
+            lines.append(argv[begins:])
     verdicts = zip(lines, real_parser(engine, lines), strict=True)
     assert [(line, verdict) for line, verdict in verdicts if verdict] == []
 

@@ -81,6 +81,7 @@ class Engine(Value, ABC):
         sleep_path: Route that lets go of the GPUs' memory for a snapshot, its query included;
             ``None`` where there is none and the snapshot takes all of it.
         wake_path: Route that takes it back.
+        opening_variables: Variables that open routes which ask for no key, not even the engine's own.
         compiles: Whether its first start compiles kernels, which takes minutes.
         start_marks: What it prints that tells seconds of its start: for a phase of
             `modalkit.cold_start` a regular expression whose first group is the number.
@@ -95,6 +96,7 @@ class Engine(Value, ABC):
     child_key_variable: ClassVar[str | None] = None
     sleep_path: ClassVar[str | None] = None
     wake_path: ClassVar[str | None] = None
+    opening_variables: ClassVar[frozenset[str]] = frozenset()
     compiles: ClassVar[bool] = False
     start_marks: ClassVar[Mapping[str, str]] = {}
     client_routes: ClassVar[frozenset[str]] = COMMON_ROUTES

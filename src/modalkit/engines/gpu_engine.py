@@ -46,6 +46,8 @@ OWNED_FLAGS = {
 }
 
 
+# GPUDirect Storage, which this loader would use, does not reach a file system under FUSE.
+_FROM_FUSE = ("--model-loader-extra-config", '{"enable_gds": false}')
 _TRUST = (
     "It is usually served with trust_remote_code=True, which runs Python that comes with the "
     "weights; no recipe decides that for you."
@@ -259,8 +261,11 @@ class GPUEngine(Engine):
 
     def _reading_ahead(self, launch: Launch) -> tuple[str, ...]:
         given = {given.name for given in split_flags(self.extra_args)}
-        decided = self.load_format is not None or self.volume_flags[0] in given
-        return self.volume_flags if launch.from_volume and not decided else ()
+        if not launch.from_volume or self.volume_flags[0] in given:
+            return ()
+        if self.load_format == "fastsafetensors" and _FROM_FUSE[0] not in given:
+            return _FROM_FUSE
+        return () if self.load_format else self.volume_flags
 
     def _inputs(self) -> tuple[str, ...]:
         limits = json.dumps(dict(self.multimodal_limits), sort_keys=True)

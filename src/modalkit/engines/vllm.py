@@ -70,6 +70,7 @@ class VLLM(GPUEngine):
         "weights": r"Loading weights took ([\d.]+) sec",
         "compile": r"(?:torch\.compile took|Graph capturing finished in) ([\d.]+) s",
     }
+    opening_variables: ClassVar[frozenset[str]] = frozenset({_OPENS_ADMIN_ROUTES})
     table_name: ClassVar[EngineName] = "vllm"
     value_flags: ClassVar[Mapping[str, str]] = {
         "pipeline_parallel": "--pipeline-parallel-size",
