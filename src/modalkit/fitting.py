@@ -20,7 +20,7 @@ from .sizing.memory import LORA_RANK, EngineName, Load, lora_bytes
 from .sizing.model import ModelFacts
 from .sizing.report import default_load
 
-__all__ = ["Fitted", "engine_name", "fit_service", "load_of"]
+__all__ = ["Fitted", "as_served", "engine_name", "fit_service", "load_of"]
 
 _SIZED: dict[type[Engine], EngineName] = {
     SGLang: "sglang",
@@ -93,7 +93,7 @@ def fit_service(service: type[ModelService], model: ModelFacts) -> Fitted:
     fit, engine = service.gpu, engine_name(service.engine)
     assert isinstance(fit, GPUFit)  # noqa: S101 - the caller asks only for those
     assert engine is not None  # noqa: S101 - `conflicts` refuses an engine that is not sized
-    sized = picks(_as_served(service, model), load_of(service, model), engine, _wishes(fit))
+    sized = picks(as_served(service, model), load_of(service, model), engine, _wishes(fit))
     found = [replace(one, problem=one.problem or _cannot_start(service, one)) for one in sized]
     usable = [one for one in found if not one.problem]
     if not usable:
@@ -105,7 +105,7 @@ def fit_service(service: type[ModelService], model: ModelFacts) -> Fitted:
     return Fitted(tuple(chosen), tuple(passed), GPUProfile(first, fallbacks=others))
 
 
-def _as_served(service: type[ModelService], model: ModelFacts) -> ModelFacts:
+def as_served(service: type[ModelService], model: ModelFacts) -> ModelFacts:
     """The model in the number format the engine was told to use."""
     dtype = getattr(service.engine, "dtype", None)
     return model if dtype in {None, "auto"} else model.model_copy(update={"dtype": dtype})

@@ -59,6 +59,16 @@ def changed(file: Path, old: str, new: str) -> Path:
     return file
 
 
+def test_the_type_that_is_served_is_examined(shop):
+    """A model that no T4 runs in its own bfloat16 runs there in the float16 its engine is told."""
+    gpus = changed(
+        shop, 'GPUProfile("L40S", fallbacks=["A100-80GB", "H100"])', 'GPUProfile("T4:4")'
+    )
+    assert "dtype='float16'" in as_json(gpus).plan.apps[0].services[0].memory[0].problem
+    told = changed(gpus, "SGLang(", 'SGLang(dtype="float16", ')
+    assert not as_json(told).plan.apps[0].services[0].memory[0].problem
+
+
 # ── what is shown ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -112,12 +112,17 @@ def test_any_text_model_inside_another(outer: str, text: str):
         ),
         ({"model_type": "llama", "hidden_size": "wide"}, "hidden_size"),
         ({"model_type": "llama", "quantization_config": {"quant_method": "made-up"}}, "made-up"),
+        ({"model_type": "llama", "dtype": "float4"}, "float4"),
+        ({"model_type": "nemotron_h", "hybrid_override_pattern": "MZ*"}, "'Z'"),
+        ({"model_type": "exaone4", "sliding_window_pattern": "LXG"}, "'X'"),
+        ({"model_type": "deepseek_v4", "compress_ratios": [7]}, "kind 7"),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(config: dict[str, Any], named: str):
-    """Nothing is guessed: an unknown architecture, layer, tower or format is named."""
-    with pytest.raises(SizingError, match=named):
+    """Nothing is guessed: an unknown architecture, layer, tower or format is named, with the way out."""
+    with pytest.raises(SizingError, match=named) as refused:
         model_facts(config)
+    assert "ModelFacts(" in str(refused.value) or not config.get("model_type")
 
 
 # The published configs of models that no list of ours has, and the sizes on their cards.

@@ -13,6 +13,7 @@ from ..client_state import app_entrypoints
 from ..compile import Served, served_on
 from ..discovery import run_file
 from ..errors import DeclarationError, SizingError
+from ..fitting import as_served
 from ..lookup import model_folder
 from ..pricing.rates import Rates
 from ..sizing.model import ModelFacts, read_model
@@ -77,9 +78,10 @@ def _known(served: Served) -> Known:
     service, plan = served
     if plan.locked is not None and plan.locked.model is not None:
         model = plan.locked.model
-        return Known(service, plan, model.facts, model.unsized)
-    facts, reason = _facts(served)
-    return Known(service, plan, facts, reason)
+        facts, reason = model.facts, model.unsized
+    else:
+        facts, reason = _facts(served)
+    return Known(service, plan, facts and as_served(service, facts), reason)
 
 
 def _facts(served: Served) -> tuple[ModelFacts | None, str]:

@@ -14,8 +14,9 @@ from enum import StrEnum
 
 from ..errors import SizingError
 from .attention import Kept, kept_per_token
+from .by_hand import BY_HAND
 from .configs import Config, Settings
-from .layouts import BY_HAND, Parameter
+from .layouts import Parameter
 from .recurrent import state_bytes
 
 __all__ = ["CacheLayer", "Keeps", "cache_layers"]

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SizingError
+from .by_hand import BY_HAND
 from .expressions import fields_of
-from .layouts import BY_HAND, architecture, known_architectures
+from .layouts import architecture, known_architectures
 
 __all__ = ["ALIASES", "as_known", "layout_of"]
 

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 
 from ..errors import SizingError
+from .by_hand import BY_HAND
 
 __all__ = ["Number", "evaluate", "fields_of"]
 
@@ -85,7 +86,7 @@ def _field(name: str, fields: Mapping[str, object]) -> Number:
         value = value[0]  # a figure for each layer, the same for all
     if isinstance(value, int | float):
         return value
-    msg = f"The config's {name!r} must be a number to size the model, got {value!r}."
+    msg = f"The config's {name!r} must be a number to size the model, got {value!r}. {BY_HAND}"
     raise SizingError(msg)
 
 
@@ -93,5 +94,5 @@ def _length(name: str, fields: Mapping[str, object]) -> int:
     value = fields.get(name)
     if isinstance(value, list | tuple):
         return len(value)
-    msg = f"The config's {name!r} must be a list to size the model, got {value!r}."
+    msg = f"The config's {name!r} must be a list to size the model, got {value!r}. {BY_HAND}"
     raise SizingError(msg)

@@ -24,12 +24,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SizingError
-from .layouts import BY_HAND, Parameter
+from .by_hand import BY_HAND
+from .layouts import Parameter
 from .module_names import alike, canonical, is_whole, matcher, runs
 
-__all__ = ["DTYPE_BYTES", "Format", "Quantization", "dtype_of", "quantization_of"]
+__all__ = ["Format", "Quantization", "bytes_of", "dtype_of", "quantization_of"]
 
-DTYPE_BYTES = {
+_DTYPE_BYTES = {
     "float64": 8,
     "float32": 4,
     "float": 4,
@@ -37,6 +38,7 @@ DTYPE_BYTES = {
     "float16": 2,
     "half": 2,
     "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
     "fp8": 1,
     "int8": 1,
 }
@@ -135,6 +137,19 @@ def dtype_of(raw: dict[str, Any]) -> str:
             if isinstance(value := place.get(name), str):
                 return value.removeprefix("torch.")
     return "bfloat16"
+
+
+def bytes_of(dtype: str) -> int:
+    """Return the bytes of one number of a type.
+
+    Raises:
+        SizingError: It is not one this version knows.
+    """
+    if dtype not in _DTYPE_BYTES:
+        known = ", ".join(_DTYPE_BYTES)
+        msg = f"The dtype {dtype!r} is not one this version can size; it knows {known}. {BY_HAND}"
+        raise SizingError(msg)
+    return _DTYPE_BYTES[dtype]
 
 
 def quantization_of(

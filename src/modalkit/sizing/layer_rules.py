@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import SizingError
+from .by_hand import BY_HAND
 
 __all__ = ["Rule", "kind_of"]
 
@@ -36,7 +37,7 @@ def kind_of(rule: Rule, fields: Fields, layer: int, layers: int) -> str:
     for name, apply in _RULES.items():
         if name in rule:
             return str(apply(rule, fields, layer, layers))
-    msg = f"The layer rule {dict(rule)!r} is not one this version knows."
+    msg = f"The layer rule {dict(rule)!r} is not one this version knows. {BY_HAND}"
     raise SizingError(msg)
 
 
@@ -44,7 +45,7 @@ def _listed(rule: Rule, fields: Fields, layer: int, _layers: int) -> object:
     entries = fields.get(rule["list"])
     if isinstance(entries, list | tuple | str) and layer < len(entries):
         return entries[layer]
-    msg = f"The config's {rule['list']!r} must name every layer's kind; it has none for layer {layer}."
+    msg = f"The config's {rule['list']!r} must name every layer's kind; it has none for layer {layer}. {BY_HAND}"
     raise SizingError(msg)
 
 

@@ -8,14 +8,17 @@ and so does this module. Source of each rule: the ``__post_init__`` of the confi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from ..errors import SizingError
+from .by_hand import BY_HAND
 from .layer_rules import kind_of
 
 __all__ = ["derived_list"]
 
 Fields = Mapping[str, object]
 Kinds = list[str]
+_Sign = TypeVar("_Sign", str, int)
 
 _LETTERS = {
     "M": "linear_attention",
@@ -60,6 +63,15 @@ def derived_list(name: str, rule: dict[str, Any], given: Fields, fields: Fields)
     return [rule["values"][kind_of(rule["by"], fields, i, layers)] for i in range(layers)]
 
 
+def _known(kinds: Mapping[_Sign, str], sign: _Sign) -> str:
+    """The kind of layer that a config's letter or number stands for."""
+    if sign not in kinds:
+        signs = ", ".join(map(repr, kinds))
+        msg = f"The config has layers of a kind {sign!r}; this version knows {signs}. {BY_HAND}"
+        raise SizingError(msg)
+    return kinds[sign]
+
+
 def _every(step: object, layers: int, *, at: str, between: str) -> Kinds | None:
     if not isinstance(step, int) or step < 1:
         return None
@@ -75,14 +87,14 @@ def _window_pattern(pattern: object, layers: int) -> Kinds | None:
     """Gemma3TextConfig, Cohere2Config: a period; Exaone4Config also letters such as ``"LLLG"``."""
     if isinstance(pattern, str) and pattern:
         kinds = {"L": "sliding_attention", "G": "full_attention"}
-        return [kinds[pattern[i % len(pattern)]] for i in range(layers)]
+        return [_known(kinds, pattern[i % len(pattern)]) for i in range(layers)]
     return _every(pattern, layers, at="full_attention", between="sliding_attention")
 
 
 def _letters(pattern: object, _layers: int) -> Kinds | None:
     if not isinstance(pattern, str):
         return None
-    return [_LETTERS[letter] for letter in pattern if letter in _LETTERS]
+    return [_known(_LETTERS, letter) for letter in pattern]
 
 
 def _renamed(kinds: object, _layers: int) -> Kinds | None:
@@ -120,7 +132,7 @@ def _attention_among(others: str) -> Callable[[object, int], Kinds | None]:
 def _compressed(ratios: object, layers: int) -> Kinds | None:
     if not isinstance(ratios, list):
         return None
-    return [_COMPRESSION[ratio] for ratio in ratios[:layers]]
+    return [_known(_COMPRESSION, ratio) for ratio in ratios[:layers]]
 
 
 def _dense_first(first: object, layers: int) -> Kinds | None:

@@ -16,11 +16,11 @@ from importlib.resources import files
 from typing import Any
 
 from ..errors import SizingError
+from .by_hand import BY_HAND
 from .expressions import evaluate
 from .layer_rules import kind_of
 
 __all__ = [
-    "BY_HAND",
     "Parameter",
     "TextStack",
     "architecture",
@@ -29,11 +29,6 @@ __all__ = [
     "text_stack",
 ]
 
-BY_HAND = (
-    "State it by hand: ModelFacts(name=..., total_parameters=..., active_parameters=..., weight_bytes=..., "
-    "loaded_bytes=..., cache=(CacheLayer(...),) * layers, attention_heads=..., kv_heads=..., "
-    "max_context=..., hidden_size=...) and size(facts), as docs/sizing.md shows; or upgrade modalkit."
-)
 Fields = Mapping[str, object]
 
 
@@ -163,7 +158,7 @@ def _case(part: dict[str, Any], kind: str, stack: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] | None = part["cases"].get(kind)
     if rows is None:
         known = ", ".join(repr(one) for one in sorted(part["cases"]))
-        msg = f"The config has a layer of kind {kind!r} in {stack!r}; this version knows {known}."
+        msg = f"The config has a layer of kind {kind!r} in {stack!r}; this version knows {known}. {BY_HAND}"
         raise SizingError(msg)
     return rows
 

@@ -20,7 +20,7 @@ from .cache import CacheLayer, Keeps, cache_layers
 from .composed import as_known, layout_of
 from .configs import Config, Settings
 from .expressions import evaluate
-from .formats import DTYPE_BYTES, dtype_of, quantization_of
+from .formats import bytes_of, dtype_of, quantization_of
 from .layouts import parameters, text_stack
 from .stored import stored_bytes
 from .tally import Tally
@@ -209,7 +209,7 @@ def model_facts(
     stack = text_stack(layout)
     settings = Settings(config.fields, stack.prefix if stack else "")
     quantization = quantization_of(parsed, dict(described) if described else None)
-    tally = Tally(settings, quantization, DTYPE_BYTES.get(dtype_of(parsed), 2))
+    tally = Tally(settings, quantization, bytes_of(dtype_of(parsed)))
     for one in found:
         tally.add(one)
     cache = cache_layers(config, found, stack.path, stack.prefix) if stack else []
