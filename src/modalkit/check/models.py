@@ -25,6 +25,7 @@ _LOADERS = (
     "transformers.pipeline", "SentenceTransformer", "WhisperModel", "CrossEncoder",
     "AsyncEngineArgs", "whisper.load_model", "snapshot_download",
 )  # fmt: skip
+_SMALL = ("Tokenizer", "Config", "Processor", "FeatureExtractor")
 _SERVERS = ("vllm", "sglang")
 _MODEL_KEYWORDS = ("model", "model_path", "pretrained_model_name_or_path", "repo_id")
 _MODEL_FLAGS = ("--model", "--model-path", "serve")
@@ -49,7 +50,7 @@ class Load:
         by: What loads it, such as ``"transformers.AutoModel.from_pretrained"`` or ``"vllm"``.
         call: The call.
         at: Where the model's name stands.
-        flags: The words of a server's command line.
+        flags: The words of a server's command line, ``--flag=value`` as two.
     """
 
     model: str
@@ -57,6 +58,11 @@ class Load:
     call: ast.Call
     at: ast.expr
     flags: tuple[str, ...] = ()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it reads a tokenizer or a config, which is done in no time and needs no GPU."""
+        return any(word in self.by for word in _SMALL)
 
     def keyword(self, name: str) -> ast.expr | None:
         """Return a keyword of the call."""
@@ -115,6 +121,7 @@ def _loaded(file: ModalFile, call: ast.Call, name: str) -> Iterator[Load]:
 
 
 def _served(call: ast.Call, words: list[tuple[str, ast.expr]]) -> Iterator[Load]:
+    words = [pair for word, at in words for pair in _flag_and_value(word, at)]
     texts = tuple(text for text, _ in words)
     engine = next((name for name in _SERVERS if any(name in text for text in texts)), None)
     if engine is None:
@@ -126,7 +133,12 @@ def _served(call: ast.Call, words: list[tuple[str, ast.expr]]) -> Iterator[Load]
     # `vllm serve --flag MODEL`: the first hub id behind it, unless a flag takes it.
     behind = words[texts.index("serve") :] if "serve" in texts else []
     for (flag, _), (text, at) in pairwise(behind):
-        takes_value = flag.startswith("--") and "=" not in flag
-        if not takes_value and _HUB_ID.fullmatch(text):
+        if not flag.startswith("--") and _HUB_ID.fullmatch(text):
             yield Load(text, engine, call, at, texts)
             return
+
+
+def _flag_and_value(word: str, at: ast.expr) -> list[tuple[str, ast.expr]]:
+    """``--flag=value`` as the two words that it means; any other word as it is."""
+    flag, equals, value = word.partition("=")
+    return [(flag, at), (value, at)] if equals and flag.startswith("-") else [(word, at)]

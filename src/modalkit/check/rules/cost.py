@@ -21,7 +21,7 @@ __all__ = [
 
 _HOURS_PER_MONTH = 730
 _TRAINING = re.compile(
-    r"^(?:pre_?train|fine_?tune|finetuning|training|train)(?:_|$)|_(?:train|finetune)$"
+    r"^(?:pre_?train|fine_?tune|finetuning|training|train)(?:_(?!(?:test|val|dev)_)|$)|_(?:train|finetune)$"
 )
 _TRAINERS = ("Trainer().train", "Trainer().fit")
 _TRAINING_COMMANDS = re.compile(r"\b(?:torchrun|accelerate launch|deepspeed|axolotl train)\b")

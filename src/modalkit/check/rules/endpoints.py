@@ -179,24 +179,20 @@ _START_AND_END = ("modal.enter", "modal.exit")
 )
 def blocking_in_async(file: ModalFile) -> Iterator[Problem]:
     """A call that blocks, in an async function that takes requests."""
+    # Only the innermost function counts: a lambda or a plain def in it may run in a thread.
     for unit in file.units:
         starts = {one.node for one in unit.methods(*_START_AND_END)}
         for body in unit.bodies:
             if body in starts:
                 continue
             for name, call in file.calls_in(body):
-                if name in _BLOCKING and _is_async(file, call):
+                around = file.nodes.scope(call)
+                if name in _BLOCKING and isinstance(around, ast.AsyncFunctionDef):
                     yield Problem(
                         call,
-                        f"{name} blocks {body.name}, which is async.",
+                        f"{name} blocks {around.name}, which is async.",
                         f"{_BLOCKING[name]}, or a plain def.",
                     )
-
-
-def _is_async(file: ModalFile, call: ast.Call) -> bool:
-    """Whether the innermost function around a call is async; a lambda may run in a thread."""
-    innermost = file.nodes.scope(call)
-    return isinstance(innermost, ast.AsyncFunctionDef)
 
 
 _ONE_AT_A_TIME = ("vllm.LLM()", "transformers.pipeline()", "from_pretrained()")

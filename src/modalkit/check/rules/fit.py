@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from ..declared import ModalFile, Unit
@@ -19,7 +20,12 @@ __all__ = [
     "unused_gpus",
 ]
 
-_QUANTISED = ("quantization", "quantization_config", "load_in_4bit", "load_in_8bit", "gguf_file")
+# Keywords and flags by which the GPU holds less than all weights in their own type.
+_LESS = re.compile(r"quantization|bnb|load_in_[48]bit|gguf|offload|max_memory")
+_MORE_OPTIONS = ("model_kwargs", "engine_kwargs")
+_OFFLOADS = re.compile(r"offload|init_empty_weights|and_dispatch")
+_ALL_ON_GPU = ("auto", "cuda", "cuda:0", "balanced", "sequential")
+_CLUSTERED = ("modal.clustered", "modal.experimental.clustered")
 _FAR_TOO_LARGE = 0.05  # weights over memory; the cheapest card would hold them
 _DEAR_USD = 2.0
 _TP_FLAGS = ("--tensor-parallel-size", "-tp", "--tp", "--tp-size")
@@ -27,8 +33,18 @@ _SPLITS = (*_TP_FLAGS, "--data-parallel-size", "-dp", "--dp", "--dp-size", "--pi
 
 
 def _engine_loads(file: ModalFile, unit: Unit) -> list[Load]:
-    """What is loaded onto the GPU; fetching alone needs none."""
-    return [load for load in loads_of(file, unit) if not load.by.endswith("snapshot_download")]
+    """What is loaded onto the GPU; fetching alone needs none, nor does a tokenizer."""
+    return [
+        load
+        for load in loads_of(file, unit)
+        if not load.by.endswith("snapshot_download") and not load.is_small
+    ]
+
+
+def _single_choices(file: ModalFile, unit: Unit) -> list[Choice]:
+    """The GPU choices of a container that works alone; a cluster splits a model over several."""
+    clustered = any(one.qualname.startswith(_CLUSTERED) for one in unit.decorators)
+    return [] if clustered else gpu_choices(file, unit)
 
 
 @rule(
@@ -40,19 +56,45 @@ def _engine_loads(file: ModalFile, unit: Unit) -> list[Load]:
 def model_too_big(file: ModalFile) -> Iterator[Problem]:
     """Weights that are larger than all memory of one of the GPU choices."""
     for unit in file.units:
-        choices = gpu_choices(file, unit)
-        for load in _engine_loads(file, unit) if choices else ():
+        choices = _single_choices(file, unit)
+        if not choices or _offloads(file, unit):
+            continue
+        for load in _engine_loads(file, unit):
             size = weight_bytes(load.model)
-            if size is None or _is_quantised(load):
+            if size is None or _may_be_smaller(file, load):
                 continue
             for choice in choices:
                 if size > choice.total_gib * GIB:
                     yield _too_big(load, size, choice)
 
 
-def _is_quantised(load: Load) -> bool:
-    flags = any("quantization" in word or "bnb" in word for word in load.flags)
-    return flags or any(load.keyword(name) is not None for name in _QUANTISED)
+def _may_be_smaller(file: ModalFile, load: Load) -> bool:
+    """Whether the GPU holds less than the weights as published: quantised, or partly elsewhere."""
+    options = file.options(load.call)
+    names = [*options.given, *load.flags]
+    for name in _MORE_OPTIONS:
+        value = options.value(name)
+        for possible in file.names.possible(value) if value is not None else ():
+            if not isinstance(possible, ast.Dict):
+                return True
+            names += [file.names.text(key) or "" for key in possible.keys]
+    return not options.complete or any(_LESS.search(name) for name in names) or _placed(file, load)
+
+
+def _placed(file: ModalFile, load: Load) -> bool:
+    """Whether ``device_map`` says of its own where the parts go, the CPU or a disk perhaps."""
+    value = file.options(load.call).value("device_map")
+    return value is not None and file.names.text(value) not in _ALL_ON_GPU
+
+
+def _offloads(file: ModalFile, unit: Unit) -> bool:
+    """Whether a call says that weights stay off the GPU: ``enable_sequential_cpu_offload()``."""
+    return any(
+        _OFFLOADS.search(call.func.attr if isinstance(call.func, ast.Attribute) else name)
+        or (name == "torch.device" and call.args and file.names.text(call.args[0]) == "meta")
+        for body in unit.bodies
+        for name, call in file.calls_in(body)
+    )
 
 
 def _too_big(load: Load, size: float, choice: Choice) -> Problem:
@@ -104,7 +146,7 @@ def _trains(unit: Unit) -> bool:
 def parallelism_over_count(file: ModalFile) -> Iterator[Problem]:
     """Tensor parallelism over more GPUs than the container has."""
     for unit in file.units:
-        choices = gpu_choices(file, unit)
+        choices = _single_choices(file, unit)
         for load in _engine_loads(file, unit) if choices else ():
             wanted = _tensor_parallel(file, load)
             for choice in choices:
@@ -154,7 +196,7 @@ def _says_split(load: Load) -> bool:
         "parallel" in (word or "") or word == "tp_size" for word in keywords
     ):
         return True
-    named = any(word.partition("=")[0] in _SPLITS for word in load.flags)
+    named = any(word in _SPLITS for word in load.flags)
     # A word that is not known may be the flag.
     return named or any("\0" in word or not word for word in load.flags)
 

@@ -72,7 +72,7 @@ def no_snapshot(file: ModalFile) -> Iterator[Problem]:
             large = [
                 load
                 for load in loads_in(file, member.node)
-                if (weight_bytes(load.model) or 0) > 10 * GIB
+                if not load.is_small and (weight_bytes(load.model) or 0) > 10 * GIB
             ]
             if large:
                 yield Problem(

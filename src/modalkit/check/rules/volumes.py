@@ -16,8 +16,6 @@ _WRITES = {
     "to_csv",
     "to_parquet",
     "to_json",
-    "write_text",
-    "write_bytes",
     "save_pretrained",
     "savefig",
     "save_model",
@@ -32,6 +30,8 @@ _WRITERS = {
     "os.makedirs",
     "os.mkdir",
 }
+_SECOND = {"torch.save", "shutil.copy", "shutil.copytree", "shutil.move", "joblib.dump"}
+_ON_PATH = {"write_text", "write_bytes", "mkdir"}
 
 
 def _mounts(file: ModalFile, unit: Unit) -> dict[str, ast.expr]:
@@ -52,25 +52,35 @@ def _mounts(file: ModalFile, unit: Unit) -> dict[str, ast.expr]:
 def _written(file: ModalFile, body: Function) -> Iterator[tuple[str, ast.Call]]:
     """Paths that a function writes to, as far as they are constants."""
     for name, call in file.calls_in(body):
-        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if name == "open" and call.args and len(call.args) > 1:
-            mode = file.names.text(call.args[1]) or ""
-            path = _prefix(file, call.args[0]) if set(mode) & set("wax+") else None
-        elif method in _WRITES and call.args:
-            path = _prefix(file, call.args[0])
-        elif name in _WRITERS and call.args:
-            path = _prefix(
-                file,
-                call.args[
-                    -1
-                    if name in {"torch.save", "shutil.copy", "shutil.copytree", "shutil.move"}
-                    else 0
-                ],
-            )
-        else:
-            continue
+        target = _target(file, name, call)
+        path = _prefix(file, target) if target is not None else None
         if path is not None:
             yield path, call
+
+
+def _target(file: ModalFile, name: str, call: ast.Call) -> ast.expr | None:
+    """The path that a call writes to: an argument, or the object whose method it is."""
+    if any(one.arg == "exist_ok" for one in call.keywords):
+        return None  # nothing is written where the directory is there
+    if name == "open":
+        return call.args[0] if _opens_to_write(file, call, 1) else None
+    if name in _WRITERS:
+        return next(iter(call.args[1 if name in _SECOND else 0 :]), None)
+    if not isinstance(call.func, ast.Attribute):
+        return None
+    method = call.func.attr
+    if method in _ON_PATH or (method == "open" and _opens_to_write(file, call, 0)):
+        return call.func.value
+    return call.args[0] if method in _WRITES and call.args else None
+
+
+def _opens_to_write(file: ModalFile, call: ast.Call, position: int) -> bool:
+    """Whether a call of ``open`` has a mode that writes, by keyword or at this position."""
+    named = [one.value for one in call.keywords if one.arg == "mode"]
+    modes = [*named, *call.args[position : position + 1]]
+    return len(call.args) >= position and any(
+        set(file.names.text(mode) or "") & set("wax+") for mode in modes
+    )
 
 
 def _prefix(file: ModalFile, node: ast.expr) -> str | None:
@@ -116,8 +126,9 @@ def volume_not_committed(file: ModalFile) -> Iterator[Problem]:
         mounts = _mounts(file, unit)
         shared = {
             path
-            for path in mounts
-            if any(path in _mounts(file, other) for other in file.units if other is not unit)
+            for path, mounted in mounts.items()
+            if not _is_read_only(file, mounted)
+            and any(path in _mounts(file, other) for other in file.units if other is not unit)
         }
         for body in unit.bodies:
             for path, call in _written(file, body):

@@ -68,13 +68,8 @@ def _sure_loads(file: ModalFile, body: Function) -> Iterator[Load]:
             or file.nodes.is_conditional(load.call)
         ):
             continue
-        if file.nodes.function(load.call) is body and not _is_small(load):
+        if file.nodes.function(load.call) is body and not load.is_small:
             yield load
-
-
-def _is_small(load: Load) -> bool:
-    """A tokenizer or a config is read in no time."""
-    return any(word in load.by for word in ("Tokenizer", "Config", "Processor", "FeatureExtractor"))
 
 
 @rule(
@@ -93,7 +88,7 @@ def downloaded_each_start(file: ModalFile) -> Iterator[Problem]:
         if unit.kind == "function" and not _is_mapped(file, unit) and unit.decorator(*WEB) is None:
             continue  # it runs once
         loads = [
-            one for one in loads_of(file, unit) if not _is_small(one) and not _is_local(file, one)
+            one for one in loads_of(file, unit) if not one.is_small and not _is_local(file, one)
         ]
         for load in loads[:1]:
             yield Problem(
@@ -127,7 +122,7 @@ def revision_not_pinned(file: ModalFile) -> Iterator[Problem]:
     """A hub model without ``revision=``."""
     for unit in file.units:
         for load in loads_of(file, unit):
-            if _is_small(load) or _is_local(file, load):
+            if load.is_small or _is_local(file, load):
                 continue
             if load.flags:
                 pinned = "--revision" in load.flags
