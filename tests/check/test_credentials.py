@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from modalkit.check import CheckReport, check_paths
 from modalkit.check.credentials import is_key, is_secret_name, looks_random
-from modalkit.check.formats import as_json
+from modalkit.check.fixing import fix_file
+from modalkit.check.formats import as_github, as_json, as_sarif
 from modalkit.check.runner import check_source
+from modalkit.check.settings import Settings
 from modalkit.check.source import parse_source
 from modalkit.check.text import finding_text
 
@@ -50,6 +52,43 @@ def test_keys_are_found_and_never_shown(key, tmp_path):
     assert finding.code == "MK201"
     assert key not in as_json(CheckReport((finding,), 1)) + finding_text(finding)
     assert len(finding.source_line) == len(file.read_text().split("\n")[1])
+
+
+RANDOM = "q7Zk20fPw9Lx" + "Vb3TnR8sYd5M"
+
+
+@pytest.mark.parametrize("select", [(), ("MK802",)], ids=["all", "MK802"])
+@pytest.mark.parametrize(
+    ("name", "key", "literal"),
+    [
+        ("T", KEYS[0], f'"{KEYS[0]}"'),
+        ("MY_TOKEN", RANDOM, f"'{RANDOM}'"),
+        ("T", KEYS[0], f'(\n    "{KEYS[0]}"\n    "/tail")'),
+    ],
+    ids=["shape", "name", "lines"],
+)
+def test_cures_and_edits_hold_no_key(name, key, literal, select, tmp_path):
+    """A cure that repeats the source shows no key in any format, and ``--fix`` writes it whole."""
+    file = tmp_path / "a.py"
+    file.write_text(
+        "import modal\n\napp = modal.App()\n\n\n"
+        f'@app.function(secret=modal.Secret.from_dict({{"{name}": {literal}}}))\ndef f(): ...\n'
+    )
+    report = check_paths([str(file)], Settings(select=select))
+    said = [as_json(report), as_sarif(report), as_github(report)]
+    said += [finding_text(one) for one in report.findings]
+    assert "secrets=[modal.Secret" in as_github(report)
+    assert key not in "\n".join(said)
+    assert key in fix_file(file).text
+
+
+def test_the_line_of_an_ignore_holds_no_key(tmp_path):
+    """A key beside a comment that names no rule is not shown with the comment's line."""
+    file = tmp_path / "a.py"
+    file.write_text(f"import modal\n\nT = {KEYS[0]!r}  # modalkit: ignore\n")
+    report = check_paths([str(file)])
+    assert report.findings
+    assert KEYS[0] not in as_json(report)
 
 
 @pytest.mark.parametrize("text", NOT_KEYS)

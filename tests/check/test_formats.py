@@ -44,6 +44,13 @@ def test_sarif_has_what_code_hosts_need(report):
     assert place["region"]["startColumn"] == 31
 
 
+def test_sarif_names_no_relative_address(report):
+    """Every rule has its help inline: its address would have to be absolute, and there is none."""
+    driver = json.loads(as_sarif(report))["runs"][0]["tool"]["driver"]
+    assert not any(key.endswith("Uri") for one in (driver, *driver["rules"]) for key in one)
+    assert all(rule["help"]["text"] and rule["fullDescription"]["text"] for rule in driver["rules"])
+
+
 def test_github_annotations_are_one_line_each(report):
     """Workflow commands escape what would end them: commas, colons, line breaks."""
     first, second = as_github(report).split("\n")

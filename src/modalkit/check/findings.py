@@ -37,10 +37,22 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace a span with a text; an empty span inserts."""
+    """Replace a span with a text; an empty span inserts.
+
+    Attributes:
+        span: What is replaced.
+        text: What is written into the file.
+        shown: What outputs show of the text, where that may hold a key.
+    """
 
     span: Span
     text: str
+    shown: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain data, without keys."""
+        text = self.text if self.shown is None else self.shown
+        return {"span": asdict(self.span), "text": text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +109,9 @@ class Finding:
         return (self.path, self.span, self.code, self.message)
 
     def as_json(self) -> dict[str, object]:
-        """Return it as plain data."""
-        return asdict(self)
+        """Return it as plain data, without keys."""
+        fix = None
+        if self.fix is not None:
+            edits = [one.as_json() for one in self.fix.edits]
+            fix = {"says": self.fix.says, "edits": edits, "safe": self.fix.safe}
+        return {**asdict(self), "fix": fix}

@@ -18,7 +18,6 @@ _LEVELS: Mapping[Severity, str] = {
     Severity.WARNING: "warning",
     Severity.NOTE: "note",
 }
-_PAGES = "docs/check"
 
 
 def as_json(report: CheckReport) -> str:
@@ -42,7 +41,7 @@ def as_sarif(report: CheckReport) -> str:
             "name": rule.name,
             "shortDescription": {"text": rule.summary or rule.name},
             "fullDescription": {"text": rule.why},
-            "helpUri": f"{_PAGES}/{rule.code}.md",
+            "help": {"text": rule.why},
             "defaultConfiguration": {"level": _LEVELS[rule.severity]},
             "properties": {"group": rule.group},
         }
@@ -52,7 +51,6 @@ def as_sarif(report: CheckReport) -> str:
     driver = {
         "name": "modalkit check",
         "semanticVersion": version("modalkit"),
-        "informationUri": "docs/check.md",
         "rules": rules,
     }
     run = {

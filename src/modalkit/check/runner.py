@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .declared import ModalFile
 from .files import Candidate, find_files
 from .findings import Finding, Severity, Span
 from .ignores import Ignore, read_ignores, unsilenced
+from .masking import without_keys
 from .rule import Problem, Rule, all_rules
 from .rules.itself import IGNORE_NAMES_NOTHING, RULE_FAILED, SYNTAX, UNREADABLE, UNUSED_IGNORE
 from .rules.plans import NOT_PLANNED
@@ -17,8 +18,7 @@ from .source import SourceFile, UnreadableError, read_source
 
 __all__ = ["CheckReport", "check_paths", "check_source"]
 
-_KEYS = {"MK201", "MK202"}
-_SHOWN = 5  # characters of a key with its quotation mark
+_KEYS = ("MK201", "MK202")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ def check_source(source: SourceFile, settings: Settings | None = None) -> list[F
     found = list(_static_findings(file, settings)) if file.is_modal else []
     if not settings.static and any(unit.kind == "service" for unit in file.units):
         found += _plan_findings(file, settings, found)
-    kept = unsilenced(_without_keys(found), ignores)
-    return [*kept, *_ignore_findings(source, ignores, settings)]
+    said = [*unsilenced(found, ignores), *_ignore_findings(source, ignores, settings)]
+    return without_keys(source, said, _keys(file)) if said else []
 
 
 def _plan_findings(file: ModalFile, settings: Settings, static: list[Finding]) -> Iterator[Finding]:
@@ -149,27 +149,10 @@ def _finding(rule: Rule, problem: Problem, path: str, span: Span, line: str) -> 
     )
 
 
-def _without_keys(findings: list[Finding]) -> list[Finding]:
-    """The findings with every key that was found made unreadable, whichever rule shows its line."""
-    keys = [one.span for one in findings if one.code in _KEYS]
-    return [
-        replace(one, source_line=_hidden(one, keys))
-        if any(key.line <= one.span.line <= key.end_line for key in keys)
-        else one
-        for one in findings
-    ]
-
-
-def _hidden(finding: Finding, keys: list[Span]) -> str:
-    """A finding's line with all of its keys but their first characters, which say whose they are."""
-    line, number = finding.source_line, finding.span.line
-    for key in keys:
-        if not key.line <= number <= key.end_line:
-            continue
-        start = key.column - 1 + _SHOWN if number == key.line else 0
-        end = key.end_column - 1 if number == key.end_line else len(line)
-        line = line[:start] + "*" * max(0, end - start) + line[max(end, start) :]
-    return line
+def _keys(file: ModalFile) -> list[Span]:
+    """Where keys stand, whether their rules were asked for or not."""
+    settings = Settings(select=_KEYS)
+    return [one.span for one in _static_findings(file, settings) if one.code in _KEYS]
 
 
 def _ignore_findings(

@@ -84,9 +84,9 @@ class SourceFile:
         end_byte = getattr(at, "end_col_offset", None) or start_byte
         return Span(line, self._column(line, start_byte), end, self._column(end, end_byte))
 
-    def segment(self, node: ast.AST) -> str:
-        """Return the text of a node."""
-        span = self.span(node)
+    def segment(self, at: ast.AST | Span) -> str:
+        """Return the text of a node or a span."""
+        span = self.span(at)
         held = self.lines[span.line - 1 : span.end_line]
         if not held:
             return ""

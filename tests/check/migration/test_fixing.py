@@ -130,6 +130,64 @@ def test_a_fixed_program_has_the_same_definitions(program: Path) -> None:
     assert names(fix_text(program.name, before, unsafe=True).text) == names(before)
 
 
+GPUS = """import os
+
+import modal
+from modal import gpu
+
+app = modal.App("gpus")
+BIG = os.environ.get("BIG") == "1"
+KNOWN = gpu.A100(count=8)
+{given}
+
+
+@app.function(gpu=gpu.L4(count=2))
+def f():
+    return KNOWN.count, "banana".count("a")
+
+
+@app.function(gpu={name})
+def g():
+    return {name}.count
+"""
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("ONE", "if BIG:\n    ONE = gpu.L4(count=2)\nelse:\n    ONE = gpu.T4()"),
+        ("ONE", "ONE = gpu.L4(count=2) if BIG else gpu.T4()"),
+        ("Conf.one", "class Conf:\n    one = gpu.L4(count=2)"),
+        ('TABLE["one"]', 'TABLE = {"one": gpu.L4(count=2)}'),
+        ("ONE", "FIRST = gpu.L4(count=2)\nONE = FIRST"),
+    ],
+    ids=["branches", "choice", "class", "dict", "alias"],
+)
+def test_a_gpu_whose_count_is_read_stays(name: str, given: str, unsafe: bool) -> None:
+    """Where the count of a GPU is read and which GPU is not sure, the finding says what to write."""
+    program = GPUS.format(name=name, given=given)
+    fixed = fix_text("gpus.py", program, unsafe=unsafe)
+    assert given in fixed.text
+    assert f"return {name}.count" in fixed.text
+    assert "from modal import gpu" in fixed.text
+    assert '@app.function(gpu="L4:2")' in fixed.text
+    words = [one.instead for one in fixed.left if one.code == "MK805"]
+    assert '"L4:2", and the number itself where .count is read.' in words
+
+
+def test_a_count_of_the_programs_own_stops_no_fix() -> None:
+    """A counter and a list's method are no GPU's count; that of one GPU becomes its number."""
+    program = (
+        "import modal\n\nONE = OTHER = modal.gpu.L4(count=2)\n\n\nclass Tally:\n"
+        "    def add(self, words):\n        self.count = words.count('a')\n"
+        "        return self.count + OTHER.count\n"
+    )
+    text = fix_text("p.py", program).text
+    assert 'ONE = OTHER = "L4:2"' in text
+    assert "return self.count + 2\n" in text
+
+
 def test_an_edit_replaces_its_span_alone() -> None:
     """Spans count characters, from one; an empty one inserts, with the file's line ending."""
     text = "a = 'ü'\r\nb = 2\r\n"

@@ -53,6 +53,9 @@ def _object(draft: Draft, call: ast.Call, kind: str) -> Problem:
     if text is None:
         words = 'Write the GPU as a string, such as "A100-80GB:2".'
         return outdated(change("gpu-object"), call, words)
+    if not _is_given_to_modal(draft.file, call) and _is_count_read(draft.file):
+        words = f"Write {text}, and the number itself where .count is read."
+        return outdated(change("gpu-object"), call, words)
     edits = [draft.replace(call, text), *_counts(draft, call, options.get("count"))]
     return outdated(change("gpu-object"), call, f"Write {text}.", edits)
 
@@ -99,22 +102,54 @@ _SIZES: Mapping[object, str] = {
 
 def _counts(draft: Draft, call: ast.Call, count: ast.expr | None) -> list[Edit]:
     """``GPU.count`` of a variable: a string has a method of that name."""
-    statement = draft.file.nodes.parent(call)
-    if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-        return []
-    target = statement.targets[0]
-    bindings = draft.file.names.bindings(target)[1]
-    if len(bindings) != 1:
-        return []
     text = "1" if count is None else draft.of(count)
     text = text if count is None or isinstance(count, ast.Constant | ast.Name) else f"({text})"
     return [
         draft.replace(node, text)
-        for node in draft.file.nodes.of(ast.Attribute)
-        if node.attr == "count"
-        and isinstance(node.value, ast.Name)
-        and draft.file.names.bindings(node.value)[1] == bindings
+        for node in _count_reads(draft.file)
+        if _object_of(draft.file, node) is call
     ]
+
+
+def _count_reads(file: ModalFile) -> Iterator[ast.Attribute]:
+    """Every ``.count`` that is read; what is called is the method of a list or a text."""
+    for node in file.nodes.of(ast.Attribute):
+        is_called = getattr(file.nodes.parent(node), "func", None) is node
+        if node.attr == "count" and isinstance(node.ctx, ast.Load) and not is_called:
+            yield node
+
+
+def _object_of(file: ModalFile, node: ast.Attribute) -> ast.Call | None:
+    """The one call that made the GPU whose count is read; None where that is not sure."""
+    if not isinstance(node.value, ast.Name):
+        return None
+    bindings = file.names.bindings(node.value)[1]
+    value = bindings[0].value if len(bindings) == 1 else None
+    is_gpu = isinstance(value, ast.Call) and file.names.qualname(value.func).startswith(_PREFIX)
+    return value if is_gpu else None  # type: ignore[return-value] # a call, as told just before
+
+
+def _is_count_read(file: ModalFile) -> bool:
+    """Whether a count is read of what may be any GPU: one of two, a class's, an entry of a dict."""
+    counted = {
+        ast.dump(node.value)  # a counter of the program's own: self.count += 1
+        for node in file.nodes.of(ast.Attribute)
+        if node.attr == "count" and isinstance(node.ctx, ast.Store)
+    }
+    return any(
+        _object_of(file, node) is None and ast.dump(node.value) not in counted
+        for node in _count_reads(file)
+    )
+
+
+def _is_given_to_modal(file: ModalFile, call: ast.Call) -> bool:
+    """Whether a GPU is an argument of Modal's, so that nothing else can read its count."""
+    node: ast.AST | None = call
+    while isinstance(node, ast.Call | ast.List | ast.Tuple | ast.IfExp | ast.keyword):
+        node = file.nodes.parent(node)
+        if isinstance(node, ast.Call):
+            return any(node is one and name.startswith("modal.") for name, one in app_calls(file))
+    return False
 
 
 def _bare(file: ModalFile) -> Iterator[Problem]:
