@@ -241,8 +241,10 @@ class Terminal:
                 ended = int(line.split()[-1])
                 continue
             said.append(line)
-            if wanted and self._matches(wanted[0], line):
-                del wanted[0]
+            # The line of another process may begin where this one's has not ended.
+            for part in re.split(r'(?=\{"log": )', line):
+                if wanted and self._matches(wanted[0], part):
+                    del wanted[0]
         story = f"{where} $ {command}\n{''.join(said)}"
         assert not wanted, f"{story}\ndid not print, in this order: {wanted}"
         assert ended == 0 or any("Error" in line for line in expected), story

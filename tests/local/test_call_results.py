@@ -41,7 +41,7 @@ def test_a_call_lost_in_a_crash_says_so(planes, state_folder):
     state = state_folder / "crashed"
     first = planes(state)
     first.deploy("calling")
-    call = first.python(SPAWN.format(app="calling", name="slow", args=("k", 1))).stdout.strip()
+    call = first.python(SPAWN.format(app="calling", name="slow", args=("k", 1, 600))).stdout.strip()
     first.process.send_signal(signal.SIGKILL)
     first.process.wait(60)
     answer = planes(state).python(GET.format(call=call))

@@ -41,6 +41,6 @@ def test_one_call_that_was_held_up_changes_nothing(two_threads):
 def test_a_change_of_circumstances_is_noticed(two_threads):
     """When the other number of threads becomes faster, a trial finds it."""
     workers = Workers()
-    used(workers, lambda threads: 0.0005 if threads == 2 else 0.002, 20)
-    counts = used(workers, lambda threads: 0.002 if threads == 2 else 0.0005, 300)
-    assert counts[-50:].count(1) >= 45
+    used(workers, lambda threads: 0.001 if threads == 2 else 0.01, 20)
+    counts = used(workers, lambda threads: 0.01 if threads == 2 else 0.001, 300)
+    assert counts[-100:].count(1) >= 60

@@ -106,10 +106,10 @@ def always_fails(key: str) -> None:
 
 
 @app.function(max_containers=1)
-def slow(key: str, number: int) -> int:
+def slow(key: str, number: int, seconds: float = 1) -> int:
     """Leave a trace of having started."""
     arrivals.put(number, partition=key)
-    time.sleep(1)
+    time.sleep(seconds)
     return number
 
 
