@@ -2,7 +2,7 @@
 
 modalkit local modal secret create otel OTEL_EXPORTER_OTLP_ENDPOINT=https://otel.example.com
 modalkit local modal secret create alerts MODALKIT_WEBHOOK_URL=https://alerts.example.com/hook
-modalkit local modal serve examples/observed.py
+modalkit local modal deploy examples/observed.py
 """
 
 from __future__ import annotations

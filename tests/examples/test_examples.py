@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import time
@@ -310,6 +309,6 @@ def test_examples_are_short_and_explained():
             continue
         text = path.read_text()
         assert len(text.splitlines()) <= 90, path.name
-        assert re.search(r"\bmodal (run|serve|deploy) ", text), path.name
+        assert "modal run" in text or "modal deploy" in text, path.name
     assert os.access(ROOT / "scripts" / "quickstart", os.X_OK)
     assert Path(EXAMPLES / "make_models.py").is_file()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import operator
 import signal
 import time
 
@@ -102,11 +101,11 @@ def test_ignore_eos_goes_on_to_the_limit(client):
 
 
 def test_a_seed_repeats_an_answer_in_any_company(client, engine):
-    """Alone, and while seven others are being generated.
-
-    Sums in another order differ in their last bits, so that a draw may fall on the other side once.
-    """
+    """Alone, and while seven others are being generated."""
     sampled = {"model": "tiny", "messages": HELLO, "temperature": 1.2, "top_p": 0.95}
+    # Sums in another order differ in their last bits. Of 600 tokens' borders one may lie so close to a
+    # draw; of eight, none of 1,536 answers in company differed.
+    sampled["extra_body"] = {"top_k": 8}
 
     def ask(seed: int) -> str:
         answer = client.chat.completions.create(**sampled, max_tokens=20, seed=seed)
@@ -122,8 +121,7 @@ def test_a_seed_repeats_an_answer_in_any_company(client, engine):
 
     alone = [ask(seed) for seed in range(8)]
     assert len(set(alone)) == 8
-    in_company = asyncio.run(crowd())
-    assert sum(map(operator.eq, in_company, alone)) >= 6
+    assert asyncio.run(crowd()) == alone
 
 
 def test_several_answers_to_one_seed_differ_and_repeat(client):
