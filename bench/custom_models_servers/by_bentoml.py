@@ -4,17 +4,10 @@ import os
 from collections.abc import AsyncGenerator
 
 import bentoml
-from models import CHUNKS, MiniLM, Mlp
-from pydantic import BaseModel
+from bodies import CHUNKS, Item
+from models import MiniLM, Mlp
 
 WORKLOAD = os.environ["WORKLOAD"]
-
-
-class Item(BaseModel):
-    id: int
-    name: str
-    tags: list[str]
-    scores: list[float]
 
 
 class Noop:

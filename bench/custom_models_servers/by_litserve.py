@@ -6,7 +6,8 @@ import json
 import sys
 
 import litserve as ls
-from models import CHUNKS, MiniLM, Mlp
+from bodies import CHUNKS
+from models import MiniLM, Mlp
 
 
 class Noop(ls.LitAPI):

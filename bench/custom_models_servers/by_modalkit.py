@@ -6,40 +6,13 @@ import sys
 import time
 from collections.abc import AsyncIterator
 
-from models import CHUNKS, MiniLM, Mlp
-from pydantic import BaseModel
+from bodies import CHUNKS, Item, Label, Row, Text, Token, Vector
+from models import MiniLM, Mlp
 
 from modalkit import Batch, Endpoint, ModelService, endpoint
 from modalkit.declare.routes import Route
 from modalkit.runtime.custom_host import CustomHost
 from modalkit.runtime.custom_server import CustomServer
-
-
-class Item(BaseModel):
-    id: int
-    name: str
-    tags: list[str]
-    scores: list[float]
-
-
-class Row(BaseModel):
-    features: list[float]
-
-
-class Label(BaseModel):
-    label: int
-
-
-class Text(BaseModel):
-    text: str
-
-
-class Vector(BaseModel):
-    vector: list[float]
-
-
-class Token(BaseModel):
-    token: str
 
 
 class Noop(ModelService):

@@ -5,38 +5,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
-from models import CHUNKS, MiniLM, Mlp
-from pydantic import BaseModel
+from bodies import CHUNKS, Item, Label, Row, Text, Token, Vector
+from models import MiniLM, Mlp
 from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-
-
-class Item(BaseModel):
-    id: int
-    name: str
-    tags: list[str]
-    scores: list[float]
-
-
-class Row(BaseModel):
-    features: list[float]
-
-
-class Label(BaseModel):
-    label: int
-
-
-class Text(BaseModel):
-    text: str
-
-
-class Vector(BaseModel):
-    vector: list[float]
-
-
-class Token(BaseModel):
-    token: str
 
 
 class Batcher:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .plan import ServicePlan, plan_service
     from .runtime.observe.remote import traced
     from .runtime.observe.request_ids import request_id
+    from .runtime.wire_arrays import Array
     from .service import ModelService
     from .sizing.model import ModelFacts, read_model
     from .sizing.report import size
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CORS",
     "VLLM",
+    "Array",
     "Batch",
     "BearerKeys",
     "ColdStart",
@@ -80,6 +82,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Array": "runtime.wire_arrays",
     "Batch": "declare.batches",
     "BearerKeys": "declare.credentials",
     "CORS": "declare.exposure",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
+import websockets
 from prometheus_client.parser import text_string_to_metric_families
 
 from modalkit import Batch, Endpoint, Webhook, endpoint, request_id
@@ -45,6 +48,13 @@ class Words:
     @endpoint("/lengths", batch=Batch(8))
     def lengths(self, texts: list[str]) -> list[int]:
         return [len(text) for text in texts]
+
+    @endpoint("/letters")
+    async def letters(self, text: str) -> AsyncIterator[str]:
+        for letter in text:
+            if letter == "!":
+                raise ValueError(text)
+            yield letter
 
     @endpoint("/who")
     async def who(self) -> str:
@@ -153,6 +163,55 @@ def test_a_client_that_leaves_is_not_in_flight_any_more(eventually):
         assert service.started.wait(60)
         service.go_on.set()
         assert eventually(lambda: figures(client)["http_in_flight{}"] == 0)
+
+
+def over_a_websocket(client, path, message, headers=None) -> websockets.ClientConnection:
+    """Send one message and read all that comes; the connection, which is closed then."""
+
+    async def scenario():
+        url = str(client.base_url.join(path)).replace("http", "ws", 1)
+        async with websockets.connect(url, additional_headers=headers) as socket_:
+            await socket_.send(message)
+            with suppress(websockets.ConnectionClosed):
+                while True:
+                    await socket_.recv()
+            return socket_
+
+    return asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_websocket_is_counted_by_how_it_was_closed(capfd, eventually):
+    """A stream over a WebSocket has its route, its close code, its times and its line in the log."""
+    with running(Words(), metrics="open") as client:
+        opened = over_a_websocket(client, "/letters", '{"text": "ab"}', {"x-request-id": "mine"})
+        over_a_websocket(client, "/letters", '{"text": "a!"}')
+        over_a_websocket(client, "/letters", '{"text": 3}')
+        with pytest.raises(websockets.InvalidStatus):
+            over_a_websocket(client, "/wp-login", "{}")
+        closed = "http_requests_total{/letters,%d}"
+        assert eventually(lambda: figures(client).get(closed % 1007) == 1)
+        found = figures(client)
+    assert opened.response.headers["x-request-id"] == "mine"
+    assert [found[closed % code] for code in (1000, 1011)] == [1, 1]
+    assert found["http_requests_total{other,403}"] == 1
+    assert found["http_request_seconds_count{/letters}"] == 3
+    assert found["http_first_byte_seconds_count{/letters}"] == 2
+    assert found["http_in_flight{}"] == 0
+    assert found["calls_total{letters,ok}"] == found["calls_total{letters,error}"] == 1
+    lines = [
+        json.loads(one) for one in capfd.readouterr().err.splitlines() if "modalkit.access" in one
+    ]
+    (told,) = [one for one in lines if one["id"] == "mine"]
+    assert (told["method"], told["path"], told["status"]) == ("WEBSOCKET", "/letters", 1000)
+    assert (told["bytes_in"], told["bytes_out"]) == (len('{"text": "ab"}'), len('"a""b"'))
+
+
+def test_a_message_beyond_the_limit_closes_its_websocket():
+    """max_body_mib holds for what a WebSocket brings too, and says so by the code for it."""
+    with running(Words(), max_body_mib=1) as client:
+        ended = over_a_websocket(client, "/letters", json.dumps({"text": "a" * 2**20}))
+    assert ended.close_code == 1009
+    assert "larger than this endpoint takes, 1 MiB" in ended.close_reason
 
 
 def test_metrics_are_shown_as_the_endpoint_says():

@@ -7,9 +7,12 @@ import gzip
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
+import websockets
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
 
@@ -49,6 +52,13 @@ class Words:
     @endpoint("/lengths", batch=Batch(8))
     def lengths(self, texts: list[str]) -> list[int]:
         return [len(text) for text in texts]
+
+    @endpoint("/letters")
+    async def letters(self, text: str) -> AsyncIterator[str]:
+        for letter in text:
+            if letter == "!":
+                raise ValueError(text)
+            yield letter
 
     @endpoint("/broken")
     async def broken(self, text: str) -> int:
@@ -145,6 +155,29 @@ def test_what_is_asked_and_said_is_in_no_span(words, spans):
     assert call.status.code == 2
     assert request.status.code == 2
     assert not any("my secret" in str(span) for span in spans)
+
+
+@pytest.mark.parametrize(("text", "code"), [("ab", 1000), ("a!", 1011)])
+def test_a_websocket_is_a_request_of_its_callers_trace(words, spans, eventually, text, code):
+    """The span of a WebSocket lasts until it is closed, by the code that says how it ended."""
+
+    async def scenario():
+        url = str(words.base_url.join("/letters")).replace("http", "ws", 1)
+        async with websockets.connect(url, additional_headers=TRACEPARENT) as socket_:
+            await socket_.send(f'{{"text": "{text}"}}')
+            with suppress(websockets.ConnectionClosed):
+                while True:
+                    await socket_.recv()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert eventually(lambda: any(span.name == "WEBSOCKET /letters" for span in spans))
+    request, call = spans.named("WEBSOCKET /letters"), spans.named("Words.letters")
+    assert request.parent_span_id.hex() == CALLER
+    assert call.parent_span_id == request.span_id
+    assert attributes(request)["http.response.status_code"] == code
+    failed = code == 1011
+    failed = code == 1011
+    assert [span.status.code == 2 for span in (request, call)] == [failed, failed]
 
 
 def test_a_probe_is_no_trace(words, spans):

@@ -10,8 +10,9 @@ from typing import Any
 from starlette.types import Send
 
 from ..errors import RequestError
+from .foreign_types import Foreign
 from .typed_routes import TypedRoute
-from .wire_types import Foreign, foreign
+from .wire_types import foreign
 
 __all__ = ["Answers", "problem", "respond"]
 

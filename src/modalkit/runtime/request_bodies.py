@@ -86,8 +86,8 @@ class Bodies:
     def _validated(self, value: object) -> Arguments:
         try:
             return self._route.arguments(self._route.request.validate_python(value))
-        except ValidationError as error:
-            raise _unfit(error) from error
+        except ValidationError as error:  # what came may be megabytes, and no text
+            raise _unfit(error, include_input=False) from error
 
     async def _form(self, content_type: bytes, body: bytes) -> object:
         """A form's fields by name; where the whole body is one file, that file."""
@@ -150,8 +150,9 @@ def _problem(kind: str, message: str) -> dict[str, Any]:
     return {"type": kind, "loc": [], "msg": message}
 
 
-def _unfit(error: ValidationError) -> UnfitError:
-    return UnfitError(json.loads(error.json(include_url=False, include_context=False)))
+def _unfit(error: ValidationError, *, include_input: bool = True) -> UnfitError:
+    told = error.json(include_url=False, include_context=False, include_input=include_input)
+    return UnfitError(json.loads(told))
 
 
 def _decoder(route: TypedRoute) -> Callable[[bytes], Any]:

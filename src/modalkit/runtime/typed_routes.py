@@ -11,9 +11,19 @@ from __future__ import annotations
 import collections.abc
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, is_dataclass
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
@@ -21,7 +31,8 @@ from pydantic.fields import FieldInfo
 from ..declare.live_batches import LiveBatch
 from ..declare.routes import Route
 from ..errors import DeclarationError
-from .wire_types import Foreign, as_known, foreign
+from .foreign_types import Foreign
+from .wire_types import as_known, foreign
 
 __all__ = ["TypedRoute", "typed_route"]
 
@@ -82,8 +93,8 @@ def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
     fields: dict[str, Any] = {}
     arguments: _Arguments
     if route.batch is not None:
-        elements = _live if route.streams else _elements
-        request, answer = elements(where, name, parameters, hints, answer)
+        taken = hints[parameters[0].name] if len(parameters) == 1 else None
+        request, answer = _of_batch(where, name, taken, answer, _SHAPES[route.streams])
         requests, arguments = _adapter(where, "its request", request), _single
     else:
         answer = _pieces(where, name, answer) if route.streams else answer
@@ -190,21 +201,30 @@ def _names(parameters: Sequence[inspect.Parameter]) -> list[str]:
     return [parameter.name for parameter in parameters]
 
 
-def _elements(
+class _BatchShape(NamedTuple):
+    """What a batched method takes and returns, and how that is said."""
+
+    takes: type
+    answers: AbstractSet[Any]
+    what: str
+    signature: str
+
+
+def _of_batch(
     where: str,
     name: str,
-    parameters: Sequence[inspect.Parameter],
-    hints: Mapping[str, Any],
+    taken: Any,
     answer: Any,
+    shape: _BatchShape,
 ) -> tuple[Any, Any]:
-    taken = hints[parameters[0].name] if len(parameters) == 1 else None
-    if get_origin(taken) is not list or get_origin(answer) is not list:
-        msg = (
-            f"{where} has batch=..., so it takes one list and returns one. "
-            f"Write def {name}(self, requests: list[Request]) -> list[Answer]."
-        )
+    """The types of one request and of one answer, or of a piece of it."""
+    if get_origin(taken) is not shape.takes or get_origin(answer) not in shape.answers:
+        msg = f"{where} {shape.what} Write def {name}{shape.signature}."
         raise DeclarationError(msg)
-    return get_args(taken)[0], _without_errors(get_args(answer)[0])
+    if shape.takes is list:
+        return get_args(taken)[0], _without_errors(get_args(answer)[0])
+    request, piece = get_args(taken)
+    return request, piece
 
 
 def _without_errors(answer: Any) -> Any:
@@ -219,24 +239,6 @@ def _without_errors(answer: Any) -> Any:
     return Union[tuple(kept)] if kept else answer  # noqa: UP007 - a tuple of them
 
 
-def _live(
-    where: str,
-    name: str,
-    parameters: Sequence[inspect.Parameter],
-    hints: Mapping[str, Any],
-    answer: Any,
-) -> tuple[Any, Any]:
-    taken = hints[parameters[0].name] if len(parameters) == 1 else None
-    if get_origin(taken) is not LiveBatch or get_origin(answer) not in _ITERATORS:
-        msg = (
-            f"{where} yields and has batch=..., so it takes the batch and yields after each step. "
-            f"Write def {name}(self, batch: LiveBatch[Request, Piece]) -> Iterator[None]."
-        )
-        raise DeclarationError(msg)
-    request, piece = get_args(taken)
-    return request, piece
-
-
 _ITERATORS = {
     collections.abc.Iterator,
     collections.abc.Iterable,
@@ -244,6 +246,22 @@ _ITERATORS = {
     collections.abc.AsyncIterator,
     collections.abc.AsyncIterable,
     collections.abc.AsyncGenerator,
+}
+
+# By whether the method yields.
+_SHAPES = {
+    False: _BatchShape(
+        list,
+        frozenset({list}),
+        "has batch=..., so it takes one list and returns one.",
+        "(self, requests: list[Request]) -> list[Answer]",
+    ),
+    True: _BatchShape(
+        LiveBatch,
+        _ITERATORS,
+        "yields and has batch=..., so it takes the batch and yields after each step.",
+        "(self, batch: LiveBatch[Request, Piece]) -> Iterator[None]",
+    ),
 }
 
 
@@ -260,16 +278,22 @@ def _pieces(where: str, name: str, answer: Any) -> Any:
 # ── what pydantic makes of it ───────────────────────────────────────────────────────────────────
 
 
+_FOR_ANYTHING = (
+    "Write a pydantic model, a dataclass, a typing_extensions.TypedDict or plain types of Python."
+)
+_FOR_ARRAYS = "Write Annotated[NDArray[np.float32], modalkit.Array()] for an array inside of it."
+
+
 def _adapter(where: str, what: str, hint: Any, mode: _Mode = "validation") -> TypeAdapter[Any]:
     try:
         adapter = _configured(hint)
         adapter.json_schema(mode=mode)
     except Exception as error:  # pydantic has many kinds for a type that it cannot handle
         reason = getattr(error, "message", str(error)).strip().partition("\n")[0]
+        remedy = _FOR_ARRAYS if "ndarray" in reason else _FOR_ANYTHING
         msg = (
             f"{where}: the type of {what}, {inspect.formatannotation(hint)}, cannot come or go as "
-            f"JSON. {reason} Write a pydantic model, a dataclass, a typing_extensions.TypedDict "
-            "or plain types of Python."
+            f"JSON. {reason} {remedy}"
         )
         raise DeclarationError(msg) from error
     return adapter

@@ -23,7 +23,7 @@ from .visit import PROBES, Visit, VisitObserver
 __all__ = ["Door", "InnerKeys"]
 
 
-_REFUSED = 1008  # a WebSocket's code for what it may not do
+_REFUSED, _TOO_BIG = 1008, 1009  # a WebSocket's codes for what it may not do, and for its length
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,12 +77,14 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it; the ASGI entry."""
-        if scope["type"] == "websocket":
-            await self._open(scope, receive, send)
-        elif scope["type"] != "http":
-            await self._app(scope, receive, send)
-        else:
+        if scope["type"] == "http":
             await self._visit(Visit(scope), scope, receive, send)
+        elif scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+        elif self._routes is None:
+            await self._visit(Visit(scope), scope, receive, send)
+        else:  # an engine's administration may be behind one
+            await send({"type": "websocket.close", "code": _REFUSED, "reason": "HTTP only"})
 
     async def _visit(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         if self._is_ours(visit):
@@ -98,8 +100,7 @@ class Door:
             self._admit(visit, path)
             await self._go_on(visit, path, receive, watched)
         except ApiError as error:
-            answer = JSONResponse(error.body(), error.status, error.headers())
-            await answer(scope, receive, watched)
+            await _refuse(error, scope, receive, watched)
         finally:
             visit.end()
             for observer in observers:
@@ -107,25 +108,9 @@ class Door:
             if self._rules.access_log != "off":
                 visit.write(self._rules.access_log)
 
-    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket passes as a request does, or is closed before it opens; an engine's never."""
-        if self._routes is not None:
-            await send({"type": "websocket.close", "code": _REFUSED, "reason": "HTTP only"})
-            return
-        visit = Visit(scope)
-        try:
-            path = self._inner_path(scope["path"])
-            self._admit(visit, path)
-            await self._app(visit.onward(path, None), receive, send)
-        except ApiError as error:
-            await send({"type": "websocket.close", "code": _REFUSED, "reason": error.message})
-        finally:
-            if self._rules.access_log != "off":
-                visit.write(self._rules.access_log)
-
     async def _go_on(self, visit: Visit, path: str, receive: Receive, send: Send) -> None:
         onward = visit.onward(path, self._inner.engine if self._inner else None)
-        app = self._pages.get(path, self._app)
+        app = self._app if visit.is_socket else self._pages.get(path, self._app)
         reading = visit.reading(receive, self._limit, self._rules.access_log)
         if reading is receive:
             await app(onward, receive, send)
@@ -135,7 +120,7 @@ class Door:
         except Exception:
             if not visit.too_large:  # else that is what it makes of a body that ends early
                 raise
-        if visit.too_large and not visit.started:
+        if visit.too_large and (visit.is_socket or not visit.started):
             raise _too_large(self._rules.max_body_mib)
 
     # ── modalkit's own requests, from inside the container ─────────────────────────────────────
@@ -196,6 +181,17 @@ class Door:
             # fetches the schema with it.
             return "open" if path == "/docs" else "key"
         return "key" if is_client_route(path, self._routes) else "closed"
+
+
+async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with what is wrong; a WebSocket is closed, where it can be before it opens."""
+    if scope["type"] == "websocket":
+        too_big = error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        code = _TOO_BIG if too_big else _REFUSED
+        await send({"type": "websocket.close", "code": code, "reason": error.message})
+        return
+    answer = JSONResponse(error.body(), error.status, error.headers())
+    await answer(scope, receive, send)
 
 
 def _digests(inner: InnerKeys | None) -> tuple[bytes, ...]:

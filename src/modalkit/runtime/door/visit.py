@@ -20,6 +20,9 @@ __all__ = ["PROBES", "Visit", "VisitObserver"]
 
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PROMPT_BYTES = 16_384
+_BRINGING = frozenset({"http.request", "websocket.receive"})
+_LEAVING = ("http.disconnect", "websocket.disconnect")
+_SOCKET_FAILED = 1011  # the code of a WebSocket that the service could not go on with
 # Read here, and not for whom the request goes on to: credentials, and what CORS has answered.
 _KEPT_HERE = frozenset(
     {b"authorization", b"x-api-key", b"modal-key", b"modal-secret", b"origin", b"x-request-id"}
@@ -29,7 +32,7 @@ PROBES = frozenset({"/health", "/metrics"})
 
 
 class Visit:
-    """One HTTP request.
+    """One HTTP request, or one WebSocket from its handshake to its close.
 
     Args:
         scope: ASGI's description of it.
@@ -43,7 +46,8 @@ class Visit:
         too_large: Whether its body was longer than allowed, found while reading it.
         in_pieces: Whether its answer comes in several.
         path: What it asks for, below the endpoint's own path.
-        status: The answer's status; 0 while there is none, and where the client left before.
+        status: The answer's status; 0 while there is none, and where the client left before. A
+            WebSocket's is the code it was closed with, or 403 where it was never opened.
         took_s: Seconds from its arrival to its end, once it has ended.
         first_s: Seconds from its arrival to the first byte of the answer.
         trace_id: The trace it belongs to, where there is one.
@@ -84,9 +88,21 @@ class Visit:
 
     @property
     def method(self) -> str:
-        """Its HTTP method."""
-        method: str = self._scope["method"]
+        """Its HTTP method; ``WEBSOCKET`` where it is one."""
+        method: str = self._scope.get("method", "WEBSOCKET")
         return method
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is a WebSocket."""
+        return bool(self._scope["type"] == "websocket")
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by a failure of the service, not of its caller."""
+        if self.is_socket:
+            return self.status == _SOCKET_FAILED
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
     def headers(self) -> dict[str, str]:
@@ -119,6 +135,8 @@ class Visit:
 
         A plain function that hands on the other's coroutine: a token waits for no frame of ours.
         """
+        if self.is_socket:
+            return self._watching_socket(send)
 
         def watched(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.body":
@@ -134,6 +152,23 @@ class Visit:
 
         return watched
 
+    def _watching_socket(self, send: Send) -> Send:
+        def watched(message: Message) -> Awaitable[None]:
+            kind = message["type"]
+            if kind == "websocket.send":
+                if not self._sent:
+                    self._first, self.in_pieces = time.perf_counter(), True
+                self._sent += len(_content(message))
+            elif kind == "websocket.accept":
+                self.started = True
+                told = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
+                message["headers"] = told
+            elif kind == "websocket.close":  # before it was opened it is refused, by this status
+                self.status = message.get("code", 1000) if self.started else HTTPStatus.FORBIDDEN
+            return send(message)
+
+        return watched
+
     def reading(self, receive: Receive, limit: int, log: AccessLog) -> Receive:
         """``receive`` that ends the request once its body is longer than ``limit`` bytes."""
         prompts = log == "prompts"
@@ -142,14 +177,14 @@ class Visit:
 
         async def read() -> Message:
             message = await receive()
-            if message["type"] == "http.request":
-                body: bytes = message.get("body", b"")
+            if message["type"] in _BRINGING:
+                body = _content(message)
                 self._received += len(body)
                 if prompts and len(self._prompt) < _PROMPT_BYTES:
                     self._prompt = (self._prompt + body)[:_PROMPT_BYTES]
                 if self._received > limit:
                     self.too_large = True
-                    return {"type": "http.disconnect"}
+                    return {"type": _LEAVING[self.is_socket], "code": 1009}
             return message
 
         return read
@@ -163,7 +198,7 @@ class Visit:
             "log": "modalkit.access",
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "id": self.request_id.decode("ascii"),
-            "method": self._scope.get("method", "WEBSOCKET"),
+            "method": self.method,
             "path": path,
             "status": self.status or None,  # none: the client left before an answer
             "first_ms": round(1000 * self.first_s, 1),
@@ -178,6 +213,12 @@ class Visit:
             line["body"] = self._prompt.decode("utf-8", "replace")
         sys.stderr.write(json.dumps(line) + "\n")
         sys.stderr.flush()
+
+
+def _content(message: Message) -> bytes:
+    """What a message brings: a piece of a body, or a WebSocket's bytes or text."""
+    content = message.get("body") or message.get("bytes") or message.get("text") or b""
+    return content.encode() if isinstance(content, str) else content
 
 
 class VisitObserver(Protocol):

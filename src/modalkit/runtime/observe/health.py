@@ -149,7 +149,7 @@ class EngineHealth:
     def left(self, visit: Visit) -> None:
         """Remember whether the last request that the engine answered failed in it."""
         if visit.status:
-            self._last_failed = visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            self._last_failed = visit.failed
 
     async def judge(self, scope: Scope) -> Verdict:
         """Ask the engine."""

@@ -38,7 +38,8 @@ class RouteNames:
             return path
         if path.startswith("/v1/models/"):
             return "/v1/models/{model}"
-        if not self._learns or visit.status in _UNKNOWN or len(self._known) >= _MOST_NAMES:
+        unknown = visit.status in _UNKNOWN or (visit.is_socket and not visit.started)
+        if unknown or not self._learns or len(self._known) >= _MOST_NAMES:
             return "other"
         self._known.add(path)
         return path

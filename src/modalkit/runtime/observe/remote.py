@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
+from .own_methods import with_span
 from .tracing import Tracing
 
 __all__ = ["take_trace", "traced"]
@@ -28,10 +30,15 @@ def traced(function: F) -> F:
     ``traced(Embedder().embed).remote(...)``, and ``.remote.aio``, ``.remote_gen``, ``.spawn``, ``.map``,
     ``.starmap`` and ``.for_each`` likewise. Where nothing is traced it is the method itself.
 
+    A service's own method takes part where it is written ``@traced`` below ``@modal.method()``: a call
+    of it is a span, and belongs to its caller's trace.
+
     Args:
-        function: A method that modalkit serves, an ``@endpoint`` or an engine's; whatever else is
-            called would not know the argument that the trace travels in.
+        function: A method that modalkit serves, an ``@endpoint``, an engine's or a ``@traced`` one;
+            whatever else is called would not know the argument that the trace travels in.
     """
+    if isinstance(function, FunctionType):
+        return cast("F", with_span(function, take_trace))
     if "opentelemetry" not in sys.modules:  # nobody here can have begun a span
         return function
     from opentelemetry import propagate  # noqa: PLC0415 - only where it is used already

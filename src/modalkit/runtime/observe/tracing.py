@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["HTTPTraces", "Tracing", "tracing_is_on"]
 
 _FLUSH_MS = 5000
-_SERVER_ERROR = 500
 
 
 def tracing_is_on(environment: Mapping[str, str] = os.environ) -> bool:
@@ -210,6 +209,6 @@ class HTTPTraces:
         span.set_attribute("modalkit.request_id", visit.request_id.decode("ascii"))
         if visit.status:
             span.set_attribute("http.response.status_code", visit.status)
-        if visit.status >= _SERVER_ERROR:
+        if visit.failed:
             self._tracing.fail(span, str(visit.status))
         span.end()

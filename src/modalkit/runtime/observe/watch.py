@@ -6,7 +6,6 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Scope
@@ -169,7 +168,7 @@ class _EngineFailures:
 
     def left(self, visit: Visit) -> None:
         """Count an answer that is a failure."""
-        if visit.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if visit.failed:
             self._storm.failed(str(visit.status))
 
 

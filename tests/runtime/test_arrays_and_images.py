@@ -1,0 +1,238 @@
+"""Arrays inside of models, with their shapes and encodings, and images, through a real server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import socket
+from dataclasses import dataclass
+from typing import Annotated
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from openapi_spec_validator import validate
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from modalkit import Array, Endpoint, endpoint
+from modalkit.declare.routes import Route
+from modalkit.errors import DeclarationError
+from modalkit.runtime.custom_host import CustomHost
+from modalkit.runtime.custom_server import CustomServer
+from modalkit.runtime.openapi import openapi_schema
+from modalkit.runtime.typed_routes import typed_route
+
+Points = Annotated[NDArray[np.float32], Array(shape=(None, 2))]
+Packed = Annotated[NDArray[np.uint8], Array(encoding="base64")]
+
+
+class Scene(BaseModel):
+    name: str
+    points: Points
+    mask: Packed | None = None
+
+
+@dataclass
+class Found:
+    centre: Annotated[NDArray[np.float64], Array(shape=(2,))]
+    mask: Packed
+
+
+class Service:
+    """One route of each kind."""
+
+    weights = None
+
+    def load(self) -> None: ...
+    def wake(self) -> None: ...
+    def warm_up(self) -> None: ...
+    def unload(self) -> None: ...
+
+    @endpoint("/centre")
+    async def centre(self, scene: Scene) -> Found:
+        mask = np.zeros((1, 2), np.uint8) if scene.mask is None else scene.mask
+        return Found(scene.points.mean(axis=0).astype(np.float64), mask)
+
+    @endpoint("/wrong")
+    async def wrong(self, scene: Scene) -> Scene:
+        return scene.model_copy(update={"points": scene.points.T})
+
+    @endpoint("/area")
+    async def area(self, points: Points) -> float:
+        return float(np.prod(points.max(axis=0) - points.min(axis=0)))
+
+    @endpoint("/thumbnail")
+    async def thumbnail(self, picture: Image.Image, size: int = 2) -> Image.Image:
+        return picture.resize((size, size))
+
+    @endpoint("/jpeg", media_type="image/jpeg")
+    async def jpeg(self, picture: Image.Image) -> Image.Image:
+        return picture.convert("RGB")
+
+    @endpoint("/pixels")
+    async def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        return np.asarray(picture)
+
+
+ROUTES = {name: value for name, value in vars(Service).items() if isinstance(value, Route)}
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A client of the service."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    rules = Endpoint(kind="server", public=True, port=port, access_log="off")
+    server = CustomServer(CustomHost(Service(), ROUTES), rules)
+    server.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as one:
+        yield one
+    server.stop()
+
+
+def npy(array) -> bytes:
+    written = io.BytesIO()
+    np.save(written, array)
+    return written.getvalue()
+
+
+def in_base64(array) -> str:
+    return base64.b64encode(npy(array)).decode()
+
+
+def png(colour=(255, 0, 0)) -> bytes:
+    written = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(written, "PNG")
+    return written.getvalue()
+
+
+# ── arrays ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_arrays_inside_a_model_come_and_go(client):
+    """Nested lists and numpy's own file in base64 are arrays with their dtype and shape."""
+    mask = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    sent = {"name": "a", "points": [[0, 0], [1, 3]], "mask": in_base64(mask)}
+    got = client.post("/centre", json=sent).json()
+    assert got["centre"] == [0.5, 1.5]
+    back = np.load(io.BytesIO(base64.b64decode(got["mask"])))
+    assert (back.dtype, back.tolist()) == (np.uint8, mask.tolist())
+    bare = client.post("/centre", json={"name": "a", "points": [[1, 1]]})
+    assert bare.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("points", "mask", "place", "says"),
+    [
+        ([[1, 2, 3]], None, "points", "its shape is (1, 3), and (None, 2) is asked for"),
+        ([1, 2], None, "points", "its shape is (2,), and (None, 2) is asked for"),
+        ([["x", 1]], None, "points", "could not convert"),
+        ([[1, 2]], [[1]], "mask", "no base64 of what numpy.save writes"),
+        ([[1, 2]], "AAAA", "mask", ""),
+        ([[1, 2]], in_base64(np.array([300])), "mask", "some of its numbers are no uint8"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_a_422_with_its_place(client, points, mask, place, says):
+    """Shape, dtype and encoding are checked before the model sees anything."""
+    got = client.post("/centre", json={"name": "a", "points": points, "mask": mask})
+    assert got.status_code == 422
+    (problem,) = got.json()["detail"]
+    assert problem["loc"][:2] == ["body", place]
+    assert says in problem["msg"]
+
+
+def test_a_parameter_may_say_its_shape_too(client):
+    """Where the whole body is one array its shape counts as well, whatever it came as."""
+    assert client.post("/area", json=[[0, 0], [2, 3]]).json() == 6
+    headers = {"content-type": "application/x-npy"}
+    assert client.post("/area", content=npy(np.ones((3, 2))), headers=headers).json() == 0
+    assert client.post("/area", content=npy(np.ones((2, 3))), headers=headers).status_code == 422
+
+
+def test_the_schema_tells_shape_and_encoding():
+    """An OpenAPI client knows how long each axis is and what is base64."""
+    routes = [typed_route(name, route) for name, route in ROUTES.items()]
+    schema = openapi_schema("Service", "", routes, "", asks_key=False)
+    validate(schema)
+    told = schema["components"]["schemas"]["Scene"]["properties"]
+    row = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    assert (told["points"]["type"], told["points"]["items"]) == ("array", row)
+    packed, nothing = told["mask"]["anyOf"]
+    assert (packed["type"], packed["format"]) == ("string", "byte")
+    assert nothing == {"type": "null"}
+
+
+DTYPES = st.sampled_from([np.float32, np.float64, np.int16, np.uint8, np.bool_])
+SHAPES = st.lists(st.integers(0, 4), min_size=1, max_size=3).map(tuple)
+
+
+@given(DTYPES, SHAPES, st.integers(0, 2**31), st.booleans())
+def test_law_what_goes_out_comes_in_again(dtype, shape, seed, packed):
+    """An array that went through JSON is the same, by nested lists and by base64."""
+    array = (np.random.default_rng(seed).random(shape) * 200).astype(dtype)
+    how = Array(encoding="base64" if packed else "lists")
+    adapter = TypeAdapter(Annotated[NDArray[dtype], how])
+    back = adapter.validate_json(adapter.dump_json(array))
+    assert back.dtype == dtype
+    assert back.ravel().tolist() == array.ravel().tolist()
+    assert packed <= (back.shape == array.shape)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shape": 3}, {"shape": (2, -1)}, {"shape": [2]}, {"encoding": "hex"}]
+)
+def test_a_shape_or_an_encoding_that_is_none_is_refused_where_it_is_written(wrong):
+    """The mistake is told when the class body runs, with what to write."""
+    with pytest.raises(DeclarationError, match="Write"):
+        Array(**wrong)
+
+
+def test_an_array_in_a_model_that_says_nothing_is_refused_with_what_to_write():
+    """Arbitrary types alone have no schema; the message names the remedy."""
+
+    class Loose(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        points: np.ndarray
+
+    def loose(self, scene: Loose) -> int:
+        return len(scene.points)
+
+    loose.__annotations__ = {"scene": Loose, "return": int}
+    with pytest.raises(DeclarationError, match=r"modalkit\.Array\(\)"):
+        typed_route("loose", Route(loose, "/loose"))
+
+
+# ── images ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_image_comes_as_a_file_a_form_or_base64(client):
+    """The same picture by any of the three is the same to the model."""
+    raw = png()
+    as_file = client.post("/pixels", content=raw, headers={"content-type": "image/png"})
+    as_form = client.post("/pixels", files={"picture": ("a.png", raw, "image/png")})
+    as_json = client.post("/pixels", json=base64.b64encode(raw).decode())
+    assert as_file.json() == as_form.json() == as_json.json()
+    assert as_file.json()[0][0] == [255, 0, 0]
+
+
+def test_an_image_goes_out_as_a_file(client):
+    """An answer is PNG, or what media_type says."""
+    sent = {"content": png((0, 0, 255)), "headers": {"content-type": "image/png"}}
+    got = client.post("/thumbnail", files={"picture": ("a.png", png())}, data={"size": "3"})
+    assert got.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(got.content)).size == (3, 3)
+    jpeg = client.post("/jpeg", **sent)
+    assert jpeg.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(jpeg.content)).format == "JPEG"
+
+
+def test_what_is_no_image_is_a_422(client):
+    """A file that cannot be read is the sender's mistake."""
+    got = client.post("/jpeg", content=b"GIF89a", headers={"content-type": "image/gif"})
+    assert got.status_code == 422
+    assert "this is no image that can be read" in got.json()["detail"][0]["msg"]
