@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import modal
 import pytest
 
 APPS = Path(__file__).parent / "apps"
@@ -140,6 +141,15 @@ def test_tags_are_kept_and_replaced(plane):
     )
     done = plane.run(sys.executable, "-c", script)
     assert done.stdout == "{'team': 'tests'}\n{'a': 'b'}\n", done.stderr
+
+
+def test_an_app_that_is_looked_up_says_what_is_in_it(plane, client):
+    """`App.lookup(...).info()` names state, version and functions without another request."""
+    plane.deploy("calls")
+    info = modal.App.lookup("calls", client=client).info()
+    assert (info.description, info.lifecycle.state.value) == ("calls", "deployed")
+    assert info.lifecycle.version >= 1
+    assert info.functions["square"].startswith("fu-")
 
 
 def test_logs_are_fetched_filtered_and_followed(plane):

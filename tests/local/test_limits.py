@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import modal
 import pytest
 
 from modalkit.local.processes.limits import Fences, Limits
@@ -40,6 +41,33 @@ def test_a_cpu_limit_holds(function, limited):
     """A function gets no more processor time than its limit, over several scheduler periods."""
     limited(Limits(0, 250))
     assert function("limits", "spin").remote(0.4) < 0.5
+
+
+_FILL = "import os, sys; len(bytearray(os.urandom(1024)) * 1024 * int(sys.argv[1]))"
+_SPIN = """
+import time
+began = time.perf_counter()
+while time.process_time() < 0.4:
+    pass
+print(time.process_time() / (time.perf_counter() - began))
+"""
+
+
+def test_limits_hold_in_sandboxes(client, limited):
+    """What a sandbox's commands take together stays below its limits, and the log says if not."""
+    limited(Limits(256, 250))
+    app = modal.App.lookup("limited-sandboxes", create_if_missing=True, client=client)
+    sandbox = modal.Sandbox.create(app=app, client=client, memory=(64, 256), cpu=(0.1, 0.25))
+    try:
+        assert float(sandbox.exec("python", "-c", _SPIN).stdout.read()) < 0.5
+        assert sandbox.exec("python", "-c", _FILL, "100").wait() == 0
+        assert sandbox.exec("python", "-c", _FILL, "400").wait() == 137
+        assert sandbox.exec("echo", "it goes on").wait() == 0
+    finally:
+        sandbox.terminate()
+    sandbox.wait(raise_on_termination=False)
+    said = "".join(entry.message for entry in app.logs.tail(20))
+    assert "ran out of memory: its limit is 256 MiB" in said
 
 
 def test_groups_are_removed(limited):

@@ -28,6 +28,10 @@ def version() -> str:
     return "VERSION"
 
 @app.function()
+def around() -> str:
+    return f"around {version.remote()}"
+
+@app.function()
 def held(key: str) -> str:
     gates = modal.Dict.from_name("rolling-gates", create_if_missing=True)
     if gates.get(key) == "seen":
@@ -107,6 +111,34 @@ def test_running_calls_finish_on_the_old_version(plane, deploy):
     assert answer(plane) == "two"
     let_go(plane, "old")
     assert caller.communicate(timeout=PATIENCE_S)[0] == "one\n"
+
+
+PINNED = """
+import modal
+from modal.exception import NotFoundError
+
+def f(name, version=None):
+    return modal.Function.from_name("rolling", name, version=version)
+
+print(f("version", 1).remote(), f("version", 2).remote(), f("version").remote())
+print(f("around", 1).remote(), f("around").remote())
+print(modal.Cls.from_name("rolling", "Kept", version=1)(name="k").version.remote())
+try:
+    f("version", 7).hydrate()
+except NotFoundError as error:
+    print(error)
+"""
+
+
+def test_a_version_can_be_asked_for(plane, deploy):
+    """`from_name(version=1)` runs that version, what it calls included, whatever came after it."""
+    deploy("one")
+    deploy("two")
+    done = plane.run(sys.executable, "-c", PINNED)
+    assert done.returncode == 0, done.stderr
+    *answers, refused = done.stdout.splitlines()
+    assert answers == ["one two two", "around one around two", "k one"]
+    assert "'rolling' has no version v7; kept are: v1, v2" in refused
 
 
 def test_recreate_ends_old_containers_at_once(plane, deploy):

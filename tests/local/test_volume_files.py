@@ -96,6 +96,8 @@ def test_copying_follows_cp(volume):
     volume.copy_files(["a"], "a2")
     volume.copy_files(["a", "b"], "folder")
     assert (read(volume, "a2"), read(volume, "folder/b")) == ("a", "b")
+    volume.copy_files(["a", "b"], "made/here")
+    assert (read(volume, "made/here/a"), read(volume, "made/here/b")) == ("a", "b")
     with pytest.raises(modal.exception.InvalidError, match="is not a directory"):
         volume.copy_files(["a", "b"], "a2")
     with pytest.raises(modal.exception.NotFoundError, match="No such file"):

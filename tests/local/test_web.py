@@ -174,6 +174,18 @@ def test_a_server_is_locked_unless_it_says_otherwise(server_url):
     assert httpx.get(server_url("Locked"), timeout=SLOW).status_code == 401
 
 
+def test_a_class_with_http_server(plane, cls, wait_until):
+    """The older `modal.experimental.http_server` is reached by its URL, and its exit method runs."""
+    (url,) = cls("http_classes", "Files")._experimental_get_flash_urls()
+    assert httpx.get(url, timeout=SLOW).status_code == 503
+    assert get_when_up(url).text.startswith("ta-")
+
+    def said_goodbye() -> bool:
+        return "it hears of its end" in plane.modal("app", "logs", "http_classes").stdout
+
+    wait_until(said_goodbye, "an idle replica ends, its exit method included")
+
+
 def test_a_server_container_has_a_way_out(local, tmp_path: Path):
     """A container with its own network reaches HTTP servers through the proxy it is told of."""
     (tmp_path / "page").write_text("from outside")

@@ -34,7 +34,7 @@ from .processes.launcher import Launcher
 from .processes.memory import keep_small
 from .processes.probing import probe_once
 from .processes.zygotes import Zygotes
-from .protocol import api
+from .protocol import api, serves_http
 from .rpc.app_logs import LogRpcs
 from .rpc.apps import AppRpcs
 from .rpc.blobs import BlobRpcs
@@ -218,7 +218,7 @@ class LocalModal:
             FunctionRpcs(
                 self.apps,
                 self._functions,
-                self._deployments.find,
+                self._deployments,
                 self._open_endpoints,
             ),
             CallRpcs(self._calls, self._functions),
@@ -343,7 +343,7 @@ class LocalModal:
                 "committed at once"
             )
 
-        if function.definition.is_server and not self._factory.isolation.namespaces:
+        if serves_http(function.definition) and not self._factory.isolation.namespaces:
             port = function.definition.http_config.port
             self.say(
                 f"without namespaces {function.name!r} has one replica, which listens on this "
@@ -356,7 +356,7 @@ class LocalModal:
             )
 
     def _make_pool(self, function: FunctionEntry) -> InputPool | ServerPool:
-        if function.definition.is_server:
+        if serves_http(function.definition):
             return ServerPool(function, self._factory)
         return InputPool(function, self._factory, self._calls)
 

@@ -35,7 +35,9 @@ __all__ = [
     "router",
     "router_rpcs",
     "secret_sources",
+    "serves_http",
     "text_of",
+    "version_asked_for",
     "wants_token",
 ]
 
@@ -97,9 +99,19 @@ def gives(request: Message, part: str) -> bool:
     return part in request.DESCRIPTOR.fields_by_name and bool(request.HasField(part))
 
 
+def serves_http(definition: Message) -> bool:
+    """Return whether a function listens for HTTP: an `app.server`, or a class with `http_server`."""
+    return bool(definition.is_server) or gives(definition, "http_config")
+
+
 def text_of(request: Message, name: str) -> str:
     """Return a text of a request; it is empty where older clients do not know it."""
     return str(getattr(request, name, ""))
+
+
+def version_asked_for(request: Message) -> int:
+    """Return the version of an app that a lookup names; 0, also from older clients, for none."""
+    return int(getattr(request, "app_version", 0))
 
 
 def secret_sources(request: Message) -> list[dict[str, str] | str]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..ids import new_id
-from ..protocol import api
+from ..protocol import api, fitting
 from .logs import AppLog
 
 if TYPE_CHECKING:
     from ..containers.container import Container
     from ..containers.inputs import InputPool
     from ..containers.servers import ServerPool
-    from .functions import FunctionEntry
+    from .functions import FunctionEntry, Release
 
 __all__ = ["HEARTBEAT_LIMIT_S", "App", "Apps"]
 
@@ -25,6 +25,7 @@ HEARTBEAT_LIMIT_S = 60.0
 _LONGEST_LOOK_S = 2.0
 _KEPT_STOPPED = 100
 _STOP_GRACE_S = 5.0
+_ONLY_USER = "local"
 _EPHEMERAL = {api.APP_STATE_EPHEMERAL, api.APP_STATE_INITIALIZING}
 _OVER = {api.APP_STATE_STOPPED, api.APP_STATE_STOPPING}
 
@@ -39,6 +40,7 @@ class App:
         functions: By tag: ``name`` for a function, ``Name.*`` for a class, ``Name`` for a server.
         classes: Class ids by name.
         drafts: Definitions by function id that wait for the app to be published.
+        releases: Versions that somebody asked for, by their numbers.
         tags: The user's own, by key.
     """
 
@@ -54,6 +56,7 @@ class App:
     functions: dict[str, FunctionEntry] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
     drafts: dict[str, api.Function] = field(default_factory=dict)
+    releases: dict[int, Release] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     log: AppLog = field(default_factory=AppLog)
     last_beat: float = field(default_factory=time.monotonic)
@@ -71,7 +74,8 @@ class App:
     @property
     def pools(self) -> list[InputPool | ServerPool]:
         """The pools of its functions that were used so far."""
-        return [pool for function in self.functions.values() for pool in function.pools]
+        layouts = [self.functions, *(release.functions for release in self.releases.values())]
+        return [pool for layout in layouts for one in layout.values() for pool in one.pools]
 
     @property
     def busy(self) -> bool:
@@ -84,10 +88,13 @@ class App:
 
     def lifecycle(self) -> api.AppLifecycle:
         """Describe it to the client."""
-        return api.AppLifecycle(
+        return fitting(
+            api.AppLifecycle,
             app_state=self.state,
             created_at=self.created_at,
+            created_by=_ONLY_USER,
             deployed_at=self.deployed_at,
+            deployed_by=_ONLY_USER if self.deployed_at else "",
             version=self.version,
             stopped_at=self.stopped_at,
         )

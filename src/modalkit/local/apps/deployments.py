@@ -14,11 +14,12 @@ from pathlib import Path
 
 from grpclib.const import Status
 
-from ..protocol import api, refuse
+from ..ids import content_id
+from ..protocol import api, refuse, serves_http
 from ..store.secrets import Secrets
 from ..store.state import Record, Records
 from .apps import App, Apps
-from .functions import FunctionEntry, Functions
+from .functions import FunctionEntry, Functions, Release
 from .log_files import LogFile
 from .versions import Version
 
@@ -119,6 +120,23 @@ class Deployments:
             )
         return Version.from_bytes(records[number].body)
 
+    def release(self, app: App, number: int) -> Release:
+        """Return a version for a caller who wants it whatever is deployed later, or refuse.
+
+        Its functions have containers of their own, and none that are kept without calls.
+        """
+        if number not in app.releases:
+            version = self.version(app, number)
+            release = app.releases[number] = Release({}, version.classes)
+            for tag, (function_id, definition) in version.functions().items():
+                definition.warm_pool_size = 0
+                definition.autoscaler_settings.ClearField("min_containers")
+                pinned_id = content_id("fu", f"{function_id}@v{number}".encode())
+                function = self.functions.add(app, definition, pinned_id)
+                function.release = release
+                release.functions[tag] = function
+        return app.releases[number]
+
     def next_number(self, app: App) -> int:
         """Return the number of an app's next version."""
         return max([app.version, *(int(old.name[1:]) for old in self._version_records(app))]) + 1
@@ -196,6 +214,6 @@ def _acts_by_itself(function: FunctionEntry) -> bool:
 
 def wanted_endpoints(definition: api.Function) -> list[str]:
     """Return the methods of a definition that answer web requests; a function is ``""``."""
-    wanted = [""] if definition.is_server or definition.webhook_config.type else []
+    wanted = [""] if serves_http(definition) or definition.webhook_config.type else []
     methods = definition.method_definitions.items()
     return wanted + [name for name, method in methods if method.webhook_config.type]

@@ -11,14 +11,14 @@ from grpclib.const import Status
 
 from ..containers.inputs import InputPool
 from ..ids import content_id
-from ..protocol import api, fitting, refuse
+from ..protocol import api, fitting, refuse, serves_http
 from .params import canonical
 
 if TYPE_CHECKING:
     from ..containers.servers import ServerPool
     from .apps import App
 
-__all__ = ["Endpoint", "FunctionEntry", "Functions", "app_layout", "merge_options"]
+__all__ = ["Endpoint", "FunctionEntry", "Functions", "Release", "app_layout", "merge_options"]
 
 _DEFAULT_STARTUP_TIMEOUT_S = 300
 # Options that are autoscaler settings under another name.
@@ -41,6 +41,14 @@ class Endpoint(Protocol):
         """Stop listening."""
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An app as one of its versions has it, kept for those who asked for it by its number."""
+
+    functions: dict[str, FunctionEntry]
+    classes: dict[str, str]
+
+
 @dataclass(eq=False)
 class FunctionEntry:
     """One function, or all methods of one class, or one server.
@@ -50,6 +58,7 @@ class FunctionEntry:
         definition: What the client declared; empty until it is created.
         params: Serialised class parameters, for a variant.
         options: What a variant lays over its base's definition.
+        release: The version it belongs to, if it does not follow its app's deployments.
         endpoints: By method name; a function's own is under ``""``.
     """
 
@@ -63,6 +72,7 @@ class FunctionEntry:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     variants: dict[str, FunctionEntry] = field(default_factory=dict)
     options: api.FunctionOptions = field(default_factory=api.FunctionOptions)
+    release: Release | None = None
     _pool: InputPool | ServerPool | None = None
 
     @property
@@ -78,7 +88,7 @@ class FunctionEntry:
             method.webhook_config for method in self.definition.method_definitions.values()
         ]
         web_server = any(hook.type == api.WEBHOOK_TYPE_WEB_SERVER for hook in webhooks)
-        return self.definition.is_server or web_server
+        return serves_http(self.definition) or web_server
 
     @property
     def parameters(self) -> list[api.ClassParameterSpec]:
@@ -161,6 +171,7 @@ class FunctionEntry:
                 base=self,
                 endpoints=self.endpoints,
                 options=request.function_options,
+                release=self.release,
             )
         return self.variants[key]
 
@@ -192,7 +203,7 @@ class FunctionEntry:
             supported_output_formats=definition.supported_output_formats,
             base_function_id=self.base.id if self.base else "",
         )
-        if own is not None and definition.is_server:
+        if own is not None and serves_http(definition):
             handle._experimental_flash_urls.append(own.url)  # noqa: SLF001 - a protobuf field of that name
         elif own is not None:
             handle.web_url = own.url
@@ -219,7 +230,7 @@ class FunctionEntry:
         described = api.Function()
         described.CopyFrom(self.definition)
         own = self.endpoints.get("")
-        if own is not None and described.is_server:
+        if own is not None and serves_http(described):
             described.flash_service_urls.append(own.url)
         elif own is not None:
             described.web_url = own.url
@@ -255,7 +266,7 @@ class FunctionEntry:
             function_def=self.definition,
             serialized_params=self.params,
             environment_name=self.app.environment,
-            app_layout=app_layout(self.app, self),
+            app_layout=app_layout(self.release or self.app, self),
         )
 
 
@@ -300,7 +311,7 @@ class Functions:
         return function
 
 
-def app_layout(app: App, only: FunctionEntry | None = None) -> api.AppLayout:
+def app_layout(app: App | Release, only: FunctionEntry | None = None) -> api.AppLayout:
     """List an app's functions and classes, and what the given function depends on."""
     layout = api.AppLayout()
     for tag, function in app.functions.items():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import LocalModalError
-from ..protocol import api
+from ..protocol import api, serves_http
 from .backoff import Backoff
 from .container import Container, Ended
 from .factory import ContainerFactory
@@ -58,7 +58,7 @@ class Scaling:
         concurrency: float = (
             definition.target_concurrent_inputs or definition.max_concurrent_inputs or 1
         )
-        if definition.is_server:
+        if serves_http(definition):
             concurrency = settings.target_concurrency_float or math.inf
         chosen = api.AutoscalerSettings(
             min_containers=definition.warm_pool_size,

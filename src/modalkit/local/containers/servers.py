@@ -1,4 +1,4 @@
-"""The replicas of an ``@app.server``: how many, who is busy, and how one gives way to another."""
+"""The replicas of an ``@app.server``, or of a class with `http_server`: how many, who is busy, and how one gives way to another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import math
 import socket
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -17,6 +18,7 @@ from .pools import ContainerPool, Scaling
 
 if TYPE_CHECKING:
     from ..apps.functions import FunctionEntry
+    from ..calls.calls import Input
 
 __all__ = ["ServerPool"]
 
@@ -37,6 +39,7 @@ class ServerPool(ContainerPool):
         self._turns: dict[Container, int] = {}
         self._turn = 0
         self._waits: set[asyncio.Task[None]] = set()
+        self._asking: dict[Container, asyncio.Future[list[Input]]] = {}
 
     @property
     @override
@@ -51,6 +54,7 @@ class ServerPool(ContainerPool):
             self.settings.target_concurrency_float
             or definition.autoscaler_settings.target_concurrency_float
             or definition.max_concurrent_inputs
+            or definition.target_concurrent_inputs
             or math.inf
         )
         scaling = dataclasses.replace(super().scaling, per_container=target)
@@ -148,11 +152,16 @@ class ServerPool(ContainerPool):
                 self._outgoing.append(container)
             else:
                 self.retire(container)
-        self._failures_in_a_row, self._paused_until = 0, 0.0
+        self._backoff.forget()
         if self._outgoing:
             loop = asyncio.get_running_loop()
             loop.call_later(self.function.startup_timeout_s, self._let_outgoing_go)
             self.turned_away()  # an idle one too was there to answer at once: so shall the new one
+
+    def next_inputs(self, container: Container, _batch_max: int) -> Awaitable[list[Input]]:
+        """Let a class with `http_server` wait for what never comes: it hears here when to end."""
+        self._asking[container] = asyncio.get_running_loop().create_future()
+        return self._asking[container]
 
     @override
     def dismiss(self, container: Container) -> None:
@@ -171,14 +180,22 @@ class ServerPool(ContainerPool):
     def _lost(self, container: Container, _how: Ended) -> None:
         container.connections = 0
         self._turns.pop(container, None)
+        self._asking.pop(container, None)
         self._draining.discard(container)
         if container in self._outgoing:
             self._outgoing.remove(container)
 
     def _end(self, container: Container) -> None:
         self._draining.discard(container)
-        if not container.gone.is_set():
-            container.terminate(self.function.definition.http_config.exit_grace_period)
+        asking = self._asking.pop(container, None)
+        if container.gone.is_set():
+            return
+        grace_s = self.function.definition.http_config.exit_grace_period
+        if asking is None or asking.done():
+            container.terminate(grace_s)
+        else:
+            asking.set_result([])
+            container.expect_end(max(grace_s, _DRAIN_S))
 
     def _let_outgoing_go(self) -> None:
         outgoing, self._outgoing = self._outgoing, []

@@ -90,16 +90,7 @@ class Runner:
         Raises:
             LocalModalError: It failed.
         """
-        inherited = self._environment.get("PATH", os.defpath)
-        env = {
-            **self._environment,
-            "HOME": "/root",
-            **{name: value.replace("$PATH", inherited) for name, value in step.env},
-            **secrets,
-        }
-        env["PATH"] = container_path(built, env.get("PATH", inherited))
-        if built.environments:
-            env["VIRTUAL_ENV"] = built.environments[0]
+        env = self._variables(step, built, secrets)
         async with contextlib.AsyncExitStack() as stack:
             binds = await stack.enter_async_context(self._mounting(step.volumes))
             folder = tempfile.TemporaryDirectory(dir=self._scratch, prefix="build-")
@@ -122,6 +113,22 @@ class Runner:
             if code := await _run(spec, path, log):
                 msg = f"The command {step.command!r} ended with exit code {code}."
                 raise LocalModalError(msg)
+
+    def _variables(
+        self, step: RunCommand, built: Built, secrets: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return what a command finds in its environment; the image's Python comes first."""
+        inherited = self._environment.get("PATH", os.defpath)
+        env = {
+            **self._environment,
+            "HOME": "/root",
+            **{name: value.replace("$PATH", inherited) for name, value in step.env},
+            **secrets,
+        }
+        env["PATH"] = container_path(built, env.get("PATH", inherited))
+        if built.environments:
+            env["VIRTUAL_ENV"] = built.environments[0]
+        return env
 
 
 async def _run(spec: ContainerSpec, folder: Path, log: BuildLog) -> int:

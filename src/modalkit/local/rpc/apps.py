@@ -59,8 +59,7 @@ class AppRpcs:
             app = self._apps.add(App(request.app_name, environment, api.APP_STATE_DEPLOYED))
             app.name = request.app_name
             self._deployments.save_app(app)
-        handle = {"app_id": app.id, "environment_name": app.environment}
-        return fitting(api.AppGetOrCreateResponse, app_id=app.id, handle_metadata=handle)
+        return fitting(api.AppGetOrCreateResponse, app_id=app.id, handle_metadata=_handle(app))
 
     @rpc("AppGetByDeploymentName")
     async def by_name(
@@ -88,17 +87,9 @@ class AppRpcs:
     async def info(self, request: api.AppGetInfoRequest, _caller: Caller) -> api.AppGetInfoResponse:
         """Describe an app and its functions for `modal app info`."""
         app = await self._find(request.app_id)
-        info = api.AppHandleMetadata(
-            description=app.label,
-            app_id=app.id,
-            environment_name=app.environment,
-            lifecycle=app.lifecycle(),
-        )
-        response = api.AppGetInfoResponse(info=info)
+        response = fitting(api.AppGetInfoResponse, info=_handle(app))
         for function in app.functions.values():
             definition = function.definition
-            names = response.info.servers if definition.is_server else response.info.functions
-            names[function.name] = function.id
             summary = response.function_info_summaries[function.id]
             summary.schedule.CopyFrom(definition.schedule)
             summary.web_function = bool(function.endpoints)
@@ -171,3 +162,17 @@ class AppRpcs:
         if app is None:
             refuse(Status.NOT_FOUND, f"There is no app {app_id!r} in this local Modal.")
         return app
+
+
+def _handle(app: App) -> dict[str, object]:
+    """Describe an app as the client keeps it: the fields of an AppHandleMetadata."""
+    servers = {one.name: one.id for one in app.functions.values() if one.definition.is_server}
+    functions = {one.name: one.id for one in app.functions.values() if one.name not in servers}
+    return {
+        "description": app.label,
+        "app_id": app.id,
+        "environment_name": app.environment,
+        "lifecycle": app.lifecycle(),
+        "functions": functions,
+        "servers": servers,
+    }

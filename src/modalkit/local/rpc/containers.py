@@ -40,7 +40,7 @@ class ContainerRpcs:
     ) -> api.FunctionGetInputsResponse | Awaitable[api.FunctionGetInputsResponse]:
         """Hand out work, now or when there is some."""
         container = caller.own_container
-        entries = container.function.pool.next_inputs(container, request.batch_max_size)
+        entries = container.function.any_pool.next_inputs(container, request.batch_max_size)
         return _handed_out(entries) if isinstance(entries, list) else _hand_out_later(entries)
 
     @rpc("FunctionPutOutputs")
@@ -67,6 +67,19 @@ class ContainerRpcs:
         """A server's enter methods are done."""
         container = caller.own_container
         container.pool.started(container)
+        return Empty()
+
+    @rpc("FlashContainerRegister")
+    def listening(
+        self, _request: api.FlashContainerRegisterRequest, caller: Caller
+    ) -> api.FlashContainerRegisterResponse:
+        """A class with `http_server` says, each second, that its port accepts connections."""
+        endpoint = caller.own_container.function.endpoints.get("")
+        return api.FlashContainerRegisterResponse(url=endpoint.url if endpoint else "")
+
+    @rpc("FlashContainerDeregister")
+    def leaving(self, _request: api.FlashContainerDeregisterRequest, _caller: Caller) -> Empty:
+        """It accepts no more, because it ends: the plane has told it to, or sees its end."""
         return Empty()
 
     @rpc("TaskResult")

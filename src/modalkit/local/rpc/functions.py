@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from grpclib.const import Status
 
 from ..apps.apps import App, Apps
-from ..apps.functions import FunctionEntry, Functions
+from ..apps.deployments import Deployments
+from ..apps.functions import FunctionEntry, Functions, Release
 from ..apps.timetable import timetable_of
 from ..containers.inputs import InputPool
 from ..ids import content_id, new_id
-from ..protocol import api, fitting, refuse
+from ..protocol import api, fitting, refuse, version_asked_for
 from ..wire.grpc_server import Caller, rpc
 
 __all__ = ["FunctionRpcs"]
@@ -22,7 +23,7 @@ class FunctionRpcs:
     """Functions, classes and their variants.
 
     Args:
-        find_deployed: Returns the app deployed under a name in an environment.
+        deployments: Finds the app deployed under a name in an environment.
         open_endpoints: Opens the ports that a function needs with a definition.
     """
 
@@ -30,12 +31,12 @@ class FunctionRpcs:
         self,
         apps: Apps,
         functions: Functions,
-        find_deployed: Callable[[str, str], Awaitable[App | None]],
+        deployments: Deployments,
         open_endpoints: Callable[[FunctionEntry, api.Function], Awaitable[None]],
     ) -> None:
         self._apps = apps
         self._functions = functions
-        self._find_deployed = find_deployed
+        self._deployments = deployments
         self._open_endpoints = open_endpoints
 
     @rpc("FunctionPrecreate")
@@ -94,9 +95,10 @@ class FunctionRpcs:
     ) -> api.FunctionGetResponse:
         """Look a deployed function up by name."""
         app = await self._deployed(request.app_name, request.environment_name)
-        function = app.functions.get(request.object_tag)
+        functions = self._wanted(app, version_asked_for(request)).functions
+        function = functions.get(request.object_tag)
         if function is None:
-            names = ", ".join(sorted(entry.name for entry in app.functions.values()))
+            names = ", ".join(sorted(entry.name for entry in functions.values()))
             refuse(
                 Status.NOT_FOUND,
                 f"App {app.name!r} has no {request.object_tag.removesuffix('.*')!r}; it has: {names}.",
@@ -144,9 +146,10 @@ class FunctionRpcs:
     ) -> api.ClassGetResponse:
         """Look a deployed class up by name."""
         app = await self._deployed(request.app_name, request.environment_name)
-        class_id = app.classes.get(request.object_tag)
+        classes = self._wanted(app, version_asked_for(request)).classes
+        class_id = classes.get(request.object_tag)
         if class_id is None:
-            names = ", ".join(sorted(app.classes)) or "none"
+            names = ", ".join(sorted(classes)) or "none"
             refuse(
                 Status.NOT_FOUND,
                 f"App {app.name!r} has no class {request.object_tag!r}; its classes: {names}.",
@@ -198,8 +201,12 @@ class FunctionRpcs:
         function_id = content_id("fu", f"{app_id}/{definition.function_name}".encode())
         return self._functions.add(app, definition, function_id)
 
+    def _wanted(self, app: App, version: int) -> App | Release:
+        """Return what follows an app's deployments, or the version that was asked for by number."""
+        return self._deployments.release(app, version) if version else app
+
     async def _deployed(self, name: str, environment: str) -> App:
-        app = await self._find_deployed(name, environment or "main")
+        app = await self._deployments.find(name, environment or "main")
         if app is None:
             refuse(
                 Status.NOT_FOUND,

@@ -10,7 +10,7 @@ from grpclib.const import Status
 
 from ..containers.container import Container
 from ..containers.tunnels import tunnel
-from ..protocol import api, refuse
+from ..protocol import api, refuse, serves_http
 from ..wire.grpc_server import Caller, rpc
 from ..wire.trust import TLS_HOST, Trust
 
@@ -32,8 +32,9 @@ class TunnelRpcs:
     ) -> api.TunnelStartResponse:
         """Forward a port."""
         container = caller.own_container
-        if container.function.definition.is_server:
-            # This is how a server of a client before 1.6 says that its enter methods are done.
+        if serves_http(container.function.definition):
+            # So says a class with `http_server`, or a server of a client before 1.6, that its enter
+            # methods are done.
             container.pool.started(container)
             return api.TunnelStartResponse(host=_HOST, port=request.port)
         if request.unencrypted:

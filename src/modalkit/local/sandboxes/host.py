@@ -24,6 +24,7 @@ from ..containers.tunnels import tunnel
 from ..ids import new_id
 from ..processes.doorways import Doorway
 from ..processes.launcher import LaunchedProcess, Streams
+from ..processes.limits import Fence, Limits
 from ..protocol import api, refuse
 from ..store.state import remove_tree
 from ..wire.trust import TLS_HOST, Trust
@@ -157,6 +158,9 @@ class SandboxHost:
             (container.folder / name).mkdir(parents=True)
         world = await self.factory.worlds.open(container)
         spec = describe(sandbox, world, self.factory)
+        fence = self.factory.fences.make(Limits.of(container.function.definition))
+        spec["cgroups"] = fence.entrances
+        stack.push_async_callback(_take_down, fence, sandbox)
         if not self.factory.isolation.namespaces:
             links = self.factory.links
             made = links.make((bind["target"], bind["source"]) for bind in spec["binds"])
@@ -251,6 +255,17 @@ async def _log(sandbox: Sandbox, transcript: Transcript, *, stderr: bool) -> Non
             sandbox.app.log.write(
                 text, task_id=sandbox.task_id, function_id=function.id, stderr=stderr
             )
+
+
+async def _take_down(fence: Fence, sandbox: Sandbox) -> None:
+    """Remove a sandbox's limits; if it went beyond its memory, its app's log says so."""
+    if fence.exceeded_mib:
+        text = (
+            f"The sandbox {sandbox.id} ran out of memory: its limit is {fence.exceeded_mib} MiB.\n"
+        )
+        function = sandbox.container.function
+        sandbox.app.log.write(text, task_id=sandbox.task_id, function_id=function.id, stderr=True)
+    await asyncio.to_thread(fence.remove)
 
 
 async def _end(process: LaunchedProcess) -> None:

@@ -135,11 +135,11 @@ class QueueItems:
         )
         items, size = cast("tuple[int, int]", held[0])
         if items + len(values) > _ITEMS:
-            refuse(Status.RESOURCE_EXHAUSTED, f"The partition is full ({_ITEMS:,} items).")
+            refuse(Status.RESOURCE_EXHAUSTED, f"The partition is full ({_ITEMS} items).")
         if size + sum(map(len, values)) > _PARTITION_BYTES:
             refuse(Status.RESOURCE_EXHAUSTED, "The partition is full (64 MiB).")
         if not items and self.size().partitions >= _PARTITIONS:
-            refuse(Status.RESOURCE_EXHAUSTED, f"The queue is full ({_PARTITIONS:,} partitions).")
+            refuse(Status.RESOURCE_EXHAUSTED, f"The queue is full ({_PARTITIONS} partitions).")
 
     def _drop_expired(self) -> None:
         self._database.execute(

@@ -80,15 +80,16 @@ class Change:
             self._remove(inner)
 
     def copy(self, sources: list[str], destination: str, *, recursive: bool) -> None:
-        """Copy within the volume, as ``cp`` does."""
+        """Copy within the volume, as ``cp`` does; several files make the folder they go into."""
         target = relative(destination)
         into = self._now(target)
         is_folder = bool(into) and _is_folder(into[0])
-        if not is_folder and (len(sources) > 1 or destination.endswith("/")):
+        several = len(sources) > 1
+        if not is_folder and (bool(into) if several else destination.endswith("/")):
             refuse(Status.INVALID_ARGUMENT, f"{destination!r} is not a directory.")
         for path in sources:
             source = relative(path)
-            final = f"{target}/{Path(source).name}" if is_folder else target
+            final = f"{target}/{Path(source).name}" if is_folder or several else target
             self._copy(path, self.existing(source), final, recursive=recursive)
 
     def _copy(self, path: str, found: Stack, final: str, *, recursive: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..apps.deployments import wanted_endpoints
 from ..apps.functions import Endpoint, FunctionEntry
 from ..calls.calls import Calls
-from ..protocol import api
+from ..protocol import api, serves_http
 from ..settings import Settings
 from ..wire.ports import preferred_port
 from ..wire.proxy_auth import ProxyAuth
@@ -51,7 +51,7 @@ class Gateways:
         sock = preferred_port(
             f"{app.environment}/{label or f'{app.label}/{function.tag}/{method}'}"
         )
-        if definition.is_server:
+        if serves_http(definition):
             return ServerEndpoint(function, self.auth, sock)
         patience_s = self.settings.response_wait_s
         return WebEndpoint(

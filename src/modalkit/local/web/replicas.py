@@ -71,8 +71,9 @@ class ServerEndpoint:
         Raises:
             HttpError: It has none, or wrong ones.
         """
-        if self.function.definition.http_config.unauthenticated:
-            return
+        definition = self.function.definition
+        if definition.http_config.unauthenticated or not definition.is_server:
+            return  # a class with `http_server` is public
         if refusal := self.auth.refusal(head.headers if head is not None else []):
             raise HttpError(HTTPStatus.UNAUTHORIZED, refusal)
 
