@@ -36,11 +36,15 @@ class Batched(One):
         return [Label(label=label) for label in self.model([row.features for row in rows])]
 
 
+def words(text: Text) -> int:
+    return text.text.count(" ") + 1
+
+
 class Embed(ModelService):
     def load(self) -> None:
         self.model = MiniLM()
 
-    @endpoint("/predict", batch=Batch(32, length="text", pad=0.1))
+    @endpoint("/predict", batch=Batch(32, length=words, pad="auto"))
     def predict(self, texts: list[Text]) -> list[Vector]:
         return [Vector(vector=vector) for vector in self.model([text.text for text in texts])]
 

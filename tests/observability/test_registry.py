@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from modalkit.runtime.observe.registry import Registry
+from modalkit.runtime.observe.calls import CallMetrics, MethodWatch
+from modalkit.runtime.observe.registry import UNCOUNTED, Registry
 
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e\r"),
@@ -92,3 +95,23 @@ def test_what_is_read_for_a_page_is_read_at_each_page():
     registry.before_page(lambda: setattr(gauge("0"), "value", next(readings)))
     assert samples(registry.page(), "memory_bytes") == {(("gpu", "0"),): 1}
     assert samples(registry.page(), "memory_bytes") == {(("gpu", "0"),): 2}
+
+
+def test_what_nobody_asks_for_is_counted_all_the_same():
+    """Answers wait to be counted for the next page or for too many of them; none is lost."""
+    registry = Registry("m_")
+    watch = MethodWatch("Words", "count", CallMetrics(registry))
+
+    async def count() -> int:
+        return 1
+
+    async def scenario() -> None:
+        call = watch.at_once(count)
+        for _ in range(2 * UNCOUNTED + 5):
+            await call()
+
+    asyncio.run(scenario())
+    page = registry.page().splitlines()
+    assert 'm_calls_total{method="count",outcome="ok"} 2053' in page
+    assert 'm_model_seconds_count{method="count"} 2053' in page
+    assert 'm_calls_in_flight{method="count"} 0' in page

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import inspect
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -261,6 +262,53 @@ def test_a_remote_call_hands_the_trace_on(words, spans):
     assert keywords == {}
     found = spans.named("called")
     assert found.parent_span_id.hex() == format(span.get_span_context().span_id, "016x")
+
+
+class Own(Words):
+    """A service with methods of its own, of each kind, as `serve` leaves them."""
+
+    @traced
+    def plain(self, text: str) -> str:
+        return text
+
+    @traced
+    async def later(self, text: str) -> str:
+        return text
+
+    @traced
+    def pieces(self, text: str) -> Iterator[str]:
+        yield from text
+
+    @traced
+    async def pieces_later(self, text: str) -> AsyncIterator[str]:
+        for piece in text:
+            yield piece
+
+
+async def _all(pieces: AsyncIterator[str]) -> list[str]:
+    return [piece async for piece in pieces]
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "answer"),
+    [
+        ("plain", lambda called: called, "ab"),
+        ("later", asyncio.run, "ab"),
+        ("pieces", list, ["a", "b"]),
+        ("pieces_later", lambda pieces: asyncio.run(_all(pieces)), ["a", "b"]),
+    ],
+)
+def test_a_services_own_method_is_a_span_of_its_callers_trace(spans, name, end, answer):
+    """@traced below @modal.method() takes the caller's trace off and stays what it was."""
+    method, service = vars(Own)[name], Own()
+    assert inspect.iscoroutinefunction(method) == (name == "later")
+    assert inspect.isgeneratorfunction(method) == (name == "pieces")
+    assert inspect.isasyncgenfunction(method) == (name == "pieces_later")
+    service._modalkit_custom = CustomHost(service, ROUTES, watch=Watch("Own"))
+    assert end(method(service, "ab", modalkit_trace=TRACEPARENT)) == answer
+    found = spans.named(f"Own.{name}")
+    assert (found.trace_id.hex(), found.parent_span_id.hex()) == (TRACE, CALLER)
+    assert end(getattr(Own(), name)("ab")) == answer  # in a unit test there is no container
 
 
 def test_an_untraced_service_takes_the_trace_off_all_the_same():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_serializer, model_validator
 
@@ -35,8 +35,9 @@ class Batch(Value):
             value is a number or has a ``len()``. Default: ``len()`` of the request.
         max_tokens: Most length of a batch, counted with its padding where ``pad`` is declared; a
             longer request goes alone. Default: no limit.
-        pad: The model pads a batch to its longest request: the largest share of it that may be
-            padding, 0 to 1. Requests of near lengths then go together. Default: none is padded.
+        pad: The model pads a batch to its longest request, so requests of near lengths go together:
+            the largest share of a batch that may be padding, 0 to 1, or ``"auto"``, as much as pays,
+            by what batches have cost so far. Default: none is padded.
         max_queue: Most requests waiting; more are refused with `errors.OverloadedError`, over HTTP
             429 with ``Retry-After``. Default: 16 batches, at least 1024.
         max_parallel_batches: Batches under way at once, for async and ``parallel`` methods.
@@ -53,7 +54,7 @@ class Batch(Value):
     Examples:
         >>> Batch(64, by="language", max_wait_ms=2).max_size
         64
-        >>> Batch(32, length="text", max_tokens=16_384, pad=0.25).queue_limit
+        >>> Batch(32, length="text", max_tokens=16_384, pad="auto").queue_limit
         1024
     """
 
@@ -63,7 +64,7 @@ class Batch(Value):
     by: str | Callable[..., Hashable] | None = None
     length: str | Callable[..., object] | None = None
     max_tokens: int | None = Field(default=None, ge=1)
-    pad: float | None = Field(default=None, ge=0, le=1)
+    pad: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] | None = None
     max_queue: int | None = Field(default=None, ge=1)
     max_parallel_batches: int = Field(default=1, ge=1, le=64)
     deadline_ms: float | None = Field(default=None, gt=0)
@@ -78,7 +79,7 @@ class Batch(Value):
         by: str | Callable[..., Hashable] | None = None,
         length: str | Callable[..., object] | None = None,
         max_tokens: int | None = None,
-        pad: float | None = None,
+        pad: float | Literal["auto"] | None = None,
         max_queue: int | None = None,
         max_parallel_batches: int = 1,
         deadline_ms: float | None = None,

@@ -1,6 +1,6 @@
 """Requests gathered into calls of a model: one queue a route, `.remote` and HTTP alike.
 
-`queue` holds the requests and decides when a batch leaves (`pace`: how long it waits), `packing` which of them it takes, `outcome`
+`queue` holds the requests and decides when a batch leaves (`pace`: how long it waits), `packing` which of them it takes (`padding` what that costs), `outcome`
 what each gets where some fail, `continuous` runs generators whose requests join and leave between steps,
 `observing` what others may watch.
 """

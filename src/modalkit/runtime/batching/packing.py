@@ -1,16 +1,18 @@
-"""Which of the waiting requests leave together. Pure: keys and lengths in, places out.
+"""Which of the waiting requests leave together. Pure: keys, lengths and costs in, places out.
 
 The oldest always leaves, so nobody waits for ever. With it go those of its key, in their order; where
-lengths count, those whose lengths are nearest to its own.
+lengths count, those whose lengths are nearest to its own, or with whom all of them cost least.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from ...declare.batches import Batch
+from .padding import BatchCost, cheapest_parts
 
 __all__ = ["Measured", "Measures", "pack"]
 
@@ -43,12 +45,13 @@ class Measures(NamedTuple):
         return cls(key, _length(batch.length) if counts else _no_length)
 
 
-def pack(waiting: Sequence[Measured], batch: Batch) -> list[int]:
+def pack(waiting: Sequence[Measured], batch: Batch, cost: BatchCost | None = None) -> list[int]:
     """Return the places of those that leave together, in order of arrival; the first is one of them.
 
     Args:
         waiting: Requests in order of arrival, at least one.
         batch: The limits.
+        cost: What batches have cost, for ``pad="auto"``. Default: nothing is known yet.
 
     Examples:
         >>> from types import SimpleNamespace as One
@@ -60,6 +63,8 @@ def pack(waiting: Sequence[Measured], batch: Batch) -> list[int]:
     """
     key = waiting[0].key
     alike = (place for place, one in enumerate(waiting) if one.key == key)
+    if batch.pad == "auto":
+        return sorted(_cheapest(waiting, list(alike), batch, cost or BatchCost()))
     if batch.pad is not None:
         return sorted(_near(waiting, list(alike), batch))
     if batch.max_tokens is not None:
@@ -81,6 +86,19 @@ def _within(waiting: Sequence[Measured], alike: Any, batch: Batch) -> list[int]:
         if len(chosen) == batch.max_size:
             break
     return chosen
+
+
+def _cheapest(
+    waiting: Sequence[Measured], alike: list[int], batch: Batch, cost: BatchCost
+) -> list[int]:
+    """Of the cheapest parts of all that are alike, the one that the oldest is in."""
+    by_length = sorted(alike, key=lambda place: waiting[place].length)
+    lengths = [waiting[place].length for place in by_length]
+    fixed = cost.fixed(guess=sum(lengths) / len(lengths))
+    begins = cheapest_parts(lengths, fixed, batch.max_size, batch.max_tokens)
+    part = bisect_right(begins, by_length.index(0))
+    end = begins[part] if part < len(begins) else len(lengths)
+    return by_length[begins[part - 1] : end]
 
 
 def _near(waiting: Sequence[Measured], alike: list[int], batch: Batch) -> list[int]:
@@ -112,7 +130,7 @@ def _allowed(longest: int, count: int, total: int, batch: Batch) -> bool:
     padded = longest * count
     if batch.max_tokens is not None and padded > batch.max_tokens:
         return False
-    return batch.pad is None or padded - total <= batch.pad * padded
+    return not isinstance(batch.pad, float) or padded - total <= batch.pad * padded
 
 
 def _no_key(_: Any) -> Hashable:

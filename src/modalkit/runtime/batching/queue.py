@@ -22,6 +22,7 @@ from .observing import BatchObserver, BatchRecord, Passage
 from .outcome import outcomes, own_error
 from .pace import Pace
 from .packing import Measures, pack
+from .padding import BatchCost
 
 __all__ = ["Batcher"]
 
@@ -61,6 +62,9 @@ class Batcher(Generic[Req, Res]):
         takes_turns: ``run`` may be called while it runs, and waits for its own turn, as the thread of
             a model does. Then a full batch stands ready before the model is free.
         observer: Is told what happens. Default: nobody.
+
+    Attributes:
+        cost: What its batches have cost so far, where they are padded.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Batcher(Generic[Req, Res]):
         self._turn = asyncio.Semaphore(64 if takes_turns else batch.max_parallel_batches)
         self._takes_turns = takes_turns
         self._pace = Pace(batch)
+        self.cost = BatchCost()
         self._looking: asyncio.Handle | None = None
         self._looks_at = math.inf
 
@@ -171,7 +176,7 @@ class Batcher(Generic[Req, Res]):
             ]
         else:
             everyone = list(self._queue)
-            places = pack(everyone, self._batch)
+            places = pack(everyone, self._batch, self.cost)
             taken, chosen = [everyone[place] for place in places], set(places)
             self._queue = deque(one for at, one in enumerate(everyone) if at not in chosen)
         for one in taken:
@@ -209,6 +214,9 @@ class Batcher(Generic[Req, Res]):
         self._end(running)
         self._look()  # before the answers: the model goes on while they are written
         failed = _deliver(running.items, found)
+        if self._batch.pad is not None and not failed:  # else it ran in parts
+            longest = max(one.length for one in running.items)
+            self.cost.learn(longest * len(found), running.model_s)
         if self._observer is not None:
             self._observer.batch_ended(self._record(running, failed))
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from ...errors import RequestError
-from .registry import Registry
+from .registry import UNCOUNTED, Registry
 from .tracing import Tracing
 
 __all__ = ["CallMetrics", "MethodWatch"]
@@ -47,6 +47,7 @@ class CallMetrics:
             ("method",),
         )
         self.batch = registry.histogram("batch_size", "Requests in a batch.", _SIZES, ("method",))
+        self.before_page = registry.before_page
 
 
 class BatchRecord(Protocol):
@@ -112,6 +113,9 @@ class MethodWatch:
         self._cancelled = metrics.calls(method, "cancelled")
         self._refusal = metrics.calls(method, "refused")
         self._refused = functools.partial(metrics.refused, method)
+        # Seconds of calls that were answered and are not counted yet.
+        self._took: list[float] = []
+        metrics.before_page(self._settle)
 
     # ── every call ─────────────────────────────────────────────────────────────────────────────
 
@@ -181,9 +185,9 @@ class MethodWatch:
         """Return an async method, which waits for no turn, watched: `around` is in it."""
         if self._tracing is not None:
             return self.around(self._timed(method))
-        # The same as with `around`, in one frame: a small service's whole request is not much more.
-        in_flight, ok, model = self._in_flight, self._ok, self._model
-        now = time.monotonic
+        # The same as with `around`, in one frame, and an answer is counted later: a small service's
+        # whole request is not much more.
+        in_flight, took, now = self._in_flight, self._took, time.monotonic
 
         async def call(*arguments: object, **keywords: object) -> Any:
             in_flight.value += 1
@@ -191,15 +195,24 @@ class MethodWatch:
             try:
                 answer = await method(*arguments, **keywords)
             except BaseException as error:
-                model.observe(now() - began)
+                self._model.observe(now() - began)
                 self.__exit__(type(error), error, None)
                 raise
-            model.observe(now() - began)
-            in_flight.value -= 1
-            ok.value += 1
+            took.append(now() - began)
+            if len(took) >= UNCOUNTED:
+                self._settle()
             return answer
 
         return call
+
+    def _settle(self) -> None:
+        """Count the calls that `at_once` has seen answered."""
+        count = len(self._took)
+        self._in_flight.value -= count
+        self._ok.value += count
+        for seconds in self._took:
+            self._model.observe(seconds)
+        self._took.clear()
 
     def _timed(self, method: _Calling) -> _Calling:
         async def call(*arguments: object, **keywords: object) -> Any:

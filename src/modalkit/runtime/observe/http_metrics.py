@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from .registry import Histogram, Number, Registry
+from .registry import UNCOUNTED, Histogram, Number, Registry
 
 if TYPE_CHECKING:
     from ..door.visit import Visit
@@ -45,12 +45,29 @@ class RouteNames:
         return path
 
 
-class _Series(NamedTuple):
-    """What one route's answers with one status are counted in."""
+class _Series:
+    """What one route's answers with one status are counted in.
 
-    requests: Number
-    seconds: Histogram
-    first: Histogram
+    Attributes:
+        took: Seconds of requests that have ended and are not counted yet: to append is all that a
+            request waits for.
+        first: Where first bytes are counted.
+    """
+
+    __slots__ = ("_requests", "_seconds", "first", "took")
+
+    def __init__(self, requests: Number, seconds: Histogram, first: Histogram) -> None:
+        self.took: list[float] = []
+        self._requests, self._seconds, self.first = requests, seconds, first
+
+    def settle(self) -> int:
+        """Count those that have ended; return how many they were."""
+        count = len(self.took)
+        self._requests.value += count
+        for seconds in self.took:
+            self._seconds.observe(seconds)
+        self.took.clear()
+        return count
 
 
 class HTTPMetrics:
@@ -81,6 +98,7 @@ class HTTPMetrics:
         )
         # By path and status, so that a request looks up one thing; no more than there are names.
         self._known: dict[tuple[str, int], _Series] = {}
+        registry.before_page(self._settle)
 
     def arrived(self, _: Visit) -> None:
         """Count a request that has come."""
@@ -88,17 +106,21 @@ class HTTPMetrics:
 
     def left(self, visit: Visit) -> None:
         """Count a request that has ended."""
-        self._in_flight.value -= 1
         series = self._known.get((visit.path, visit.status)) or self._series(visit)
-        series.requests.value += 1
-        series.seconds.observe(visit.took_s)
+        series.took.append(visit.took_s)
         if visit.in_pieces:
             series.first.observe(visit.first_s)
+        if len(series.took) >= UNCOUNTED:
+            self._settle()
+
+    def _settle(self) -> None:
+        self._in_flight.value -= sum(series.settle() for series in self._known.values())
 
     def _series(self, visit: Visit) -> _Series:
         route = self._names.name(visit)
-        status = str(visit.status) if visit.status else _CLIENT_LEFT
-        series = _Series(self._requests(route, status), self._seconds(route), self._first(route))
-        if route == visit.path:
-            self._known[route, visit.status] = series
-        return series
+        if (route, visit.status) not in self._known:
+            status = str(visit.status) if visit.status else _CLIENT_LEFT
+            self._known[route, visit.status] = _Series(
+                self._requests(route, status), self._seconds(route), self._first(route)
+            )
+        return self._known[route, visit.status]

@@ -1,7 +1,7 @@
 """Counters, gauges and histograms in Prometheus' text format.
 
 Written by hand, because it stands in the path of every request: a count is an addition to a number
-that is already at hand. ``bench/observability_overhead.py`` has it beside ``prometheus_client``.
+that is already at hand, or less: what ended is appended to a list and counted when someone asks. ``bench/observability_overhead.py`` has it beside ``prometheus_client``.
 Everything here is used from one event loop, so nothing locks.
 """
 
@@ -11,8 +11,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Literal, Protocol, TypeVar
 
-__all__ = ["CONTENT_TYPE", "Family", "Histogram", "Number", "Registry"]
+__all__ = ["CONTENT_TYPE", "UNCOUNTED", "Family", "Histogram", "Number", "Registry"]
 
+# So many observations may lie about until they are counted, at the latest before the next page.
+UNCOUNTED = 1024
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

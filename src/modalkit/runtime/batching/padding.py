@@ -1,0 +1,100 @@
+"""How much padding pays: what a batch costs, learned, and the cheapest way to part a queue.
+
+A batch of a model that pads takes a while whatever is in it, and a while by its padded length. Small
+batches waste the first, batches of unlike lengths the second. Pure but for what `BatchCost` remembers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+__all__ = ["BatchCost", "cheapest_parts"]
+
+_KEEPS = 0.98  # of an old batch's weight after each new one: about the last fifty count
+_LEARNED = 8.0  # the weight of batches that is enough to believe them
+_ALIKE = 1e-6  # lengths that differ by less tell nothing
+_FREE = 1e12  # padding that costs nothing beside what a batch costs anyway
+
+
+class BatchCost:
+    """What batches of one method cost: seconds = fixed + by_length * padded length, by least squares."""
+
+    def __init__(self) -> None:
+        self._sums = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def learn(self, padded: int, seconds: float) -> None:
+        """Note how long a batch of a padded length took."""
+        new = (1.0, padded, seconds, padded * padded, padded * seconds)
+        weight, x, y, xx, xy = (
+            _KEEPS * old + one for old, one in zip(self._sums, new, strict=True)
+        )
+        self._sums = (weight, x, y, xx, xy)
+
+    def fixed(self, guess: float) -> float:
+        """What a batch costs whatever is in it, as the padded length that costs as much.
+
+        Args:
+            guess: What is returned while too little is known.
+        """
+        weight, x, y, xx, xy = self._sums
+        spread = weight * xx - x * x
+        if weight < _LEARNED or spread <= _ALIKE * xx:
+            return guess
+        by_length = (weight * xy - x * y) / spread
+        if by_length <= 0:
+            return _FREE
+        return max(0.0, (y - by_length * x) / (weight * by_length))
+
+
+def cheapest_parts(
+    lengths: Sequence[int], fixed: float, max_size: int, max_tokens: int | None = None
+) -> list[int]:
+    """Part ascending lengths into batches of neighbours at the least cost; where each begins.
+
+    A batch from ``begin`` to ``end`` costs ``fixed + lengths[end - 1] * (end - begin)``. For each end
+    the best begin is the lowest of lines over the longest length, which only moves to the right, so
+    one pass over a lower envelope finds all of them.
+
+    Args:
+        lengths: In ascending order.
+        fixed: What each batch costs besides, in length.
+        max_size: Most in a batch.
+        max_tokens: Most padded length of a batch; what is longer goes alone.
+
+    Examples:
+        >>> cheapest_parts([8, 9, 10, 90, 92], fixed=20, max_size=8)
+        [0, 3]
+        >>> cheapest_parts([8, 9, 10, 90, 92], fixed=1000, max_size=8)
+        [0]
+    """
+    cost, best = [0.0], [0]
+    begins = deque([0])
+    for end, longest in enumerate(lengths, 1):
+        while len(begins) > 1 and (
+            end - begins[0] > max_size
+            or (max_tokens is not None and longest * (end - begins[0]) > max_tokens)
+            or cost[begins[1]] - longest * begins[1] <= cost[begins[0]] - longest * begins[0]
+        ):
+            begins.popleft()
+        begin = begins[0]
+        cost.append(fixed + cost[begin] + longest * (end - begin))
+        best.append(begin)
+        while len(begins) > 1 and _is_never_lowest(cost, begins[-2], begins[-1], end):
+            begins.pop()
+        begins.append(end)
+    return _walked_back(best)
+
+
+def _is_never_lowest(cost: Sequence[float], before: int, line: int, after: int) -> bool:
+    """Whether the lines of two begins hide the one between: theirs cross left of where it begins."""
+    ours = (cost[line] - cost[before]) * (after - before)
+    return (cost[after] - cost[before]) * (line - before) <= ours
+
+
+def _walked_back(best: Sequence[int]) -> list[int]:
+    end, begins = len(best) - 1, []
+    while end > 0:
+        end = best[end]
+        begins.append(end)
+    return begins[::-1]
