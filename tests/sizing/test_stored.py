@@ -9,7 +9,7 @@ import pytest
 
 from modalkit.sizing.memory import Load, Split, breakdown, kept_tokens, lora_bytes
 from modalkit.sizing.model import model_facts, read_model
-from modalkit.sizing.stored import stored_bytes
+from modalkit.sizing.stored import stored_in
 
 SMALL = {"hidden_size": 128, "num_hidden_layers": 4, "vocab_size": 512, "intermediate_size": 256}
 SMALL |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}
@@ -39,7 +39,7 @@ def test_an_index_stands_for_files_that_are_not_there(saved: Path, tmp_path: Pat
     """With the index and no files its total counts; without the index the config alone."""
     for name in ("config.json", "model.safetensors.index.json"):
         (tmp_path / name).write_bytes((saved / name).read_bytes())
-    assert stored_bytes(tmp_path) == read_model(saved).stored_bytes
+    assert stored_in(tmp_path).bytes == read_model(saved).stored_bytes
     (tmp_path / "model.safetensors.index.json").unlink()
     assert read_model(tmp_path).stored_bytes == 0
 
@@ -49,7 +49,7 @@ def test_what_an_index_does_not_name_is_not_counted(saved: Path, tmp_path: Path)
     for file in saved.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "consolidated.safetensors").write_bytes(next(saved.glob("*-00001-*")).read_bytes())
-    assert stored_bytes(tmp_path) == stored_bytes(saved)
+    assert stored_in(tmp_path) == stored_in(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, (1 << 60).to_bytes(8, "little") + b"{}"])

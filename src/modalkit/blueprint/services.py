@@ -173,7 +173,7 @@ def _memory_of(choice: GPUProfile, facts: ModelFacts, load: Load, engine: Engine
         concurrency=load.concurrency,
         total_bytes=one.breakdown.total_bytes,
         lines=tuple(
-            MemoryLine(what=line.what, bytes=line.bytes, source=line.source)
+            MemoryLine(what=line.what, bytes=line.bytes, source=line.how)
             for line in one.breakdown.lines
         ),
         free_bytes=one.breakdown.free_bytes,

@@ -21,6 +21,7 @@ from .._values import Value
 from ..errors import DeclarationError, LockError
 from ..sizing.cache import CacheLayer
 from ..sizing.model import ModelFacts
+from ..sizing.parts import WeightPart, layers_of, written_layers
 from .text import sealed, unsealed
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
 SCHEMA = 1
 
 _LAYERS = TypeAdapter(tuple[CacheLayer, ...])
+_PARTS = TypeAdapter(tuple[WeightPart, ...])
 
 
 class LockedFile(Value):
@@ -76,11 +78,14 @@ class LockedModel(Value):
         """Layers of the same kind are written once."""
         if facts is None:
             return None
-        plain = facts.model_dump(mode="json", exclude_defaults=True, exclude={"cache"})
+        plain = facts.model_dump(mode="json", exclude_defaults=True, exclude={"cache", "parts"})
         kinds = list(dict.fromkeys(facts.cache))
         written = _LAYERS.dump_python(tuple(kinds), mode="json")
         order = [kinds.index(one) for one in facts.cache]
-        return plain | {"cache": {"kinds": written, "layers": order}}
+        packed = plain | {"cache": {"kinds": written, "layers": order}}
+        parts = _PARTS.dump_python(facts.parts, mode="json")
+        rows = [part | {"layers": written_layers(part["layers"])} for part in parts]
+        return packed | ({"parts": rows} if rows else {})
 
     @field_validator("facts", mode="before")
     @classmethod
@@ -88,7 +93,9 @@ class LockedModel(Value):
         if not isinstance(facts, Mapping) or not isinstance(facts.get("cache"), Mapping):
             return facts
         kinds, layers = facts["cache"]["kinds"], facts["cache"]["layers"]
-        return ModelFacts(**{**facts, "cache": tuple(kinds[number] for number in layers)})
+        parts = [part | {"layers": layers_of(part["layers"])} for part in facts.get("parts", ())]
+        cache = tuple(kinds[number] for number in layers)
+        return ModelFacts(**{**facts, "cache": cache, "parts": parts})
 
     @property
     def total_bytes(self) -> int:

@@ -7,9 +7,11 @@
     formats     bytes of a weight, by quantisation; module_names reads its patterns
     attention, recurrent    what a layer keeps, read off its parameters
     cache       what each layer keeps of the tokens it has seen
-    tally       parameters and bytes added up; stored: what a folder's files hold
-    model       the facts of one model; `ModelFacts` may also be stated by hand
-    memory      what one GPU holds, line by line
+    parts       weights by kind; tally adds them up; stored: what weight files hold by their headers
+    facts       `ModelFacts`, which may also be stated by hand; model: from a config to them
+    load, serving    what must be borne, and over which GPUs; how an engine was told to use one
+    holdings, reserves    weights, cache and states of one GPU; what the engine keeps for itself
+    memory      all of it, line by line (lines)
     speed       a roofline estimate with its range
     fit         which GPUs, cheapest first
     report      all of it for one model

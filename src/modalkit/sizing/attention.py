@@ -28,11 +28,13 @@ class Kept:
         elements: Numbers in the cache's type; 0 where it reads an earlier layer's.
         heads: Heads they spread over; 1 for a latent that is kept whole.
         index_bytes: Bytes of a sparse attention's index key.
+        latent: Whether they are a compressed latent, from which keys and values are made.
     """
 
     elements: int
     heads: int
     index_bytes: int = 0
+    latent: bool = False
 
 
 _ATTENTIONS = ("attn", "attention", "Attention", "mixer", "self_att", "temporal_block")
@@ -88,7 +90,7 @@ def kept_per_token(shapes: Shapes, settings: Settings, *, cross: bool = False) -
     index = 0 if cross else _index_bytes(shapes, settings)
     for name, shape in own.items():
         if "kv_a_proj" in name and len(shape) > 1:
-            return Kept(shape[0], 1, index)
+            return Kept(shape[0], 1, index, latent=True)
     if keys := _rows(own, _KEYS):
         values = _rows(own, _VALUES) or keys
         return Kept(keys + values, _heads(keys, settings), index)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..errors import SizingError
+from ..errors import DeclarationError, SizingError
 from .attention import Kept, kept_per_token
 from .by_hand import BY_HAND
 from .configs import Config, Settings
@@ -48,6 +48,10 @@ class CacheLayer:
             encoder's tokens (``ENCODER``; 0 where its input has as many as the request).
         state_bytes: Kept once for a sequence, whatever its length.
         heads: Key-value heads that tensor parallelism can spread; 1 for a latent that every rank keeps.
+        latent: Whether it keeps a compressed latent in place of keys and values (MLA).
+
+    Raises:
+        DeclarationError: A figure that cannot be.
     """
 
     name: str
@@ -57,6 +61,48 @@ class CacheLayer:
     window: int = 0
     state_bytes: int = 0
     heads: int = 1
+    latent: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        widened = {Keeps.WINDOW, Keeps.CHUNK, Keeps.COMPRESSED}
+        least = {"elements": 0, "extra_bytes": 0, "state_bytes": 0, "heads": 1}
+        for name, smallest in (least | {"window": int(self.keeps in widened)}).items():
+            if getattr(self, name) < smallest:
+                msg = (
+                    f"CacheLayer.{name} of a layer that keeps {self.keeps.value} must be at least "
+                    f"{smallest}, got {getattr(self, name)!r}."
+                )
+                raise DeclarationError(msg)
+
+    @property
+    def label(self) -> str:
+        """What a breakdown calls it."""
+        what = "latent attention (MLA)" if self.latent else "full attention"
+        said = {
+            Keeps.WINDOW: f"sliding window of {self.window:,}",
+            Keeps.CHUNK: f"chunks of {self.window:,}",
+            Keeps.COMPRESSED: f"compressed 1 to {self.window}",
+            Keeps.ENCODER: "cross-attention",
+        }
+        return said.get(self.keeps, what)
+
+    @property
+    def rule(self) -> str:
+        """Where the formula of its keys and values is from."""
+        if self.latent:
+            return "kv_lora_rank + qk_rope_head_dim on every rank: DeepSeek-V2, section 2.1.2"
+        return _RULES[self.keeps]
+
+
+_RULES = {
+    Keeps.ALL: "key-value heads x (key + value width)",
+    Keeps.WINDOW: "at most window - 1 + the tokens being read + a block: vLLM's sliding-window manager",
+    Keeps.CHUNK: "at most a chunk + the tokens being read: vLLM's chunked-local manager",
+    Keeps.COMPRESSED: "an entry for several tokens: DeepSeek-V4's compressed attention",
+    Keeps.ENCODER: "keys and values of the encoder's tokens",
+    Keeps.NOTHING: "keeps no token",
+}
 
 
 _ATTENTION = {
@@ -83,8 +129,8 @@ _COMPRESSION = {"compressed_sparse_attention": 4, "heavily_compressed_attention"
 
 def cache_layers(
     config: Config, parameters: Iterable[Parameter], stack: str, prefix: str
-) -> list[CacheLayer]:
-    """Return what every layer of the text model keeps.
+) -> list[tuple[int, CacheLayer]]:
+    """Return what every layer of the text model keeps, with the layer's number; some have several caches.
 
     Args:
         config: The model's config, defaults filled in.
@@ -105,13 +151,13 @@ def cache_layers(
     attentions = max((one.copies for one in own if "attn.{}." in one.name), default=1)
     reader = _Reader(config, prefix)
     seen: dict[tuple[object, ...], list[CacheLayer]] = {}
-    found: list[CacheLayer] = []
+    found: list[tuple[int, CacheLayer]] = []
     for number, indices in sorted(by_layer.items()):
         key = (reader.listed(number), *indices)
         if key not in seen:
             shapes = {own[index].name.removeprefix(inside): own[index].shape for index in indices}
             seen[key] = reader.caches(reader.kind(number, shapes), shapes)
-        found += seen[key] * attentions
+        found += [(number, one) for one in seen[key] * attentions]
     return found
 
 
@@ -161,17 +207,21 @@ class _Reader:
 
     def _own(self, kind: str, kept: Kept | None, state: int) -> list[CacheLayer]:
         """The layer's own keys and values, and its state."""
-        keeps = _ATTENTION[kind]
         if kept is None or not kept.elements:
             return [CacheLayer(kind, Keeps.NOTHING, state_bytes=state)]
+        window = self._window(kind)
+        keeps = _ATTENTION[kind]
+        if keeps is Keeps.WINDOW and not window:
+            keeps = Keeps.ALL  # a sliding layer without a window
         whole = CacheLayer(
-            kind, keeps, kept.elements, kept.index_bytes, self._window(kind), state, kept.heads
+            kind, keeps, kept.elements, kept.index_bytes, window, state, kept.heads, kept.latent
         )
         if keeps is not Keeps.COMPRESSED:
             return [whole]
         # DeepSeek-V4 keeps the last tokens as they are beside the compressed ones.
         recent = self._settings.number("sliding_window")
-        return [whole, CacheLayer(kind, Keeps.WINDOW, kept.elements, 0, recent, 0, kept.heads)]
+        last = [CacheLayer(kind, Keeps.WINDOW, kept.elements, 0, recent, 0, kept.heads)]
+        return [whole, *last] if recent else [whole]
 
     def _cross(self, shapes: Shapes) -> list[CacheLayer]:
         """The keys and values of the encoder's tokens, which are worked out once."""

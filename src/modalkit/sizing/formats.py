@@ -28,7 +28,7 @@ from .by_hand import BY_HAND
 from .layouts import Parameter
 from .module_names import alike, canonical, is_whole, matcher, runs
 
-__all__ = ["Format", "Quantization", "bytes_of", "dtype_of", "quantization_of"]
+__all__ = ["DTYPES", "Format", "Quantization", "bytes_of", "dtype_of", "quantization_of"]
 
 _DTYPE_BYTES = {
     "float64": 8,
@@ -42,6 +42,8 @@ _DTYPE_BYTES = {
     "fp8": 1,
     "int8": 1,
 }
+DTYPES = tuple(_DTYPE_BYTES)
+"""The types of checkpoints that are known."""
 _EXPERT = re.compile(r"expert")
 
 

@@ -99,8 +99,15 @@ def _rows(
             yield from _stack(row, fields, prefix, layers, copies)
         else:
             shape = tuple(evaluate(size, fields) for size in row["shape"])
-            if all(size > 0 for size in shape):
+            if any(size < 0 for size in shape):
+                raise SizingError(_impossible(prefix + row["name"], row["shape"], shape))
+            if all(shape):
                 yield Parameter(prefix + row["name"], shape, layers, copies)
+
+
+def _impossible(name: str, sizes: list[str], shape: tuple[int, ...]) -> str:
+    wrong = next(f"{size} = {found}" for size, found in zip(sizes, shape, strict=True) if found < 0)
+    return f"The config makes {name!r} of a size below 0 ({wrong}); correct the figures it is made of. {BY_HAND}"
 
 
 def _stack(

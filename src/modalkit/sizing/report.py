@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..declare.gpu import GPU, catalogue_date, gpu_catalogue
 from ..errors import SizingError
+from .facts import ModelFacts
 from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, picks
-from .memory import EngineName, Load
-from .model import ModelFacts
+from .lines import Line
+from .load import Load
+from .memory import itemised
+from .serving import EngineName, Serving, serving
 
 __all__ = ["SizeReport", "size"]
 
@@ -20,7 +23,7 @@ class SizeReport:
     Attributes:
         model: The model's facts.
         load: What it was sized for.
-        engine: Whose memory reserve was counted.
+        served: The engine whose memory reserve was counted, and what it was told.
         picks: Every type and count that fits, cheapest first.
         rejected: Those that do not, cheapest first, each with its problem.
         asked: The GPU that was asked about, if one was.
@@ -31,13 +34,18 @@ class SizeReport:
 
     model: ModelFacts
     load: Load
-    engine: EngineName
+    served: Serving
     picks: tuple[Pick, ...]
     rejected: tuple[Pick, ...]
     asked: Pick | None
     best: Pick | None
     largest_context: int
     largest_concurrency: int
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine's name."""
+        return self.served.engine
 
     def to_json(self) -> dict[str, object]:
         """Return it as plain data; bytes and tokens as integers, prices in USD."""
@@ -52,18 +60,22 @@ class SizeReport:
             "loaded_bytes": model.loaded_bytes,
             "extra_stored_bytes": model.extra_stored_bytes,
             "stored_bytes": model.stored_bytes,
+            "stored_parameters": model.stored_parameters,
             "kv_bytes_per_token": model.kv_bytes_per_token(self.load.cache_bytes),
             "cross_bytes_per_encoder_token": model.cross_bytes_per_token(self.load.cache_bytes),
             "state_bytes_per_sequence": model.state_bytes_per_sequence,
             "valid_tensor_parallel": model.valid_tensor_parallel(),
             "max_context": model.max_context,
             "engine": self.engine,
+            "reserve_note": self.served.note,
+            "split": asdict(self.best.split) if self.best else None,
             "load": asdict(self.load),
             "gpu": self.best.selection if self.best else None,
             "fits": not self.asked.problem if self.asked else None,
             "problem": self.asked.problem if self.asked else None,
             "largest_context": self.largest_context,
             "largest_concurrency": self.largest_concurrency,
+            "total_bytes_per_gpu": self.best.breakdown.total_bytes if self.best else None,
             "breakdown": _lines(self.best),
             "speed": _speed(self.best),
             "picks": [_row(one) for one in self.picks],
@@ -100,13 +112,15 @@ def size(
     best = asked or (fitting[0] if fitting else None)
     context = concurrency = 0
     if best is not None:
+        parted = itemised(best.breakdown, model, load, best.split, engine)
+        best = replace(best, breakdown=parted)
         total = best.gpu.total_gib
         context = largest_context(model, load, best.split, total, engine)
         concurrency = largest_concurrency(model, load, best.split, total, engine)
     return SizeReport(
         model,
         load,
-        engine,
+        serving(engine),
         fitting,
         tuple(one for one in found if one.problem),
         asked,
@@ -148,9 +162,20 @@ def _row(one: Pick) -> dict[str, object]:
 def _lines(one: Pick | None) -> list[dict[str, object]]:
     if one is None:
         return []
-    lines = [asdict(line) for line in one.breakdown.lines]
-    free = {"what": "free", "bytes": one.breakdown.free_bytes, "source": "what is left"}
-    return [*lines, free]
+    free = Line(
+        "free", one.breakdown.free_bytes, "what is left", "the card's total less the lines above"
+    )
+    return [_line(line) for line in (*one.breakdown.lines, free)]
+
+
+def _line(line: Line) -> dict[str, object]:
+    plain: dict[str, object] = {
+        "what": line.what,
+        "bytes": line.bytes,
+        "formula": line.formula,
+        "source": line.source,
+    }
+    return plain | ({"parts": [_line(part) for part in line.parts]} if line.parts else {})
 
 
 def _speed(one: Pick | None) -> dict[str, object] | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from .configs import Settings
-from .formats import Quantization
+from .formats import Format, Quantization, bytes_of
 from .layouts import Parameter
 from .module_names import is_tower, is_whole
+from .parts import Division, Kind, Place, WeightPart, kind_of
 
 __all__ = ["Tally"]
 
@@ -22,6 +24,22 @@ _EXPERTS_PER_TOKEN = (
     "moe_topk",
 )
 
+# Where the stages of a pipeline have what is in no layer; what is not named here is on every one.
+_PLACES = {Kind.EMBEDDINGS: Place.FIRST, Kind.HEAD: Place.LAST, Kind.NORMS: Place.LAST}
+
+_ORDER = {kind: number for number, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sort:
+    """What parameters have in common that are counted together."""
+
+    kind: Kind
+    division: Division
+    place: Place
+    format: Format | None = None
+    layers: tuple[int, ...] = ()
+
 
 class Tally:
     """Adds up a model's parameters and bytes.
@@ -29,17 +47,13 @@ class Tally:
     Args:
         settings: Those of the text model.
         quantization: What the checkpoint's quantisation covers.
-        dtype_bytes: Bytes of a weight that it does not cover.
+        dtype: The type of a weight that it does not cover.
+        stack: The text model's stack of layers, such as ``model.layers``; empty for an encoder.
 
     Attributes:
         total: Every parameter once.
         active: Those a text token passes through.
         stored: Bytes of the checkpoint.
-        loaded: Bytes as an engine keeps them.
-        experts: The routed experts' part of ``loaded``; so are the next three.
-        replicated: Kept whole by every tensor-parallel rank.
-        key_value: Key and value projections.
-        embeddings: Lookup tables and the output head.
         expert_count: Routed experts of a layer.
         widths: Widths that a split of fp8 blocks divides.
         expert_widths: The same of routed experts.
@@ -47,18 +61,19 @@ class Tally:
     """
 
     def __init__(
-        self, settings: Settings, quantization: Quantization | None, dtype_bytes: int
+        self, settings: Settings, quantization: Quantization | None, dtype: str, stack: str
     ) -> None:
         self.total = 0
-        self.active = self.stored = self.loaded = 0.0
-        self.experts = self.replicated = self.key_value = self.embeddings = 0.0
+        self.active = self.stored = 0.0
         self.expert_count = 0
         self._settings, self._quantization = settings, quantization
-        self._bytes, self._loaded_bytes = dtype_bytes, min(dtype_bytes, 2)
+        self._dtype, self._bytes = dtype, bytes_of(dtype)
+        self._inside = f"{stack}.{{}}." if stack else ""
         self.widths: set[int] = set()
         self.expert_widths: set[int] = set()
         self.lora_width = 0
         self._by_layer: dict[int, float] = {}
+        self._counts: dict[_Sort, int] = {}
         self._per_token = self._experts_per_token()
 
     def add(self, one: Parameter) -> None:
@@ -67,12 +82,12 @@ class Tally:
         self.total += one.elements
         if not is_tower(one.name):
             self.active += one.elements * self._active_share(one)
-        for layers, packed in self._sizes(one):
-            stored = elements * layers * (packed or self._bytes)
-            loaded = elements * layers * (packed or self._loaded_bytes)
-            self.stored += stored
-            self.loaded += loaded
-            self._sort(one, loaded)
+        sort = self._sorted(one)
+        for group, kind in self._groups(one):
+            count = elements * max(1, len(group))
+            self.stored += count * (kind.bytes_per_weight if kind else self._bytes)
+            layers = group if sort.place is Place.LAYERS else ()
+            self._count(replace(sort, format=kind, layers=layers), count)
         if len(one.shape) == 2 and one.layers and not is_whole(one.name):  # noqa: PLR2004 - a linear map
             self.lora_width += (
                 sum(one.shape) * len(one.layers) * (0 if _is_expert(one) else one.copies)
@@ -81,6 +96,35 @@ class Tally:
             last = one.layers[-1]
             size = elements * self._one_size(one, last)
             self._by_layer[last] = self._by_layer.get(last, 0.0) + size
+
+    def _count(self, sort: _Sort, parameters: int) -> None:
+        self._counts[sort] = self._counts.get(sort, 0) + parameters
+
+    @property
+    def head_parameters(self) -> int:
+        """Parameters of the output head; 0 where it is the embedding."""
+        return sum(count for sort, count in self._counts.items() if sort.kind is Kind.HEAD)
+
+    def parts(self) -> tuple[WeightPart, ...]:
+        """Return the weights by kind, as an engine keeps them: float32 is loaded as 16 bit."""
+        tied = not self.head_parameters
+        ordered = sorted(self._counts.items(), key=lambda item: _ORDER[item[0].kind])
+        return tuple(self._part(sort, count, tied=tied) for sort, count in ordered)
+
+    def _part(self, sort: _Sort, count: int, *, tied: bool) -> WeightPart:
+        loaded = min(self._bytes, 2)
+        each = sort.format.bytes_per_weight if sort.format else loaded
+        usual = self._dtype if loaded == self._bytes else f"{self._dtype} loaded as 16 bit"
+        at_ends = tied and sort.kind is Kind.EMBEDDINGS and sort.place is Place.FIRST
+        return WeightPart(
+            sort.kind,
+            sort.division,
+            Place.ENDS if at_ends else sort.place,
+            count,
+            round(count * each),
+            sort.format.name if sort.format else usual,
+            sort.layers,
+        )
 
     def prediction_bytes(self) -> int:
         """Return the bytes of multi-token-prediction layers: each the last layer and a projection.
@@ -92,22 +136,20 @@ class Tally:
         hidden = self._settings.number("hidden_size")
         return round(count * (last + 2.0 * self._bytes * hidden * hidden))
 
-    def _sizes(self, one: Parameter) -> Iterable[tuple[int, float]]:
-        """Yield how many layers store it, and in how many bytes (0 for the checkpoint's type)."""
+    def _groups(self, one: Parameter) -> Iterable[tuple[tuple[int, ...], Format | None]]:
+        """Yield the layers that store it alike, and their format; None for the checkpoint's type."""
         if self._quantization is None:
-            return [(max(1, len(one.layers)), 0.0)]
+            return [(one.layers, None)]
         if not one.layers:
-            return [(1, self._packed(one, None))]
+            return [((), self._format(one, None))]
         groups = self._quantization.alike(one.layers)
-        return [(len(group), self._packed(one, group[0])) for group in groups]
+        return [(group, self._format(one, group[0])) for group in groups]
 
-    def _packed(self, one: Parameter, layer: int | None) -> float:
+    def _format(self, one: Parameter, layer: int | None) -> Format | None:
         kind = self._quantization.format_of(one, layer) if self._quantization else None
-        if kind is None:
-            return 0.0
-        if kind.block and "intermediate" not in one.name:
+        if kind is not None and kind.block and "intermediate" not in one.name:
             self._note_width(one, kind.block)
-        return kind.bytes_per_weight
+        return kind
 
     def _one_size(self, one: Parameter, layer: int) -> float:
         kind = self._quantization.format_of(one, layer) if self._quantization else None
@@ -123,17 +165,16 @@ class Tally:
                 )  # spread whole experts leave both whole
                 (self.expert_widths if whole else self.widths).add(width)
 
-    def _sort(self, one: Parameter, size: float) -> None:
-        """Say how a split treats it."""
-        if _is_expert(one):
-            self.experts += size
-            self.expert_count = max(self.expert_count, one.shape[0] if _fused(one) else one.copies)
-        elif len(one.shape) < 2 or "_a_proj" in one.name or _is_router(one.name):  # noqa: PLR2004
-            self.replicated += size
-        elif one.name.endswith(("k_proj.weight", "v_proj.weight")):
-            self.key_value += size
-        if any(word in one.name for word in ("embed_tokens", "wte", "lm_head", "word_embeddings")):
-            self.embeddings += size
+    def _sorted(self, one: Parameter) -> _Sort:
+        """Say what it is for, how a split treats it, and which stages of a pipeline have it."""
+        expert, router = _is_expert(one), _is_router(one.name)
+        inside = bool(one.layers) and one.name.startswith(self._inside)
+        if expert:
+            count = one.shape[0] if _fused(one) else one.copies
+            self.expert_count = max(self.expert_count, count)
+        kind = kind_of(one.name, inside=inside, expert=expert, router=router)
+        place = Place.LAYERS if inside else _PLACES.get(kind, Place.EVERY)
+        return _Sort(kind, _division(one, kind), place)
 
     def _active_share(self, one: Parameter) -> float:
         if not _is_expert(one) or not self._per_token:
@@ -143,6 +184,15 @@ class Tally:
 
     def _experts_per_token(self) -> int:
         return max(0, self._settings.number(*_EXPERTS_PER_TOKEN))
+
+
+def _division(one: Parameter, kind: Kind) -> Division:
+    if kind is Kind.EXPERTS:
+        return Division.EXPERTS
+    if len(one.shape) < 2 or "_a_proj" in one.name or kind is Kind.ROUTERS:  # noqa: PLR2004 - vectors
+        return Division.WHOLE
+    heads = kind is Kind.ATTENTION and one.name.endswith(("k_proj.weight", "v_proj.weight"))
+    return Division.HEADS if heads else Division.TENSOR
 
 
 def _is_expert(one: Parameter) -> bool:

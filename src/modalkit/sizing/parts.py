@@ -1,0 +1,182 @@
+"""A model's weights by kind: what they are, where a pipeline puts them, how a split treats them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ..errors import DeclarationError
+from .module_names import is_tower
+
+__all__ = ["Division", "Kind", "Place", "WeightPart", "kind_of", "layers_of", "written_layers"]
+
+
+class Kind(StrEnum):
+    """What weights are for, in the order a breakdown lists them."""
+
+    EMBEDDINGS = "embeddings"
+    ATTENTION = "attention"
+    RECURRENT = "linear attention and Mamba"
+    MLP = "MLP"
+    EXPERTS = "experts"
+    ROUTERS = "routers"
+    NORMS = "norms"
+    HEAD = "output head"
+    ENCODER = "encoder"
+    VISION = "vision tower"
+    AUDIO = "audio tower"
+    PROJECTOR = "projector"
+    OTHER = "other weights"
+    UNEXPLAINED = "in the files beyond the config"
+    STATED = "weights as stated"
+
+
+class Division(StrEnum):
+    """Over which ranks weights are divided."""
+
+    TENSOR = "tensor"
+    HEADS = "key-value heads"
+    EXPERTS = "experts"
+    WHOLE = "whole"
+
+
+class Place(StrEnum):
+    """Which stages of a pipeline have weights."""
+
+    LAYERS = "its layers"
+    FIRST = "the first stage"
+    LAST = "the last stage"
+    ENDS = "the first and the last stage"
+    EVERY = "every stage"
+    EVENLY = "evenly"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPart:
+    """Weights of one kind, in one format.
+
+    Attributes:
+        kind: What they are for.
+        division: Over which ranks they are divided.
+        place: Which stages of a pipeline have them.
+        parameters: How many in all; 0 where only the bytes are known.
+        bytes: As an engine keeps them, of all of them.
+        format: Such as ``"bfloat16"`` or ``"fp8"``.
+        layers: The layers that have them, each as many; empty unless they are in ``LAYERS``.
+
+    Raises:
+        DeclarationError: A count below 0, or ``LAYERS`` without layers.
+    """
+
+    kind: Kind
+    division: Division
+    place: Place
+    parameters: int
+    bytes: int
+    format: str
+    layers: tuple[int, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for name, value in (("parameters", self.parameters), ("bytes", self.bytes)):
+            if value < 0:
+                msg = f"WeightPart.{name} must be at least 0, got {value!r}."
+                raise DeclarationError(msg)
+        if (self.place is Place.LAYERS) is not bool(self.layers):
+            msg = f"WeightPart.layers must name the layers where place is {Place.LAYERS.value!r}, and only there, got {self.layers!r}."
+            raise DeclarationError(msg)
+
+    @property
+    def name(self) -> str:
+        """What a breakdown calls it."""
+        return (
+            f"{self.kind}, keys and values" if self.division is Division.HEADS else str(self.kind)
+        )
+
+
+_AUDIO = re.compile(r"audio|sound|speech")
+_PROJECTOR = re.compile(r"projector|connector|patch_merger|aligner|multi_modal|multimodal")
+_EMBEDDINGS = re.compile(r"embed|wte|wpe|(^|\.)shared\.weight|relative_attention_bias|position")
+_HEAD = re.compile(
+    r"lm_head|(^|\.)(head|score|classifier|output|final_logits_bias|embed_out)(\.|$)"
+)
+_NORM = re.compile(r"(?i:norm)\w*(\.\w+)?$|(^|\.)ln_?\w*\.\w+$")
+_RECURRENT = re.compile(
+    r"linear_attn|mamba|conv|A_log|ssm|(^|\.)(time_|rwkv|recurrent|mlstm|rg_lru|linear_[xy]\.)|"
+    r"mixer\.(in_proj|out_proj|x_proj|dt_|D$)|dt_bias|lightning|short_conv"
+)
+_ATTENTION = re.compile(
+    r"attn|attention|[._](q|k|v|o|qkv|kv|wkv|wo)_?(proj|a_proj|b_proj)?\.|indexer|compressor"
+)
+_MLP = re.compile(
+    r"mlp|feed_?forward|ffn|ff\.|(^|\.)(fc|wi|wo|w|dense)_?\d|(up|down|gate|gate_up|input|output)_(proj|linear)|"
+    r"dense_|intermediate|expert|(^|\.)output\.dense|DenseReluDense|lin\d"
+)
+
+
+def kind_of(name: str, *, inside: bool, expert: bool = False, router: bool = False) -> Kind:
+    """Return what a parameter is for.
+
+    Args:
+        name: Its name, as in ``model.layers.{}.mlp.up_proj.weight``.
+        inside: It belongs to a layer of the text model.
+        expert: It belongs to a routed expert.
+        router: It chooses experts.
+    """
+    if is_tower(name):
+        if _AUDIO.search(name):
+            return Kind.AUDIO
+        return Kind.PROJECTOR if _PROJECTOR.search(name) else Kind.VISION
+    if expert or router:
+        return Kind.EXPERTS if expert else Kind.ROUTERS
+    return _inside(name) if inside else _outside(name)
+
+
+def _inside(name: str) -> Kind:
+    for pattern, kind in (
+        (_NORM, Kind.NORMS),
+        (_RECURRENT, Kind.RECURRENT),
+        (_ATTENTION, Kind.ATTENTION),
+        (_MLP, Kind.MLP),
+    ):
+        if pattern.search(name):
+            return kind
+    return Kind.OTHER
+
+
+def _outside(name: str) -> Kind:
+    if "encoder" in name:
+        return Kind.ENCODER
+    for pattern, kind in (
+        (_NORM, Kind.NORMS),
+        (_EMBEDDINGS, Kind.EMBEDDINGS),
+        (_HEAD, Kind.HEAD),
+    ):
+        if pattern.search(name):
+            return kind
+    return Kind.OTHER
+
+
+def written_layers(layers: Iterable[int]) -> str:
+    """Write layers as runs: ``"0-2,5"``."""
+    runs: list[list[int]] = []
+    for layer in sorted(layers):
+        if runs and layer == runs[-1][1] + 1:
+            runs[-1][1] = layer
+        else:
+            runs.append([layer, layer])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def layers_of(text: str) -> tuple[int, ...]:
+    """Read what `written_layers` wrote.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    ends = [run.partition("-") for run in text.split(",") if run]
+    return tuple(
+        layer for first, _, last in ends for layer in range(int(first), int(last or first) + 1)
+    )
