@@ -79,7 +79,7 @@ def test_everything_of_a_file_is_shown():
         "app shop",
         "Chat SGLang serving /models/qwen3-8b",
         "L40S, else A100-80GB, else H100",
-        "31.2 of 44.4 GiB, fits, 13.2 free",
+        "31.3 of 44.4 GiB, fits, 13.1 free",
         "--context-length 8192",
         "lmsysorg/sglang:v0.5.23",
         "+ pip numpy==2.4.6",
