@@ -12,15 +12,10 @@ from ..declare.endpoints import Endpoint
 from ..declare.gpu import GPUFit, GPUProfile, gpu_catalogue
 from ..declare.image import ImageSpec
 from ..declare.image.bases import DebianSlim, Dockerfile, Registry
-from ..declare.image.installs import (
-    PackageInstall,
-    PyprojectFile,
-    RequirementsFile,
-    TestedSet,
-    UvLock,
-)
+from ..declare.image.installs import PackageInstall, PyprojectFile, RequirementsFile, UvLock
 from ..declare.image.layers import Apt, Env, LocalDir, LocalFile, LocalPython, Run, Workdir
 from ..declare.image.order import ImageLayer
+from ..declare.image.tested import TestedSet
 from ..declare.secrets import merge_secrets
 from ..errors import SizingError
 from ..fitting import engine_name, fit_service, load_of

@@ -14,15 +14,18 @@ from packaging.utils import canonicalize_name
 from ..errors import DeclarationError
 
 __all__ = [
+    "Line",
     "check_conflicts",
     "check_index_url",
     "check_no_includes",
     "check_requirement",
     "contradict",
     "is_pinned",
+    "requirement_lines",
     "unpinned_in_file",
 ]
 
+_BUILD = re.compile(r"(?<=\d)\+[\w.]+")
 _COMMIT = re.compile(r"@[0-9a-f]{40}$")
 _HASH_FRAGMENT = re.compile(r"(^|&)(sha256|sha384|sha512)=[0-9a-f]{64,}")
 _NEARLY_EXACT = re.compile(
@@ -107,8 +110,23 @@ def check_conflicts(where: str, earlier: Iterable[str], added: Iterable[str]) ->
 
 
 def contradict(one: str, other: str) -> bool:
-    """Whether two requirements of the same package leave no version, as far as one is exact."""
-    return _contradict(Requirement(one), Requirement(other))
+    """Whether two requirements of the same package leave no release, as far as one is exact.
+
+    Builds of one release (``2.14.1`` and ``2.14.1+cu130``) do not contradict each other.
+    """
+    first, second = (Requirement(_BUILD.sub("", text)) for text in (one, other))
+    return _contradict(first, second)
+
+
+def requirement_lines(path: Path) -> Iterator[Line]:
+    """Yield the requirements of a file with their lines; options and other files are passed over.
+
+    Raises:
+        DeclarationError: The file cannot be read.
+    """
+    for line in _logical_lines(path):
+        if not line.text.startswith("-"):
+            yield Line(line.number, re.split(r"\s+(?=--)", line.text)[0])
 
 
 def unpinned_in_file(path: str) -> tuple[str, ...]:
@@ -136,7 +154,9 @@ def check_no_includes(path: str) -> None:
             raise DeclarationError(msg)
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
+    """A line of a requirements file: where it begins, and what it says."""
+
     number: int
     text: str
 
@@ -162,7 +182,7 @@ def _unpinned(path: Path, seen: set[Path]) -> Iterator[str]:
                 yield f"{path}: {text}"
 
 
-def _logical_lines(path: Path) -> Iterator[_Line]:
+def _logical_lines(path: Path) -> Iterator[Line]:
     """Yield the lines pip sees: comments dropped, a trailing backslash joined with the next line."""
     try:
         written = path.read_text("utf-8").splitlines()
@@ -176,12 +196,12 @@ def _logical_lines(path: Path) -> Iterator[_Line]:
         if held.endswith("\\"):
             held = held[:-1]
         elif held.strip():
-            yield _Line(start, held.strip())
+            yield Line(start, held.strip())
             held = ""
         else:
             held = ""
     if held.strip():
-        yield _Line(start, held.strip())
+        yield Line(start, held.strip())
 
 
 def _included(line: str) -> str | None:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Literal
 
 from .._values import Value
-from ..declare.image.installs import TestedSet
+from ..declare.image.tested import TestedSet
 
 __all__ = ["EngineSet", "SetName", "engine_set", "engine_sets"]
 

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from abc import ABC
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from ...errors import DeclarationError
 from ..pins import (
     check_conflicts,
     check_index_url,
     check_requirement,
-    contradict,
     is_pinned,
     unpinned_in_file,
 )
+from .installed_files import FileRequirement, in_pyproject, in_requirements, in_uv_lock
 from .layers import Layer, LocalPath, refuse_empty
 
 if TYPE_CHECKING:
     import modal
 
 __all__ = [
+    "FileInstall",
     "PackageInstall",
     "PipInstall",
     "PyprojectFile",
     "RequirementsFile",
-    "TestedSet",
     "UvInstall",
     "UvLock",
 ]
@@ -59,36 +58,16 @@ class PackageInstall(Layer, ABC):
         return tuple(text for text in self.requirements if not is_pinned(text))
 
 
-class TestedSet(Layer):
-    """Versions that belong together; it installs nothing and holds later steps to them.
+class FileInstall(Layer, ABC):
+    """Python packages that a file of this machine names."""
 
-    Attributes:
-        by: Whose they are and when they were tested, for messages.
-        requirements: What each package must be.
-    """
-
-    kind: Literal["tested"] = "tested"
-    by: str
-    requirements: tuple[str, ...]
-
-    def add_to(self, image: modal.Image) -> modal.Image:
-        """Return the image as it is."""
-        return image
-
-    def check(self, where: str, added: Iterable[str]) -> None:
-        """Refuse requirements that contradict the set.
+    @abstractmethod
+    def installed(self) -> Iterator[FileRequirement]:
+        """Yield what the file installs in a container; reads it.
 
         Raises:
-            DeclarationError: The first that does, and what it contradicts.
+            DeclarationError: It cannot be read.
         """
-        for text in added:
-            held = next((one for one in self.requirements if contradict(one, text)), None)
-            if held is not None:
-                msg = (
-                    f"{where} {text!r} contradicts {held!r} of {self.by}. Leave it out, or start "
-                    "from an image of your own, such as ImageSpec.registry(...), to try another set."
-                )
-                raise DeclarationError(msg)
 
 
 class PipInstall(PackageInstall):
@@ -125,7 +104,7 @@ class UvInstall(PackageInstall):
         )
 
 
-class RequirementsFile(Layer):
+class RequirementsFile(FileInstall):
     """A ``requirements.txt``."""
 
     place: ClassVar[str] = "ImageSpec.requirements"
@@ -142,6 +121,10 @@ class RequirementsFile(Layer):
         """Compile to ``Image.pip_install_from_requirements``."""
         return image.pip_install_from_requirements(self.path)
 
+    def installed(self) -> Iterator[FileRequirement]:
+        """Yield its lines."""
+        return in_requirements(self.path)
+
     @property
     def unpinned(self) -> tuple[str, ...]:
         """Every line that is not pinned; reads the file."""
@@ -153,7 +136,7 @@ class RequirementsFile(Layer):
         return (LocalPath(self.path),)
 
 
-class PyprojectFile(Layer):
+class PyprojectFile(FileInstall):
     """The dependencies of a ``pyproject.toml``."""
 
     place: ClassVar[str] = "ImageSpec.pyproject"
@@ -171,6 +154,10 @@ class PyprojectFile(Layer):
         """Compile to ``Image.pip_install_from_pyproject``."""
         return image.pip_install_from_pyproject(self.path, list(self.extras))
 
+    def installed(self) -> Iterator[FileRequirement]:
+        """Yield its dependencies."""
+        return in_pyproject(self.path, self.extras)
+
     @property
     def unpinned(self) -> tuple[str, ...]:
         """The file: its dependencies are not resolved here."""
@@ -182,7 +169,7 @@ class PyprojectFile(Layer):
         return (LocalPath(self.path),)
 
 
-class UvLock(Layer):
+class UvLock(FileInstall):
     """A uv project's locked dependencies."""
 
     place: ClassVar[str] = "ImageSpec.uv_lock"
@@ -206,6 +193,10 @@ class UvLock(Layer):
             extras=list(self.extras),
             frozen=self.frozen,
         )
+
+    def installed(self) -> Iterator[FileRequirement]:
+        """Yield what is locked; a lock that the build may change says nothing yet."""
+        return in_uv_lock(self.project_dir, self.groups, self.extras) if self.frozen else iter(())
 
     @property
     def unpinned(self) -> tuple[str, ...]:

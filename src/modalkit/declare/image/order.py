@@ -16,11 +16,11 @@ from .installs import (
     PipInstall,
     PyprojectFile,
     RequirementsFile,
-    TestedSet,
     UvInstall,
     UvLock,
 )
 from .layers import Apt, Env, LocalDir, LocalFile, LocalFiles, LocalPython, Run, Workdir
+from .tested import TestedSet
 
 __all__ = ["ImageLayer", "in_build_order", "may_move_after"]
 

@@ -17,13 +17,13 @@ from .installs import (
     PipInstall,
     PyprojectFile,
     RequirementsFile,
-    TestedSet,
     UvInstall,
     UvLock,
 )
 from .layers import Apt, Env, LocalDir, LocalFile, LocalPath, LocalPython, Run, Workdir
 from .order import ImageLayer, in_build_order
 from .runtime_packages import RUNTIME_REQUIREMENTS
+from .tested import TestedSet, check_files_against_sets, check_sets
 
 if TYPE_CHECKING:
     import modal
@@ -146,7 +146,7 @@ class ImageSpec(Value):
             msg = f"ImageSpec.on() replaces ImageSpec.engine(), but this spec starts from {self.base.kind!r}. Begin it with ImageSpec.engine()."
             raise DeclarationError(msg)
         for layer in self.layers:
-            _check_sets(base.layers, layer)
+            check_sets(base.layers, layer)
         return ImageSpec(base=base.base, layers=(*base.layers, *self.layers))
 
     def holding(self, tested: TestedSet) -> ImageSpec:
@@ -334,8 +334,8 @@ class ImageSpec(Value):
         """Compile to a ``modal.Image``; on this machine, local files must exist.
 
         Raises:
-            DeclarationError: A missing local file, a requirements file that includes another, or an
-                :meth:`engine` that was not replaced.
+            DeclarationError: A missing local file, a requirements file that includes another, a file
+                that contradicts an engine's tested set, or an :meth:`engine` that was not replaced.
         """
         import modal  # noqa: PLC0415 - declaring must not load modal
 
@@ -352,22 +352,15 @@ class ImageSpec(Value):
                 _check_exists(local)
             if isinstance(part, RequirementsFile):
                 check_no_includes(part.path)
+        check_files_against_sets(self.layers)
 
     def _with(self, layer: ImageLayer) -> ImageSpec:
-        _check_sets(self.layers, layer)
+        check_sets(self.layers, layer)
         if isinstance(layer, PackageInstall):
             installs = [known for known in self.layers if isinstance(known, PackageInstall)]
             earlier = [text for install in installs for text in install.requirements]
             check_conflicts("ImageSpec", earlier, layer.requirements)
         return ImageSpec(base=self.base, layers=(*self.layers, layer))
-
-
-def _check_sets(known: Sequence[ImageLayer], added: ImageLayer) -> None:
-    """Refuse an install that contradicts a tested set below it."""
-    if isinstance(added, PackageInstall):
-        for layer in known:
-            if isinstance(layer, TestedSet):
-                layer.check(added.place, added.requirements)
 
 
 def _pairs(where: str, variables: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
