@@ -38,8 +38,10 @@ def summary(event: Progress) -> str:
             return f"{event.model}: {_how_far(event)}"
         case "checking":
             return f"{event.model}: {there} are here already, of {human_bytes(event.total_bytes)}"
+        case "verified":
+            return f"{event.model}: {there} verified"
         case "committing":
-            return f"{event.model}: {there} verified, committing the Volume"
+            return f"{event.model}: committing the Volume"
         case _:
             return f"{event.model}: {event.note}"
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 __all__ = ["Meter", "Progress", "Stage"]
 
-Stage = Literal["listing", "waiting", "checking", "fetching", "committing", "done"]
+Stage = Literal["listing", "waiting", "checking", "fetching", "verified", "committing", "done"]
 _WINDOW_S = 10.0
 _ENOUGH_BYTES = 1 << 20  # below that the small files tell nothing about the large ones
 

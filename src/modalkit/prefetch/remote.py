@@ -6,7 +6,7 @@ So the container needs none of what the service's image has, and starts in a sli
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +38,10 @@ def prefetch(again: bool = False) -> None:
 def prefetch_events(again: bool = False) -> Iterator[Progress]:
     """Fill the caches of an app's services, and tell how far it is.
 
+    Each Volume is committed once, when all its models are there, and only then are they told as
+    ``done``. What ends before that has no commit of its own: Modal's, when the container ends, keeps
+    the models that are whole and the parts of the others.
+
     Args:
         again: Ask the sources again, and read every file that is there.
 
@@ -45,17 +49,34 @@ def prefetch_events(again: bool = False) -> Iterator[Progress]:
         HubError: A source does not give what is wanted.
         WeightsError: A file is not the one that is locked, or the disk is full.
     """
+    fetched: dict[str, list[tuple[Job, Progress]]] = {}
     for job in jobs_from_text(os.environ[JOBS]):
-        fetched = False
-        for event in fill(Path(job.root), job.wanted, partial(_open, job), again=again):
-            if event.stage != "done":
-                fetched = True
-                yield event
-                continue
-            if fetched:
-                yield event.at("committing")
-                _volume(job).commit()
-            yield event
+        last = yield from _filled(job, again=again)
+        if last is not None:
+            fetched.setdefault(job.volume_mount, []).append((job, last))
+    for filled in fetched.values():
+        yield from _committed(filled)
+
+
+def _filled(job: Job, *, again: bool) -> Generator[Progress, None, Progress | None]:
+    """Fill a cache with a model; what to tell once it is committed, None where all was there."""
+    began = False
+    for event in fill(Path(job.root), job.wanted, partial(_open, job), again=again):
+        if began and event.stage == "done":
+            yield event.at("verified")
+            return event
+        began = True
+        yield event
+    return None
+
+
+def _committed(filled: Sequence[tuple[Job, Progress]]) -> Iterator[Progress]:
+    """Commit the Volume that some models were fetched into; then each of them is done."""
+    job, first = filled[0]
+    yield first.at("committing")
+    _volume(job).commit()
+    for _, last in filled:
+        yield last
 
 
 def _open(job: Job) -> Source:
