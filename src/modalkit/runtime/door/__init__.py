@@ -2,8 +2,7 @@
 
 It runs where the requests arrive: in modalkit's own web app for ``Endpoint(kind="web")``, and inside
 the engine's process for ``kind="server"``. It looks at a request once, before its first byte goes
-on; nothing of it stands between an engine and the tokens it sends, but for a plain function that
-counts them.
+on, and at the beginning of its answer; nothing of it stands between an engine and the tokens it sends.
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ class Door:
         if self._is_ours(visit):
             await self._app(self._as_ours(visit, scope["path"]), receive, send)
             return
-        watched = visit.watching(send)
+        # In an engine's process tokens go straight to its server; elsewhere a gateway hands on each anyway.
+        watched = visit.watching(send, counting=self._inner is None)
         visit.path = scope["path"].removeprefix(self._prefix) or "/"
         observers = () if visit.path in PROBES else self._observers
         for observer in observers:

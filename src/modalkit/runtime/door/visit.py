@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
@@ -23,6 +24,7 @@ _PROMPT_BYTES = 16_384
 _BRINGING = frozenset({"http.request", "websocket.receive"})
 _LEAVING = ("http.disconnect", "websocket.disconnect")
 _SOCKET_FAILED = 1011  # the code of a WebSocket that the service could not go on with
+_UNKNOWN = -1  # bytes of an answer that nobody counts
 # Read here, and not for whom the request goes on to: credentials, and what CORS has answered.
 _KEPT_HERE = frozenset(
     {b"authorization", b"x-api-key", b"modal-key", b"modal-secret", b"origin", b"x-request-id"}
@@ -130,27 +132,45 @@ class Visit:
             scope.update(path=path, raw_path=path.encode())
         return scope
 
-    def watching(self, send: Send) -> Send:
+    def watching(self, send: Send, *, counting: bool) -> Send:
         """``send`` with the request's id in the answer, and what the log says of it.
 
-        A plain function that hands on the other's coroutine: a token waits for no frame of ours.
+        Args:
+            send: The server's.
+            counting: Whether to count the bytes of every piece. Otherwise only the head of an answer and
+                its first piece are looked at; from then on what is returned is the server's own ``send``,
+                held in a C object, and no Python of ours runs for the pieces of a stream.
         """
         if self.is_socket:
             return self._watching_socket(send)
 
         def watched(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.body":
-                if not self._sent:
+                if not self._first:
                     self._first = time.perf_counter()
                     self.in_pieces = message.get("more_body", False)
-                self._sent += len(message.get("body", b""))
+                    if not counting:
+                        sending.__setstate__((send, (), {}, None))  # type: ignore[attr-defined]  # every partial has it, its stub does not
+                if counting:
+                    self._sent += len(message.get("body", b""))
             elif message["type"] == "http.response.start":
-                self.started, self.status = True, message["status"]
-                others = [pair for pair in message.get("headers", ()) if pair[0] != b"x-request-id"]
-                message["headers"] = [*others, (b"x-request-id", self.request_id)]
+                self._begin(message, counting=counting)
             return send(message)
 
-        return watched
+        # Whoever answers keeps what it was given, so that is what has to turn into `send`: a partial
+        # takes another function in place, as it does when it is unpickled.
+        sending = partial(watched)
+        return sending
+
+    def _begin(self, message: Message, *, counting: bool) -> None:
+        """Look at the head of the answer, and put the request's id into it."""
+        self.started, self.status = True, message["status"]
+        headers = message.get("headers", ())
+        others = [pair for pair in headers if pair[0] != b"x-request-id"]
+        message["headers"] = [*others, (b"x-request-id", self.request_id)]
+        if not counting:
+            told = next((value for name, value in headers if name == b"content-length"), b"")
+            self._sent = int(told) if told.isdigit() else _UNKNOWN
 
     def _watching_socket(self, send: Send) -> Send:
         def watched(message: Message) -> Awaitable[None]:
@@ -204,7 +224,7 @@ class Visit:
             "first_ms": round(1000 * self.first_s, 1),
             "ms": round(1000 * self.took_s, 1),
             "bytes_in": self._received or self.length or 0,
-            "bytes_out": self._sent,
+            "bytes_out": None if self._sent == _UNKNOWN else self._sent,  # a stream past the door
             "key": self.key,
         }
         if self.trace_id is not None:
