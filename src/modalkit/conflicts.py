@@ -68,7 +68,7 @@ def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:
 
 
 def _adapter_conflicts(service: type[ModelService], engine: Engine) -> Iterator[str]:
-    """An engine that fetches an adapter itself takes the newest commit."""
+    """An engine that fetches an adapter itself takes the newest commit, and at its start."""
     cache = service.weights
     if cache is not None and cache.fill == "prefetch" and not cache.read_only:
         return
@@ -77,6 +77,11 @@ def _adapter_conflicts(service: type[ModelService], engine: Engine) -> Iterator[
             yield (
                 f"LoRA({one.name!r}).revision is kept by a prefetched cache only. "
                 "Write weights = WeightCache('name')."
+            )
+        if one.on_demand and one.is_on_hub:
+            yield (
+                f"LoRA({one.name!r}, on_demand=True) is loaded from a prefetched cache only: serving never "
+                "downloads. Write weights = WeightCache('name')."
             )
 
 

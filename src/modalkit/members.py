@@ -19,6 +19,7 @@ from .conflicts import routes_of
 from .declare.endpoints import Endpoint
 from .declare.routes import Route
 from .engines.base import Engine, Launch
+from .engines.gpu_engine import GPUEngine
 from .lookup import prefetch_command
 from .plan import ServicePlan, engine_of
 from .runtime import engine_methods
@@ -101,7 +102,7 @@ def _engine_host(
     found = find_prefetched(service, plan, prefetch_command(service))
     return EngineHost(
         engine,
-        _on_folder(launch, found),
+        _on_folder(engine, launch, found),
         # Before Modal's own limit ends the container, so that the engine's last lines are heard.
         0.95 * plan.scaling.startup_timeout,
         weights_of(plan, found),
@@ -135,11 +136,21 @@ def _enters(plan: ServicePlan, start: _Enter, before: _Enter, after: _Enter) -> 
     }
 
 
-def _on_folder(launch: Launch, found: Prefetched | None) -> Launch:
-    """The launch with the prefetched folder as the model: no engine can then ask the hub for it."""
-    if found is None:
-        return launch
-    return launch.model_copy(update={"model": str(found.folder), "revision": None})
+def _on_folder(engine: Engine, launch: Launch, found: Prefetched | None) -> Launch:
+    """The launch with prefetched folders as model and adapters: no engine can then ask the hub for them."""
+    from .runtime.adapters import with_adapter_folder  # noqa: PLC0415 - of a container's start
+
+    declared = engine.lora if isinstance(engine, GPUEngine) else ()
+    if found is not None:
+        beside = {
+            one.name: str(found.beside[one.source])
+            for one in declared
+            if one.source in found.beside
+        }
+        adapters = {**launch.adapters, **beside}
+        own = {"model": str(found.folder), "revision": None, "adapters": adapters}
+        launch = launch.model_copy(update=own)
+    return with_adapter_folder(declared, launch)
 
 
 def _engine_app(self: Any) -> ASGIApp:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from modalkit import VLLM, GPUProfile, LoRA, ModelService, SGLang, WeightCache, plan_service
-from modalkit.errors import DeclarationError, PlanError
+from modalkit.engines import Launch
+from modalkit.errors import DeclarationError, PlanError, WeightsError
+from modalkit.runtime.adapters import with_adapter_folder
 
 COMMIT = "a" * 40
+LAUNCH = Launch(model="org/model", served_name="model")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,64 @@ def test_a_revision_is_a_commit_of_the_hub(source, revision, message):
     """Only a hub repository has one, and only a whole commit pins it."""
     with pytest.raises(DeclarationError, match=message):
         LoRA("a", source, revision=revision)
+
+
+def test_an_adapter_on_demand_is_fetched_and_not_loaded_at_the_start():
+    """It is among what is locked and prefetched, and in no command line."""
+    engine = VLLM(lora=[LoRA("sql", "org/sql"), LoRA("law", "org/law", on_demand=True)])
+    argv = engine.argv(LAUNCH)
+    assert argv[-3:] == ("--enable-lora", "--lora-modules", "sql=org/sql")
+    assert engine.repositories() == {"org/sql": None, "org/law": None}
+    only = VLLM(lora=[LoRA("law", "org/law", on_demand=True)], max_lora_rank=64)
+    assert only.argv(LAUNCH)[-1] == "--enable-lora"
+    assert "VLLM_LORA_RESOLVER_CACHE_DIR" not in only.environment(LAUNCH)
+    made = LAUNCH.model_copy(update={"adapter_folder": "/tmp/a"})
+    assert only.environment(made)["VLLM_LORA_RESOLVER_CACHE_DIR"] == "/tmp/a"
+
+
+def test_an_adapter_on_demand_that_cannot_be():
+    """No loading by name on SGLang, no second folder, no name with a slash, no cache to load from."""
+    on_demand = LoRA("law", "org/law", on_demand=True)
+    with pytest.raises(
+        DeclarationError, match="Leave on_demand out: all of them lie in the host's"
+    ):
+        SGLang(lora=[on_demand])
+    with pytest.raises(DeclarationError, match="is a second folder beside that of LoRA"):
+        VLLM(lora=[on_demand], lora_folder="/adapters")
+    with pytest.raises(DeclarationError, match="names a folder of adapters"):
+        LoRA("team/law", "org/law", on_demand=True)
+    assert LoRA("team/law", "org/law").name == "team/law"
+
+    class Chat(ModelService):
+        model = "org/model"
+        gpu = GPUProfile("L40S")
+        engine = VLLM(lora=[on_demand])
+
+    with pytest.raises(PlanError, match="is loaded from a prefetched cache only"):
+        plan_service(Chat)
+    Chat.engine = VLLM(lora=[LoRA("law", "/adapters/law", on_demand=True)])
+    assert plan_service(Chat).engine.argv[-1] == "--enable-lora"
+
+
+def test_the_folder_that_is_made_at_the_start(tmp_path):
+    """It has links to each adapter's files under its name, and a configuration that names the model."""
+    source = tmp_path / "snapshots" / COMMIT
+    source.mkdir(parents=True)
+    (source / "adapter_model.safetensors").write_bytes(b"weights")
+    (source / "adapter_config.json").write_text('{"r": 8, "base_model_name_or_path": "other/name"}')
+    wanted = [LoRA("law", "org/law", on_demand=True), LoRA("sql", "org/sql")]
+    launch = LAUNCH.model_copy(update={"adapters": {"law": str(source)}})
+    folder = Path(with_adapter_folder(wanted, launch).adapter_folder)
+    assert [path.name for path in folder.iterdir()] == ["law"]
+    assert (folder / "law" / "adapter_model.safetensors").read_bytes() == b"weights"
+    config = json.loads((folder / "law" / "adapter_config.json").read_text())
+    assert config == {"r": 8, "base_model_name_or_path": "org/model"}
+    assert with_adapter_folder(wanted[1:], launch) is launch
+    (source / "adapter_config.json").unlink()
+    with pytest.raises(
+        WeightsError, match=r"LoRA\('law'\) is not an adapter: .*adapter_config.json"
+    ):
+        with_adapter_folder(wanted, launch)
 
 
 @pytest.mark.parametrize("engine", [SGLang, VLLM])

@@ -35,6 +35,8 @@ class Launch(Value):
         snapshot: Whether its GPUs' memory goes into a snapshot, so that it must be able to sleep.
         from_volume: Whether the weights lie on a Volume, which is read over the network.
         adapters: Where LoRA adapters lie in the container, by name, as far as it is known.
+        adapter_folder: Folder in which those that are loaded on demand lie under their names;
+            ``None`` where there are none, and before the container has made it.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Launch(Value):
     snapshot: bool = False
     from_volume: bool = False
     adapters: dict[str, str] = Field(default_factory=dict)
+    adapter_folder: str | None = None
 
 
 _GREETING = "Say hello."

@@ -99,7 +99,7 @@ class GPUEngine(Engine):
         chat_template: Jinja template: ``"./chat.jinja"``, a file beside the service's that travels with
             its image, or an absolute path in the container. Default: the tokenizer's own.
         speculative: Speculative decoding.
-        lora: LoRA adapters that are loaded at the start.
+        lora: LoRA adapters: loaded at the start, or when they are first asked for.
         lora_slots: Adapters in one batch at most. Default: the engine's.
         max_lora_rank: Highest rank among them.
         trust_remote_code: Run Python that comes with the weights. Default false.
@@ -255,9 +255,11 @@ class GPUEngine(Engine):
                 yield flag, str(value)
 
     def _adapters(self, launch: Launch) -> tuple[str, ...]:
-        """The LoRA adapters, each from where it lies in this container."""
-        paths = [f"{one.name}={launch.adapters.get(one.name, one.source)}" for one in self.lora]
-        return ("--enable-lora", self.lora_flag, *paths) if paths else ()
+        """The LoRA adapters of the start, each from where it lies in this container."""
+        at_start = [one for one in self.lora if not one.on_demand]
+        paths = [f"{one.name}={launch.adapters.get(one.name, one.source)}" for one in at_start]
+        listed = (self.lora_flag, *paths) if paths else ()
+        return ("--enable-lora", *listed) if self._serves_adapters() else ()
 
     def _reading_ahead(self, launch: Launch) -> tuple[str, ...]:
         given = {given.name for given in split_flags(self.extra_args)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Strict, model_validator
 
 from .._values import Value
 from ..errors import DeclarationError
@@ -23,6 +23,8 @@ class LoRA(Value):
         source: Hub id, or an absolute path in the container, such as ``WeightCache.path`` gives.
         revision: Commit of the hub repository, 40 hexadecimal digits. Default: the locked one, or
             the newest at the first start.
+        on_demand: Load it when a client first asks for its name, in each container by itself, and not
+            at the start; of `VLLM` only. Default false.
 
     Raises:
         DeclarationError: A name that cannot stand in a command line, a folder of this machine, or
@@ -40,9 +42,12 @@ class LoRA(Value):
     name: str
     source: str
     revision: str | None = None
+    on_demand: Annotated[bool, Strict()] = False
 
-    def __init__(self, name: str, source: str, *, revision: str | None = None) -> None:
-        super().__init__(name=name, source=source, revision=revision)
+    def __init__(
+        self, name: str, source: str, *, revision: str | None = None, on_demand: bool = False
+    ) -> None:
+        super().__init__(name=name, source=source, revision=revision, on_demand=on_demand)
 
     @property
     def is_on_hub(self) -> bool:
@@ -54,6 +59,12 @@ class LoRA(Value):
         where = f"LoRA({self.name!r})"
         if not self.name or set(self.name) & set("=:, \t\n"):
             msg = f"{where} cannot name an adapter. Write a word without '=', ':', ',' and spaces."
+            raise DeclarationError(msg)
+        if self.on_demand and ("/" in self.name or self.name.startswith(".")):
+            msg = (
+                f"{where} names a folder of adapters, with on_demand=True. Write a word without '/' that "
+                "does not begin with a dot."
+            )
             raise DeclarationError(msg)
         if self.source.startswith((".", "~")) or not self.source:
             msg = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from pydantic import PositiveInt
@@ -11,7 +11,7 @@ from ..declare.image import ImageSpec
 from ..errors import DeclarationError
 from .base import Launch
 from .client_routes import SGLANG_ROUTES
-from .flags import EngineName, split_flags
+from .flags import EngineName, Given, split_flags
 from .gpu_engine import GPUEngine
 from .sets import engine_set
 from .speculative import Speculative
@@ -24,6 +24,32 @@ __all__ = ["SGLang"]
 _OTHER_SERVERS = frozenset(
     {"--tokenizer-worker-num", "--enable-http2", "--encoder-only", "--use-ray"}
 )
+
+_OVERLAP = "--startup-weight-load-mode"
+_GRAPHS_OFF = (
+    *("--cuda-graph-backend-decode", "disabled"),
+    *("--cuda-graph-backend-prefill", "disabled"),
+)
+# What SGLang 0.5.23 ends its start with where it stands beside the overlap, which it tells only after the
+# container has come up: _get_unsupported_reason in
+# srt/model_executor/model_runner_components/startup_weight_load.py. By flag, the values that it takes all the same.
+_BESIDE_OVERLAP: Mapping[str, frozenset[str]] = {
+    "--load-format": frozenset({"auto", "safetensors"}),
+    "--dtype": frozenset({"auto", "half", "float16", "bfloat16"}),
+    "--tp-size": frozenset({"1", "2"}),
+    "--quantization": frozenset({"unquant"}),
+    "--cpu-offload-gb": frozenset({"0"}),
+    **dict.fromkeys(("--pp-size", "--dp-size", "--ep-size", "--attn-dp-size"), frozenset({"1"})),
+    **dict.fromkeys(
+        (
+            *("--speculative-algorithm", "--enable-lora", "--is-embedding"),
+            *("--enable-memory-saver", "--enable-weights-cpu-backup"),
+            *("--weight-loader-disable-mmap", "--weight-loader-drop-cache-after-load"),
+            *("--custom-weight-loader", "--enable-torch-compile"),
+        ),
+        frozenset[str](),
+    ),
+}
 
 
 class SGLang(GPUEngine):
@@ -154,8 +180,8 @@ class SGLang(GPUEngine):
         """Return the command line; ``python`` in it is the container's interpreter.
 
         Raises:
-            DeclarationError: Parallelism the container's GPUs do not allow, or a server that is not
-                the one the door stands in front of.
+            DeclarationError: Parallelism the container's GPUs do not allow, a server that is not
+                the one the door stands in front of, or an overlapped start that SGLang refuses.
         """
         given = {flag.name for flag in split_flags(self.extra_args)}
         if launch.door and (others := sorted(given & _OTHER_SERVERS)):
@@ -165,25 +191,52 @@ class SGLang(GPUEngine):
                 "Endpoint(kind='web'), or leave the flag out."
             )
             raise DeclarationError(msg)
-        return super().argv(launch)
+        argv = super().argv(launch)
+        _check_overlap(argv)
+        return argv
+
+    def _field_problems(self) -> Iterator[str]:
+        yield from super()._field_problems()
+        if asked := [one for one in self.lora if one.on_demand]:
+            yield (
+                f"SGLang.lora has LoRA({asked[0].name!r}, on_demand=True), but SGLang reads adapters at its start and "
+                "would load more into one container of several. Leave on_demand out: all of them lie in the host's "
+                "memory, and lora_slots of them on the GPU, as they are asked for."
+            )
 
     def _switches(self) -> tuple[str, ...]:
-        eager = (
-            "--cuda-graph-backend-decode",
-            "disabled",
-            "--cuda-graph-backend-prefill",
-            "disabled",
-        )
         return (
             *(() if self.task == "generate" else ("--is-embedding",)),
             *(("--chunked-prefill-size", "-1") if self.chunked_prefill is False else ()),
             *(() if self.prefix_caching else ("--disable-radix-cache",)),
-            *(() if self.cuda_graphs else eager),
+            *(() if self.cuda_graphs else _GRAPHS_OFF),
             *(_speculative(self.speculative) if self.speculative else ()),
             *self._inputs(),
             *(("--trust-remote-code",) if self.trust_remote_code else ()),
             *(("--enable-metrics",) if self.metrics else ()),
         )
+
+
+def _check_overlap(argv: tuple[str, ...]) -> None:
+    given = split_flags(argv)
+    if not any(one.name == _OVERLAP and "overlap" in one.values for one in given):
+        return
+    refused = [one for one in given if one.name in _BESIDE_OVERLAP and not _is_taken(one)]
+    off = [one for one in split_flags(_GRAPHS_OFF) if one in given]
+    if len(off) == len(split_flags(_GRAPHS_OFF)):  # one of the two phases is enough to overlap with
+        refused += off
+    if refused:
+        told = " ".join((refused[0].name, *refused[0].values))
+        msg = (
+            f"SGLang.extra_args '{_OVERLAP} overlap' does not go with {told!r}: SGLang would refuse to "
+            "start. Leave one of the two out."
+        )
+        raise DeclarationError(msg)
+
+
+def _is_taken(one: Given) -> bool:
+    """Whether SGLang takes a flag with these values beside the overlap."""
+    return bool(one.values) and _BESIDE_OVERLAP[one.name].issuperset(one.values)
 
 
 _ALGORITHMS = {

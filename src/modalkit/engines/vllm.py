@@ -32,8 +32,10 @@ class VLLM(GPUEngine):
     Args:
         version: Release; its flags are known for the default.
         expert_parallel: Spread the experts of each layer over all GPUs instead of splitting each.
-        lora_folder: Folder in the container whose subfolders are LoRA adapters: one is loaded when
-            a client first asks for its name. Its ``adapter_config.json`` must name this model.
+        lora_folder: Folder in the container that something else fills with LoRA adapters, one a
+            subfolder: one is loaded when a client first asks for its name. Its
+            ``adapter_config.json`` must name this model. Adapters that are known beforehand are
+            declared: ``LoRA(..., on_demand=True)`` is locked, prefetched and verified.
 
     All other fields are those of `GPUEngine`.
 
@@ -155,7 +157,6 @@ class VLLM(GPUEngine):
             *(_speculative(self.speculative) if self.speculative else ()),
             *(_GRAMMAR[self.structured_output] if self.structured_output else ()),
             *self._inputs(),
-            *(("--enable-lora",) if self.lora_folder and not self.lora else ()),
             *(("--trust-remote-code",) if self.trust_remote_code else ()),
             *(("--log-level", self.log_level.upper()) if self.log_level else ()),
         )
@@ -179,8 +180,9 @@ class VLLM(GPUEngine):
         return (*super().argv(launch), *(("--middleware", _DOOR) if launch.door else ()))
 
     def environment(self, launch: Launch) -> dict[str, str]:
-        """Return the variables; with ``lora_folder`` those that let it look there."""
-        found = {} if self.lora_folder is None else _finds_adapters(self.lora_folder)
+        """Return the variables; with a folder of adapters those that let it look there."""
+        folder = launch.adapter_folder or self.lora_folder
+        found = {} if folder is None else _finds_adapters(folder)
         return {**found, **super().environment(launch)}
 
     def _serves_adapters(self) -> bool:
@@ -192,6 +194,11 @@ class VLLM(GPUEngine):
             yield "VLLM.structured_output 'none' is SGLang's. Leave it out: no request is held to a schema unless it asks."
         if self.lora_folder is not None and not self.lora_folder.startswith("/"):
             yield f"VLLM.lora_folder {self.lora_folder!r} is not an absolute path. Write WeightCache('name').path('adapters')."
+        if self.lora_folder is not None and (asked := [one for one in self.lora if one.on_demand]):
+            yield (
+                f"VLLM.lora_folder is a second folder beside that of LoRA({asked[0].name!r}, on_demand=True), and "
+                "vLLM looks into one. Declare each adapter on_demand, or leave on_demand out."
+            )
 
 
 def _finds_adapters(folder: str) -> dict[str, str]:
