@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ __all__ = [
     "CALLERS",
     "DATA",
     "MODES",
+    "READ",
     "Answers",
     "Table",
     "every_name",
@@ -24,6 +26,8 @@ DATA = ROOT / "docs" / "endpoint_routes.json"
 _PAGE = ROOT / "docs" / "endpoints.md"
 _BEGIN, _END = "<!-- begin: scripts/endpoint_routes/ask.py -->\n", "<!-- end -->\n"
 
+# What only a model that listens has, and none does on a CPU here: the door is asked, vLLM is read.
+READ = {"vLLM": ("POST /v1/audio/transcriptions", "POST /v1/audio/translations")}
 MODES = ("tokens", "keys", "both", "public")
 CALLERS = ("stranger", "tokens", "key", "both")
 
@@ -52,6 +56,7 @@ def verdict(answer: httpx.Response) -> str:
 
 
 _WORDS = {"reached": "yes", "401": "401", "404": "404", "Modal 401": "401 by Modal"}
+_HOW = {"vLLM": "asked", "SGLang": "read", "Transformers": "asked", "Echo": "asked"}
 _HEAD = ("`ProxyAuth()`", "`BearerKeys()`", "both", "`public=True`")
 
 
@@ -65,13 +70,11 @@ def write_page(table: Table) -> None:
 def rendered(table: Table) -> str:
     """A table for each engine: groups of routes that fare alike."""
     parts = []
-    for engine, how in (("vLLM", "asked"), ("SGLang", "read"), ("Echo", "asked")):
-        if engine not in table:
-            continue
+    for engine, how in _HOW.items():
         parts.append(f"\n**{engine}** ({how})\n\n")
         parts.append("| route | " + " | ".join(_HEAD) + " |\n|---|---|---|---|---|\n")
         for cells, routes in _groups(table[engine]).items():
-            parts.append(f"| {_named(routes)} | {' | '.join(cells)} |\n")
+            parts.append(f"| {_named(routes, READ.get(engine, ()))} | {' | '.join(cells)} |\n")
     return "".join(parts) + "\n"
 
 
@@ -97,5 +100,6 @@ def _said(answers: list[str] | None) -> str:
     return full if stranger == full else f"{stranger} / {full}"
 
 
-def _named(routes: list[str]) -> str:
-    return ", ".join(f"`{route.split(' ')[1]}`" for route in routes)
+def _named(routes: list[str], read: Iterable[str]) -> str:
+    marks = dict.fromkeys(read, " (read)")
+    return ", ".join(f"`{route.split(' ')[1]}`{marks.get(route, '')}" for route in routes)
