@@ -197,6 +197,7 @@ def test_a_websocket_is_counted_by_how_it_was_closed(capfd, eventually):
     assert found["http_request_seconds_count{/letters}"] == 3
     assert found["http_first_byte_seconds_count{/letters}"] == 2
     assert found["http_in_flight{}"] == 0
+    assert found["model_seconds_count{letters}"] == 2
     assert found["calls_total{letters,ok}"] == found["calls_total{letters,error}"] == 1
     lines = [
         json.loads(one) for one in capfd.readouterr().err.splitlines() if "modalkit.access" in one

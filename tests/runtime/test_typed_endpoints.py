@@ -429,6 +429,11 @@ def test_the_schema_is_one_that_generators_accept():
         "multipart/form-data",
         "application/x-npy",
     }
+    form = schema["paths"]["/v1/file"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert form["schema"]["required"] == ["file"]
+    (deadline,) = schema["paths"]["/v1/pair"]["post"]["parameters"]
+    named = deadline["$ref"].rpartition("/")[2]
+    assert schema["components"]["parameters"][named]["name"] == "x-deadline-ms"
     answers = schema["paths"]["/v1/count"]["post"]["responses"]["200"]["content"]
     assert set(answers) == {"text/event-stream", "application/x-ndjson"}
 

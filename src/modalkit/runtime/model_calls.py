@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -44,7 +45,10 @@ def bind(
     method: Callable[..., Any] = MethodType(route.function, instance)
     if route.streams:
         call = _stream(name, method, route, thread, watch)
-        return _watched_stream(call, watch) if watch else call
+        if watch is None:
+            return call
+        # Of a batch its steps are told.
+        return _watched_stream(call, watch.calling if route.batch else watch.streaming)
     if route.batch is not None:
         call = _batched(instance, name, route, thread, watch)
     elif watch is None:
@@ -106,10 +110,10 @@ def _stream(
     return _taking_one(route, live.submit)
 
 
-def _watched_stream(call: Call, watch: MethodWatch) -> Call:
+def _watched_stream(call: Call, watching: Callable[[], AbstractContextManager[None]]) -> Call:
     async def watched(*arguments: object, **keywords: object) -> AsyncIterator[Any]:
         pieces = call(*arguments, **keywords)
-        with watch.calling():
+        with watching():
             try:
                 async for piece in pieces:
                     yield piece

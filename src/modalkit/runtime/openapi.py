@@ -49,7 +49,10 @@ def openapi_schema(
         }
         for route in routes
     }
-    components: dict[str, Any] = {"schemas": {**definitions.get("$defs", {}), **_PROBLEMS}}
+    components: dict[str, Any] = {
+        "schemas": {**definitions.get("$defs", {}), **_PROBLEMS},
+        "parameters": {"deadline": _DEADLINE},
+    }
     named = components["schemas"]
     paths = _with_components(paths, named)
     for name, one in list(named.items()):
@@ -85,6 +88,7 @@ def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict
     return {
         "operationId": route.name,
         "summary": route.summary,
+        "parameters": [{"$ref": "#/components/parameters/deadline"}],
         "requestBody": {"required": route.needs_body, "content": _bodies(route, request)},
         "responses": {
             "200": {"description": "The answer", "content": _answers(route, answer)},
@@ -121,7 +125,9 @@ def _form(route: TypedRoute, files: Mapping[str, bool]) -> JsonValue:
             described = TypeAdapter(as_known(kind)).json_schema(ref_template=_REF)
             described.pop("$defs", None)  # the JSON body has brought them
             properties[name] = described
-    return {"type": "object", "properties": properties}
+    # Where the whole body is one file, the form has one field for it, whatever it is called.
+    needed = route.required if route.fields else tuple(properties)
+    return {"type": "object", "properties": properties, "required": list(needed)}
 
 
 def _answers(route: TypedRoute, answer: JsonValue) -> dict[str, JsonValue]:
@@ -142,6 +148,13 @@ def _json(description: str, schema: JsonValue) -> dict[str, JsonValue]:
 
 
 _BINARY: dict[str, JsonValue] = {"type": "string", "format": "binary"}
+_DEADLINE: JsonValue = {
+    "name": "x-deadline-ms",
+    "in": "header",
+    "required": False,
+    "description": "Milliseconds after which an answer is of no use; then it is a 504.",
+    "schema": {"type": "number", "minimum": 0},
+}
 _PROBLEMS: dict[str, JsonValue] = {
     "Problem": {
         "type": "object",

@@ -59,6 +59,7 @@ class TypedRoute:
         answer_type: What it is.
         arguments: Turns a validated body into the method's positional and keyword arguments.
         needs_body: Some parameter has no default; otherwise a request may come without a body.
+        required: Parameters without a default.
         streams: Whether the answer comes in pieces.
         media_type: What an answer that is not JSON is.
     """
@@ -73,6 +74,7 @@ class TypedRoute:
     answer_type: Any
     arguments: _Arguments
     needs_body: bool
+    required: tuple[str, ...] = ()
     streams: bool = False
     media_type: str | None = None
 
@@ -114,6 +116,7 @@ def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
         answer_type=answer,
         arguments=arguments,
         needs_body=route.batch is not None or any(map(_is_required, parameters)),
+        required=tuple(one.name for one in parameters if _is_required(one)),
         streams=route.streams,
         media_type=_media_type(where, route, answer),
     )

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import modal
 from modal.exception import NotFoundError
@@ -126,6 +126,14 @@ class LocalModalFixture:
         try:
             if method:
                 return getattr(self.cls(app, owner)(), method).get_web_url()  # type: ignore[no-any-return]  # a method by its name
-            return self.function(app, name).get_web_url()
+            found = self.function(app, name).get_web_url()
         except NotFoundError:
-            return modal.Server.from_name(app, name, client=self.client).get_url()
+            return self._server_url(app, name)
+        if found:
+            return found
+        with suppress(NotFoundError):  # a server has a function of its name, without a URL
+            return self._server_url(app, name)
+        return None
+
+    def _server_url(self, app: str, name: str) -> str | None:
+        return modal.Server.from_name(app, name, client=self.client).get_url()

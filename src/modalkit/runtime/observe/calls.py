@@ -161,6 +161,19 @@ class MethodWatch:
         with self._tracing.span(self._span) if self._tracing else nullcontext(), self:
             yield
 
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Watch a block that is one answer in pieces: the model's time is until the last of them."""
+        began = time.monotonic()
+        with self.calling():
+            try:
+                yield
+            finally:
+                ended = time.monotonic()
+                self._model.observe(ended - began)
+                if self._tracing is not None:
+                    self._tracing.past("model", began, ended)
+
     # ── a call that is no batch's ──────────────────────────────────────────────────────────────
 
     def alone(self, run: _Calling, method: Callable[..., Any]) -> _Calling:
