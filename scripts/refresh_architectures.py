@@ -53,6 +53,8 @@ TABLES = (
     modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
     modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES,
 )
 ENCODERS = [
     "albert",
@@ -72,6 +74,41 @@ ENCODERS = [
     "clip",
     "siglip",
     "siglip2",
+    "chinese_clip",
+    "clap",
+    "clip_text_model",
+    "clip_vision_model",
+    "convbert",
+    "dinov2",
+    "dinov3_vit",
+    "dpr",
+    "esm",
+    "esmc",
+    "embedding_gemma2",
+    "embedding_gemma2_text",
+    "fnet",
+    "funnel",
+    "gte",
+    "hubert",
+    "ibert",
+    "layoutlm",
+    "layoutlmv3",
+    "longformer",
+    "luke",
+    "metaclip_2",
+    "mobilebert",
+    "modernvbert",
+    "nystromformer",
+    "parakeet_ctc",
+    "pixtral",
+    "siglip_vision_model",
+    "siglip2_vision_model",
+    "splinter",
+    "squeezebert",
+    "vit",
+    "wav2vec2",
+    "wav2vec2-bert",
+    "wavlm",
 ]
 
 
@@ -167,7 +204,12 @@ for _type in ("gemma4_text", "gemma4_unified_text", "gemma4", "gemma4_unified"):
     }
 
 # Settings whose part in the count is not traced; every published checkpoint has the class's default.
-FIXED = {"gemma3n": ["text_config.altup_num_inputs"], "gemma3n_text": ["altup_num_inputs"]}
+FIXED = {
+    "gemma3n": ["text_config.altup_num_inputs"],
+    "gemma3n_text": ["altup_num_inputs"],
+    "granite_speech": ["projector_config.cross_attention_frequency", "tie_word_embeddings"],
+    "marian": ["tie_word_embeddings"],
+}
 
 
 def model_class(model_type: str) -> type[transformers.PreTrainedModel]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 import subprocess
@@ -222,3 +223,76 @@ def test_size_tells_a_misspelt_folder_from_a_model(hub):
     assert done.returncode == 1
     assert "There is no folder or file './nowhere'" in done.stderr
     assert not hub.requests
+
+
+def llama(tie: bool | None) -> dict[str, object]:
+    """A config of a model that `stored_llama` stores."""
+    return {**QWEN, "model_type": "llama", "head_dim": 16, "tie_word_embeddings": tie}
+
+
+def stored_llama(*, head: bool, more: int = 0) -> dict[str, list[int]]:
+    """Shapes of the tensors of a small Llama, with or without an output head of its own."""
+    layer = {
+        "self_attn.q_proj": [64, 64],
+        "self_attn.k_proj": [32, 64],
+        "self_attn.v_proj": [32, 64],
+    }
+    layer |= {"self_attn.o_proj": [64, 64], "mlp.gate_proj": [128, 64], "mlp.up_proj": [128, 64]}
+    layer |= {"mlp.down_proj": [64, 128], "input_layernorm": [64], "post_attention_layernorm": [64]}
+    shapes = {"model.embed_tokens.weight": [100, 64], "model.norm.weight": [64]}
+    shapes |= {
+        f"model.layers.{i}.{name}.weight": size for i in (0, 1) for name, size in layer.items()
+    }
+    shapes |= {"lm_head.weight": [100, 64]} if head else {}
+    return shapes | ({"model.extra.weight": [more]} if more else {})
+
+
+def as_file(shapes: dict[str, list[int]]) -> bytes:
+    """A safetensors file with tensors of these shapes in bf16."""
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(end)
+
+
+def in_two(shapes: dict[str, list[int]]) -> dict[str, object]:
+    """The same in two files with an index that has no total."""
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    half = len(shapes) // 2
+    parts = [dict(list(shapes.items())[:half]), dict(list(shapes.items())[half:])]
+    index = {tensor: names[at] for at, part in enumerate(parts) for tensor in part}
+    files = {name: as_file(part) for name, part in zip(names, parts, strict=True)}
+    return {"model.safetensors.index.json": {"weight_map": index}, **files}
+
+
+def sized(*arguments: str) -> dict[str, object]:
+    """What ``modalkit size org/model --json`` says."""
+    done = size("org/model", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_headers_say_whether_the_head_is_tied(hub):
+    """Where the config leaves it open and the files have no output head, it is the embedding."""
+    hub.add("org/model", {"config.json": llama(False), **in_two(stored_llama(head=False))})
+    found = sized()
+    parameters = sum(math.prod(shape) for shape in stored_llama(head=False).values())
+    assert found["total_parameters"] == found["stored_parameters"] == parameters
+    assert found["stored_bytes"] == found["loaded_bytes"] == 2 * parameters
+
+
+def test_headers_of_every_shard_are_read_where_sizes_differ(hub):
+    """What the files hold beyond the config is counted by their headers, of which each is asked by range."""
+    hub.add(
+        "org/model", {"config.json": llama(False), **in_two(stored_llama(head=True, more=50_000))}
+    )
+    found = sized()
+    parameters = sum(math.prod(shape) for shape in stored_llama(head=True).values())
+    assert found["total_parameters"] == found["stored_parameters"] == parameters + 50_000
+    assert found["loaded_bytes"] == 2 * (parameters + 50_000)
+    ranges = [asked for _, path, asked in hub.requests if path.endswith(".safetensors")]
+    assert ranges
+    assert set(ranges) == {"bytes=0-100000"}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import ModalkitError, SizingError
-from ..hub import HubModel, find_model
+from ..hub import HubModel, facts_of, find_model
 from ..sizing.fit import Pick, Wishes
 from ..sizing.memory import LORA_RANK, EngineName, Load, lora_bytes
 from ..sizing.model import GIB, read_model
@@ -81,7 +81,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     """  # noqa: D301 - click reads the character
     try:
         found = None if is_local(model) else find_model(*_split(model))
-        facts = found.facts() if found else read_model(model)
+        facts = facts_of(found) if found else read_model(model)
         usual = default_load(facts)
         load = Load(
             context=context or usual.context,

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from .models import HubFile, HubListing, HubModel, find_model, list_files, stored_parameters
+from .headers import facts_of, read_headers, stored_parameters
+from .models import HubFile, HubListing, HubModel, find_model, list_files
 
-__all__ = ["HubFile", "HubListing", "HubModel", "find_model", "list_files", "stored_parameters"]
+__all__ = [
+    "HubFile",
+    "HubListing",
+    "HubModel",
+    "facts_of",
+    "find_model",
+    "list_files",
+    "read_headers",
+    "stored_parameters",
+]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-__all__ = ["down", "gated", "no_revision", "not_found", "refused"]
+__all__ = ["down", "gated", "incomplete", "no_revision", "not_found", "refused"]
 
 _LATER = "Run this again later; with HF_HUB_OFFLINE=1 what is cached on this machine is used."
 _AUTHORISED = (401, 403)
 _TOO_MANY = 429
+_SHOWN = 4  # files in a message
 
 
 def gated(model: str) -> str:
@@ -29,6 +31,35 @@ def not_found(model: str) -> str:
     if _has_token():
         return f"The hub has no model {model!r} that the account of HF_TOKEN may see. Check the id, or ask its owner."
     return f"The hub has no public model {model!r}. Check the id; if it is private, set HF_TOKEN to a token that may read it."
+
+
+def incomplete(model: str, commit: str, missing: Sequence[str], *, offline: bool) -> str:
+    """Say which weight files are not there, and what to do so that all are.
+
+    Args:
+        model: Hub id.
+        commit: The commit in question.
+        missing: Files that the index names; empty where not even the index is there.
+        offline: Whether the cache of this machine was asked.
+    """
+    where = f"{model!r} at {commit[:12]}"
+    named = ", ".join(missing[:_SHOWN]) + (
+        f" and {len(missing) - _SHOWN} more" if missing[_SHOWN:] else ""
+    )
+    if offline:
+        lacks = (
+            f"lacks {len(missing)} of its weight files ({named})"
+            if missing
+            else "has no weight files"
+        )
+        return (
+            f"{where}: the cache of this machine {lacks}, and HF_HUB_OFFLINE is set. Unset it to ask the hub, or "
+            f"fetch them first: hf download {model} --revision {commit}"
+        )
+    return (
+        f"{where}: the index names weight files that the repository does not have ({named}). Pin another commit with "
+        "revision=, or tell its owner; engines cannot load it."
+    )
 
 
 def refused(model: str, status: int, retry_after: str = "", later: str = _LATER) -> str:

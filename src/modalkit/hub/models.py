@@ -1,34 +1,29 @@
-"""What the model hub says of a model: its commit, its config, its files with their hashes; no weights.
-
-Asked through ``huggingface_hub``, so that ``HF_ENDPOINT``, ``HF_HOME`` and ``HF_HUB_OFFLINE`` mean what
-they mean everywhere. The token comes from ``HF_TOKEN`` in the environment alone, and is in no message.
-"""
+"""What the model hub says of a model: its commit, its config, its files with their hashes; no weights."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HubError, MissingExtraError
+from ..errors import HubError
 from ..lock import LockedFile
 from ..sizing.model import ModelFacts, model_facts
-from .messages import down, gated, no_revision, not_found, refused
+from ..sizing.stored import Stored
+from .connection import TIMEOUT_S, explained, hub_api, is_offline
+from .messages import incomplete
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["HubFile", "HubListing", "HubModel", "find_model", "list_files", "stored_parameters"]
+__all__ = ["HubFile", "HubListing", "HubModel", "find_model", "list_files"]
 
 _CONFIG, _DESCRIBED = "config.json", "hf_quant_config.json"
-# Where weights are, in the order engines look for them; an index names its files.
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+# Where weights are, in the order engines look for them; an index, which names its files, comes first.
 _SINGLES = ("model.safetensors", "pytorch_model.bin")
-_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,8 @@ class HubModel:
         described: Its parsed ``hf_quant_config.json``, if it has one.
         weights: The weight files an engine loads, sorted by name: those the index names, and no
             others. Offline, those of them that are in the cache.
+        missing: Files that the index names and that are not there.
+        offline: Whether the cache of this machine was asked instead of the hub.
     """
 
     id: str
@@ -49,20 +46,36 @@ class HubModel:
     config: dict[str, Any]
     described: dict[str, Any] | None
     weights: tuple[LockedFile, ...]
+    missing: tuple[str, ...] = ()
+    offline: bool = False
 
-    def facts(self) -> ModelFacts:
+    def whole_weights(self) -> tuple[LockedFile, ...]:
+        """Return ``weights`` for whoever pins them: all, or none at all.
+
+        Raises:
+            HubError: The index names a file that is not there, or the cache has no weights.
+        """
+        if self.missing or (self.offline and not self.weights):
+            raise HubError(incomplete(self.id, self.commit, self.missing, offline=self.offline))
+        return self.weights
+
+    def facts(self, headers: Stored | None = None) -> ModelFacts:
         """Size it.
+
+        Args:
+            headers: What its files hold by their headers, where they have been read; see `read_headers`.
+                Default: the files' sizes.
 
         Raises:
             SizingError: An architecture this version does not know.
         """
-        return model_facts(
-            self.config, name=self.id, described=self.described, stored=self._weight_bytes()
-        )
+        stored = headers or Stored(self._weight_bytes())
+        return model_facts(self.config, name=self.id, described=self.described, stored=stored)
 
     def _weight_bytes(self) -> int:
         """Bytes of the weight files; 0 for other formats than safetensors, which hold more than weights."""
-        if not all(file.name.endswith(".safetensors") for file in self.weights):
+        safe = all(file.name.endswith(".safetensors") for file in self.weights)
+        if self.missing or not safe:
             return 0
         return sum(file.size for file in self.weights)
 
@@ -103,12 +116,12 @@ def list_files(model: str, revision: str | None = None) -> HubListing:
         HubError: As `find_model`.
         MissingExtraError: ``huggingface_hub`` is not installed.
     """
-    with _explained(model, revision):
-        return _listed(_api(), model, revision)
+    with explained(model, revision):
+        return _listed(hub_api(), model, revision)
 
 
 def _listed(api: HfApi, model: str, revision: str | None) -> HubListing:
-    info = api.model_info(model, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
+    info = api.model_info(model, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
     files = tuple(
         HubFile(
             name=entry.rfilename,
@@ -132,50 +145,41 @@ def find_model(model: str, revision: str | None = None) -> HubModel:
         HubError: Not found, gated, the hub is down, too many requests; or offline and not cached.
         MissingExtraError: ``huggingface_hub`` is not installed.
     """
-    with _explained(model, revision):
-        source = _Cached(model, revision) if _offline() else _Online(model, revision)
+    with explained(model, revision):
+        offline = is_offline()
+        source = _Cached(model, revision) if offline else _Online(model, revision)
         config = source.read(_CONFIG)
         if config is None:
             msg = f"{model!r} at {source.commit[:12]} has no config.json, so it is no model an engine loads."
             raise HubError(msg)
         described = source.read(_DESCRIBED)
-        return HubModel(model, source.commit, config, described, _weights(source))
+        weights, missing = _weights(source)
+        return HubModel(model, source.commit, config, described, weights, missing, offline)
 
 
-def stored_parameters(model: HubModel) -> int | None:
-    """Return the parameters that a single safetensors file says it holds, read from its header only.
-
-    A sharded model would take a request a file: None. Tied weights that are stored twice count twice.
-
-    Raises:
-        HubError: As `find_model`.
-    """
-    if [file.name for file in model.weights] != ["model.safetensors"] or _offline():
-        return None
-    with _explained(model.id, model.commit):
-        header = _api().parse_safetensors_file_metadata(
-            model.id, "model.safetensors", revision=model.commit, timeout=_TIMEOUT_S
-        )
-        return sum(header.parameter_count.values())
-
-
-def _weights(source: _Online | _Cached) -> tuple[LockedFile, ...]:
-    for index in _INDEXES:
+def _weights(source: _Online | _Cached) -> tuple[tuple[LockedFile, ...], tuple[str, ...]]:
+    """The files an engine loads, and those that the index names and the source lacks."""
+    for single in _SINGLES:
+        index = f"{single}.index.json"
         if (found := source.read(index)) is not None:
             named = found.get("weight_map")
-            names = sorted(set(named.values())) if isinstance(named, Mapping) else []
-            return tuple(file for name in names if (file := source.file(name)))
-    for name in _SINGLES:
-        if file := source.file(name):
-            return (file,)
-    return ()
+            if not isinstance(named, Mapping) or not named:
+                msg = f"{index} of the model names no files: it has no 'weight_map'."
+                raise HubError(msg)
+            names = sorted(set(map(str, named.values())))
+            files = {name: source.file(name) for name in names}
+            there = tuple(file for file in files.values() if file)
+            return there, tuple(name for name, file in files.items() if not file)
+        if file := source.file(single):
+            return (file,), ()
+    return (), ()
 
 
 class _Online:
     """A repository as the hub describes it now."""
 
     def __init__(self, model: str, revision: str | None) -> None:
-        self._api, self._model, self._asked = _api(), model, revision
+        self._api, self._model, self._asked = hub_api(), model, revision
         listing = _listed(self._api, model, revision)
         self.commit = listing.commit
         self._files = {
@@ -218,12 +222,17 @@ class _Cached:
         if not isinstance(found, str):
             return None
         blob = Path(found).resolve()  # the cache names large files by their SHA-256
-        digest = blob.name if len(blob.name) == 64 else None  # noqa: PLR2004
+        digest = blob.name if len(blob.name) == 64 else _sha256(blob)  # noqa: PLR2004
         return LockedFile(name=name, size=blob.stat().st_size, sha256=digest)
 
     def read(self, name: str) -> dict[str, Any] | None:
         found = self._look(self._model, name, revision=self.commit)
         return _parsed(found) if isinstance(found, str) else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parsed(path: str) -> dict[str, Any]:
@@ -238,56 +247,3 @@ def _parsed(path: str) -> dict[str, Any]:
         )
         raise HubError(msg)
     return loaded
-
-
-def _api() -> HfApi:
-    from huggingface_hub import HfApi  # noqa: PLC0415 - an extra brings it
-    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
-
-    disable_progress_bars()  # these are small files
-    token = os.environ.get("HF_TOKEN") or False
-    return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token, library_name="modalkit")
-
-
-def _offline() -> bool:
-    try:
-        from huggingface_hub import constants  # noqa: PLC0415 - an extra brings it
-    except ImportError as error:
-        feature = "Asking the model hub"
-        raise MissingExtraError(feature, "hub") from error
-    return constants.is_offline_mode()
-
-
-@contextmanager
-def _explained(model: str, revision: str | None) -> Iterator[None]:
-    """Turn what the hub's client raises into what a person can do."""
-    _offline()
-    from httpx2 import HTTPError  # noqa: PLC0415 - comes with huggingface_hub
-    from huggingface_hub import errors  # noqa: PLC0415
-
-    try:
-        yield
-    except HubError:
-        raise
-    except errors.GatedRepoError as error:
-        raise HubError(gated(model)) from error
-    except errors.RevisionNotFoundError as error:
-        raise HubError(no_revision(model, revision)) from error
-    except errors.RepositoryNotFoundError as error:
-        raise HubError(not_found(model)) from error
-    except errors.HFValidationError as error:
-        msg = f"{model!r} is not a hub id. Write one such as 'Qwen/Qwen3-8B'."
-        raise HubError(msg) from error
-    except errors.HfHubHTTPError as error:
-        raise HubError(_refused(model, error)) from error
-    except (HTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-        raise HubError(down(error)) from error
-    except (errors.SafetensorsParsingError, errors.NotASafetensorsRepoError) as error:
-        msg = f"The header of {model!r}'s weights cannot be read: {error}"
-        raise HubError(msg) from error
-
-
-def _refused(model: str, error: OSError) -> str:
-    response = getattr(error, "response", None)
-    headers = response.headers if response is not None else {}
-    return refused(model, getattr(response, "status_code", 0), headers.get("Retry-After", ""))

@@ -13,7 +13,7 @@ from ..declare.image.bases import Registry
 from ..declare.image.installs import PyprojectFile, UvLock
 from ..errors import LockError, SizingError
 from ..fitting import engine_name, fit_service
-from ..hub import find_model
+from ..hub import facts_of, find_model
 from ..lock import LockedImage, LockedModel, LockedService
 from ..lock.hashing import Progress
 from ..lookup import declared, model_folder
@@ -115,12 +115,14 @@ def lock_model(
         return LockedModel(id=service.model, unsized=why)
     asking.say(f"{service.__name__}: asking the hub for {service.model}")
     found = find_model(service.model, commit or service.revision)
-    if not found.weights:
+    files = found.whole_weights()
+    if not files:
         asking.warn(f"{service.model} has no weight files that are known; none are locked.")
-    facts, why = _sized(service, found.facts)
-    return LockedModel(
-        id=service.model, commit=found.commit, files=found.weights, facts=facts, unsized=why
-    )
+    for file in files:
+        if file.sha256 is None:
+            asking.warn(f"{service.model}: the hub has no hash of {file.name}; its size is locked.")
+    facts, why = _sized(service, lambda: facts_of(found))
+    return LockedModel(id=service.model, commit=found.commit, files=files, facts=facts, unsized=why)
 
 
 def prices_of(choices: tuple[str, ...]) -> dict[str, float]:

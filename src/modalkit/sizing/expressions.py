@@ -34,9 +34,14 @@ def evaluate(expression: str, fields: Mapping[str, object]) -> int:
         fields: Values by dotted name.
 
     Raises:
-        SizingError: A field is missing or not a number.
+        SizingError: A field is missing or not a number, or they come to nothing, as a division by 0.
     """
-    return int(_compiled(expression)(fields))
+    try:
+        return int(_compiled(expression)(fields))
+    except (ArithmeticError, ValueError) as error:
+        read = ", ".join(f"{name} = {fields.get(name)!r}" for name in fields_of(expression))
+        msg = f"The config's {expression} cannot be worked out ({error}) with {read}; correct them. {BY_HAND}"
+        raise SizingError(msg) from error
 
 
 @functools.cache

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 Fields = Mapping[str, object]
+_MOST = 65_536  # layers of a stack, experts of a layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,9 @@ def _stack(
 ) -> Iterator[Parameter]:
     """Yield a stack's parameters; a stack inside a layer only multiplies."""
     count = evaluate(row["count"], fields)
+    if count > _MOST:
+        msg = f"The config has {count:,} of {row['stack']!r} ({row['count']}); more than {_MOST:,} is no model. {BY_HAND}"
+        raise SizingError(msg)
     inside = f"{prefix}{row['stack']}.{{}}."
     for part in row["parts"]:
         if not _holds(part, fields):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SizingError
+from ..errors import ModalkitError, SizingError
+from .by_hand import BY_HAND
 from .cache import CacheLayer, Keeps, cache_layers
 from .composed import as_known, layout_of
 from .configs import Config, Settings
@@ -144,18 +145,31 @@ def model_facts(
 
 
 def _read(raw: Mapping[str, object], described: Mapping[str, object] | None) -> _Read:
-    parsed = as_known(dict(raw))
+    """Read a config; what a class of it would fail on is refused, too, with the config's own words.
+
+    Raises:
+        SizingError: As `model_facts`.
+    """
+    try:
+        return _as_written(dict(raw), dict(described) if described else None)
+    except ModalkitError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        msg = (
+            f"The config of this {raw.get('model_type')!r} says something in another way than its architecture "
+            f"reads it ({type(error).__name__}: {error}). Correct it, or state the model by hand. {BY_HAND}"
+        )
+        raise SizingError(msg) from error
+
+
+def _as_written(raw: dict[str, Any], described: dict[str, Any] | None) -> _Read:
+    parsed = as_known(raw)
     layout = layout_of(parsed)
     config = Config.read(parsed, layout)
     stack = text_stack(layout)
-    return _Read(
-        parsed,
-        config,
-        list(parameters(layout, config.fields)),
-        stack,
-        Settings(config.fields, stack.prefix if stack else ""),
-        quantization_of(parsed, dict(described) if described else None),
-    )
+    settings = Settings(config.fields, stack.prefix if stack else "")
+    found = list(parameters(layout, config.fields))
+    return _Read(parsed, config, found, stack, settings, quantization_of(parsed, described))
 
 
 def _tallied(read: _Read) -> Tally:
