@@ -57,13 +57,9 @@ from .sandboxes.command_router import CommandRouter
 from .sandboxes.host import SandboxHost
 from .sandboxes.visits import Visits
 from .settings import Settings
-from .store.blobs import Blobs
-from .store.environments import Environments
-from .store.files import FileStore
-from .store.mounts import Mounts
 from .store.places import File, Folder
-from .store.secrets import Secrets
-from .store.state import State, living_planes
+from .store.state import living_planes
+from .store.storage import Storage
 from .volumes import Volumes
 from .web.gateways import Gateways
 from .wire.grpc_server import RpcServers
@@ -105,43 +101,26 @@ class LocalModal:
         self._notice = notice
         self.apps = Apps(heartbeat_limit_s)
         self._address = address
-        self._state = State(address.state)
-        self._files = FileStore(self._state.files, self._state.layers)
+        self._storage = Storage(address.state)
         self._trust = address.trust
         self._isolation = self._probe()
         self._volumes = self._make_volumes()
-        self._blobs = Blobs(self._state.blobs, self._files)
-        self._calls = Calls(self._call_results(), self._blobs)
-        self._gateways = Gateways(
-            self._calls, address.proxy_auth, self._blobs.path, self._settings, self.say
-        )
-        self._pages = web.ServerRunner(
-            web.Server(self._serve_page, access_log=None, handler_cancellation=True),
-            shutdown_timeout=_PAGES_GRACE_S,
-        )
+        self._calls = Calls(self._call_results(), self._storage.blobs)
+        self._gateways = self._make_gateways()
+        self._pages = self._make_pages()
         self._proxy = OutgoingProxy()
-        self._mounts = Mounts(self._state.records)
-        self._secrets = Secrets(self._state.records)
         self._functions = Functions(self._make_pool)
         self._building = BuildFunctions(self._functions, self._calls)
         self.images = self._make_images()
         self.apps.forgotten = self._functions.forget
         self.apps.has_calls = self._calls.has_work_for
-        self._deployments = Deployments(
-            self._state.records,
-            self.apps,
-            self._functions,
-            self._secrets,
-            self._open_endpoints,
-            self._state.place(Folder.LOGS),
-        )
+        self._deployments = self._make_deployments()
         self.schedules = Schedules(self.apps, self._calls, self._deployments, notice)
         self.admin = Admin(address.page_token, self.apps, self.schedules, self.endpoints)
-        self._environments = Environments(self._state.records)
         self._dashboard = Dashboard(self._sources(), self._guard())
         self._commands = CommandRouter()
-        self._sandboxes = SandboxHost(lambda: self._factory, self._secrets, self._trust)
-        self._servers = RpcServers(self._parts(), address.token, self._environments.settle)
+        self._sandboxes = SandboxHost(lambda: self._factory, self._storage.secrets, self._trust)
+        self._servers = RpcServers(self._parts(), address.token, self._storage.environments.settle)
         self._factory = self._make_factory()
         self._started_at = time.time()
         self._watches: list[asyncio.Task[None]] = []
@@ -151,7 +130,7 @@ class LocalModal:
         await self._pages.setup()
         await web.SockSite(self._pages, self._address.page_listener).start()
         port = self._address.page_listener.getsockname()[1]
-        self._blobs.base_url = f"http://127.0.0.1:{port}"
+        self._storage.blobs.base_url = f"http://127.0.0.1:{port}"
         await self._commands.start()
         self._factory.listen_ports += [port, self._commands.port, PROXY_PORT]
         await self._servers.start(self._address.listener)
@@ -169,7 +148,7 @@ class LocalModal:
         await self._servers.stop()
         await self._commands.stop()
         await self._pages.cleanup()
-        self._state.close()
+        self._storage.state.close()
 
     async def restore(self) -> None:
         """Bring back what acts by itself of what earlier commands deployed, and let it act.
@@ -208,8 +187,8 @@ class LocalModal:
         ]
 
     def _parts(self) -> list[object]:
-        blobs = self._blobs
-        visits = Visits(self._isolation, self._secrets.values)
+        blobs = self._storage.blobs
+        visits = Visits(self._isolation, self._storage.secrets.values)
         return [
             AppRpcs(self.apps, self._deployments, self._page),
             PublishingRpcs(self._deployments, self._page, self.schedules.changed),
@@ -224,15 +203,15 @@ class LocalModal:
             CallRpcs(self._calls, self._functions),
             ContainerRpcs(),
             TunnelRpcs(self._trust),
-            MountRpcs(self._mounts, self._files, blobs.path),
-            ImageRpcs(self.images, self._state.records),
-            SecretRpcs(self._secrets),
-            VolumeRpcs(self._volumes, self._files, blobs.download_url, blobs.upload_url),
+            MountRpcs(self._storage.mounts, self._storage.files, blobs.path),
+            ImageRpcs(self.images, self._storage.state.records),
+            SecretRpcs(self._storage.secrets),
+            VolumeRpcs(self._volumes, self._storage.files, blobs.download_url, blobs.upload_url),
             BlobRpcs(blobs),
-            Dicts(self._state),
-            Queues(self._state),
+            Dicts(self._storage.state),
+            Queues(self._storage.state),
             SandboxRpcs(self._sandboxes, visits, self.apps, self._commands),
-            EnvironmentRpcs(self._environments, self.apps, self._erase_environment),
+            EnvironmentRpcs(self._storage.environments, self.apps, self._erase_environment),
             WorkspaceRpcs(self._page, self._prepare_container),
         ]
 
@@ -240,41 +219,65 @@ class LocalModal:
         """Find out what this machine allows, unless the user wants none of it."""
         if not self._settings.namespaces:
             return Isolation(namespaces=False)
-        found = probe_once(self._state.run / "probe", File.NAMESPACES.of(self._state.folder))
+        found = probe_once(
+            self._storage.state.run / "probe", File.NAMESPACES.of(self._storage.state.folder)
+        )
         return replace(found, shown=(self._trust.folder,))
 
     def _make_volumes(self) -> Volumes:
         return Volumes(
-            self._state.volumes,
-            self._state.buckets,
-            self._state.records,
-            self._state.run / "volumes",
+            self._storage.state.volumes,
+            self._storage.state.buckets,
+            self._storage.state.records,
+            self._storage.state.run / "volumes",
             layered=self._isolation.namespaces,
         )
 
     def _make_images(self) -> Images:
-        runner = Runner(self._state.run, self._isolation, host_environment(), self._volumes.during)
+        runner = Runner(
+            self._storage.state.run, self._isolation, host_environment(), self._volumes.during
+        )
         return Images(
-            self._state.records,
-            self._state.place(Folder.IMAGES),
-            HostBuilder(self._files, self._mounts.files, runner),
-            Surroundings(self._mounts.name, self._secrets.values, self._building.call),
+            self._storage.state.records,
+            self._storage.state.place(Folder.IMAGES),
+            HostBuilder(self._storage.files, self._storage.mounts.files, runner),
+            Surroundings(
+                self._storage.mounts.name, self._storage.secrets.values, self._building.call
+            ),
             strict=self._settings.strict_images,
             notice=self.say,
         )
 
+    def _make_gateways(self) -> Gateways:
+        auth, blob_path = self._address.proxy_auth, self._storage.blobs.path
+        return Gateways(self._calls, auth, blob_path, self._settings, self.say)
+
+    def _make_pages(self) -> web.ServerRunner:
+        server = web.Server(self._serve_page, access_log=None, handler_cancellation=True)
+        return web.ServerRunner(server, shutdown_timeout=_PAGES_GRACE_S)
+
+    def _make_deployments(self) -> Deployments:
+        return Deployments(
+            self._storage.state.records,
+            self.apps,
+            self._functions,
+            self._storage.secrets,
+            self._open_endpoints,
+            self._storage.state.place(Folder.LOGS),
+        )
+
     def _make_factory(self) -> ContainerFactory:
         return ContainerFactory(
-            run=self._state.run,
-            sockets=self._state.sockets,
+            run=self._storage.state.run,
+            sockets=self._storage.state.sockets,
             isolation=self._isolation,
             launcher=Launcher(Zygotes(host_environment())),
             admission=Admission(Gpus(), self._settings.strict_gpu, self.say),
             worlds=Worlds(
-                self._files,
+                self._storage.files,
                 self.images,
-                self._mounts,
-                self._secrets,
+                self._storage.mounts,
+                self._storage.secrets,
                 self._volumes,
                 layered=self._isolation.namespaces,
                 building=self._building.changes,
@@ -297,20 +300,20 @@ class LocalModal:
         """Open the results of spawned calls, this plane's and earlier ones'."""
 
         def runs_elsewhere(pid: int) -> bool:
-            return pid != os.getpid() and pid in living_planes(self._state.folder)
+            return pid != os.getpid() and pid in living_planes(self._storage.state.folder)
 
-        results = CallResults(self._state.place(Folder.CALLS), runs_elsewhere)
-        self._blobs.keep_in(results.blobs)
+        results = CallResults(self._storage.state.place(Folder.CALLS), runs_elsewhere)
+        self._storage.blobs.keep_in(results.blobs)
         return results
 
     def _sources(self) -> Sources:
         return Sources(
-            self._state.folder,
+            self._storage.state.folder,
             self.apps,
             self._calls,
             self._deployments,
-            self._environments,
-            self._state.records,
+            self._storage.environments,
+            self._storage.state.records,
             self.schedules,
             self._volumes,
             self.images,
@@ -331,7 +334,7 @@ class LocalModal:
         if self.admin.serves(request):
             return await self.admin.serve(request)
         if request.path.startswith(_BLOB_ROUTES):
-            return await self._blobs.serve(request)
+            return await self._storage.blobs.serve(request)
         return await self._dashboard.serve(request)
 
     def _introduce(self, function: FunctionEntry) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 __all__ = ["Installed", "host_search_path", "parsed"]
 
@@ -22,9 +24,16 @@ def parsed(line: str) -> Requirement | None:
     if not text or text.startswith(("#", "-")):
         return None
     try:
-        return Requirement(text)
-    except InvalidRequirement:
+        return _requirement(text)
+    except ValueError:
         return None
+
+
+def _requirement(text: str) -> Requirement:
+    # Loading `packaging` takes some 20 ms, which a plane that builds no image need not wait for.
+    from packaging.requirements import Requirement  # noqa: PLC0415
+
+    return Requirement(text)
 
 
 class Installed:
@@ -77,7 +86,7 @@ class Installed:
             return True
         asked.add(key)
         for text in found.requires or []:
-            needed = Requirement(text)
+            needed = _requirement(text)
             if needed.marker is None or not needed.marker.evaluate({"extra": extra}):
                 continue
             if needed.marker.evaluate({"extra": ""}):

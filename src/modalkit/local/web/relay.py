@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Protocol
 
 from typing_extensions import override
 
 from ..containers.container import Container
+from ..wire.client_connection import ClientConnection
 from ..wire.http1 import (
     HEAD_LIMIT,
     Body,
@@ -24,11 +26,10 @@ from ..wire.http1 import (
     UnboundedBody,
     parse_request,
     parse_response,
-    plain_answer,
     request_body,
     response_body,
 )
-from ..wire.listener import IDLE_S, STALLED_S, Watched
+from ..wire.listener import Watched
 
 __all__ = ["ClientSide", "ReplicaSide", "Routes"]
 
@@ -161,7 +162,7 @@ class ReplicaSide(asyncio.Protocol):
             self._body = response_body(head, client.method)
 
 
-class ClientSide(asyncio.Protocol):
+class ClientSide(ClientConnection):
     """A client's connection.
 
     Attributes:
@@ -169,20 +170,27 @@ class ClientSide(asyncio.Protocol):
         raw: Everything passes unread.
     """
 
-    transport: asyncio.Transport
-
     def __init__(self, routes: Routes) -> None:
+        super().__init__(routes.connections)
         self.method = ""
         self.raw = False
         self._routes = routes
-        self._buffer = b""
         self._head: RequestHead | None = None
         self._body: Body = CountedBody(0)
         self._sent = b""
         self._replica: ReplicaSide | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._congested = False
-        self._last_byte = time.monotonic()
+
+    @property
+    @override
+    def under_way(self) -> bool:
+        return self._head is not None
+
+    @property
+    @override
+    def is_answering(self) -> bool:
+        return self._head is not None or self.raw
 
     def answered(self, replica: ReplicaSide, *, keep_alive: bool) -> None:
         """A response is finished."""
@@ -191,11 +199,11 @@ class ClientSide(asyncio.Protocol):
         self._routes.done(replica, reusable=keep_alive)
         stays = keep_alive and self._head is not None and self._head.keeps_alive
         self._head, self._sent = None, b""
-        self._last_byte = time.monotonic()
+        self.last_byte = time.monotonic()
         if not stays:
             self.transport.close()
-        elif self._buffer:
-            asyncio.get_running_loop().call_soon(self._advance)
+        elif self.buffer:
+            asyncio.get_running_loop().call_soon(self.advance)
         self._regulate()
 
     def replica_lost(self, replica: ReplicaSide, *, whole: bool) -> None:
@@ -209,7 +217,7 @@ class ClientSide(asyncio.Protocol):
         elif replica.used and self._sent and self.method in _REPEATABLE:
             self._connecting = asyncio.create_task(self._connect())
         else:
-            self._refuse(HTTPStatus.BAD_GATEWAY, "The server closed the connection unanswered.")
+            self.refuse(HTTPStatus.BAD_GATEWAY, "The server closed the connection unanswered.")
 
     def pass_everything(self) -> None:
         """The two have agreed on another protocol."""
@@ -220,37 +228,15 @@ class ClientSide(asyncio.Protocol):
         self._congested = congested
         self._regulate()
 
-    def check(self, now: float) -> None:
-        """Let go of a client that does not go on."""
-        if self._head is not None or self.raw:
-            return
-        quiet = now - self._last_byte
-        if self._buffer and quiet > STALLED_S:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time.")
-        elif not self._buffer and quiet > IDLE_S:
-            self.transport.close()
-
-    @override
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server makes
-        self.transport = transport
-        self._routes.connections.add(self)
-
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._routes.connections.discard(self)
+        super().connection_lost(exc)
         if self._connecting is not None:
             self._connecting.cancel()
         if self._replica is not None:
             replica, self._replica = self._replica, None
             replica.leave()
             self._routes.done(replica, reusable=False)
-
-    @override
-    def eof_received(self) -> bool | None:
-        if self._head is None and self._buffer:
-            self._refuse(HTTPStatus.BAD_REQUEST, "The connection ended within a request.")
-        return None
 
     @override
     def pause_writing(self) -> None:
@@ -263,44 +249,33 @@ class ClientSide(asyncio.Protocol):
             self._replica.transport.resume_reading()
 
     @override
-    def data_received(self, data: bytes) -> None:
-        if not self._buffer:
-            self._last_byte = time.monotonic()
-        self._buffer += data
-        self._advance()
-
-    def _advance(self) -> None:
-        """Go as far as the bytes at hand allow."""
+    def advance(self) -> None:
         try:
-            while self._buffer and not self.transport.is_closing():
+            while self.buffer and not self.transport.is_closing():
                 if self._replica is not None and not self._body.done:
                     self._replica.transport.write(self._next_piece())
                     self._sent = b""
                 elif self._head is not None or self.raw or not self._take_head():
                     break
         except HttpError as error:
-            self._refuse(HTTPStatus(error.status), str(error))
+            self.refuse(HTTPStatus(error.status), str(error))
         self._regulate()
 
     def _next_piece(self) -> bytes:
         """Return the bytes at hand that belong to the current request."""
-        data = self._buffer
-        _, self._buffer = self._body.feed(data)
-        return data[: len(data) - len(self._buffer)]
+        data = self.buffer
+        _, self.buffer = self._body.feed(data)
+        return data[: len(data) - len(self.buffer)]
 
     def _take_head(self) -> bool:
         """Read a request's head and send it to a replica."""
-        if self._buffer.startswith(_HTTP2):
+        if self.buffer.startswith(_HTTP2):
             self.pass_everything()
             raw = b""
         else:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end > HEAD_LIMIT or (end < 0 and len(self._buffer) > HEAD_LIMIT):
-                msg = f"A request's head has at most {HEAD_LIMIT // 1024} KiB."
-                raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, msg)
-            if end < 0:
+            raw = self.next_head()
+            if not raw:
                 return False
-            raw, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
             head = parse_request(raw)
             self._head, self._body, self.method = head, request_body(head), head.method
         self._routes.admit(self._head)
@@ -316,11 +291,11 @@ class ClientSide(asyncio.Protocol):
         try:
             replica = await self._routes.connect(self._head)
         except HttpError as error:
-            self._refuse(HTTPStatus(error.status), str(error))
+            self.refuse(HTTPStatus(error.status), str(error))
             return
         self._connecting = None
         self._go(replica)
-        self._advance()
+        self.advance()
 
     def _go(self, replica: ReplicaSide) -> None:
         self._replica = replica
@@ -332,14 +307,14 @@ class ClientSide(asyncio.Protocol):
         """Read on unless there is enough to do."""
         if self.transport.is_closing():
             return
-        if self._congested or len(self._buffer) > HEAD_LIMIT:
+        if self._congested or len(self.buffer) > HEAD_LIMIT:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
 
-    def _refuse(self, status: HTTPStatus, text: str) -> None:
-        """Answer a request that goes to no replica, and close."""
-        self._buffer = b""
+    @override
+    def refuse(
+        self, status: HTTPStatus, text: str, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         again = [(b"retry-after", b"1")] if status in _COME_BACK else []
-        self.transport.write(plain_answer(status, text, again))
-        self.transport.close()
+        super().refuse(status, text, [*headers, *again])

@@ -9,57 +9,45 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from typing_extensions import override
 
+from .client_connection import ClientConnection
 from .exchange import Exchange
-from .http1 import HEAD_LIMIT, Body, HttpError, RequestHead, parse_request, plain_answer
+from .http1 import HEAD_LIMIT, Body, HttpError, RequestHead, parse_request
 from .http1 import request_body as framing_of
-from .listener import IDLE_S, STALLED_S, Listener
+from .listener import Listener
 
 __all__ = ["HttpServer"]
 
 
-class Connection(asyncio.Protocol):
+class Connection(ClientConnection):
     """One client's connection: requests in turn, each with its response before the next begins."""
 
-    transport: asyncio.Transport
-
     def __init__(self, server: HttpServer) -> None:
+        super().__init__(server.listener.connections)
         self._server = server
-        self._buffer = b""
         self._exchange: Exchange | None = None
         self._body: Body | None = None
         self._waiting = False
         self._changed: asyncio.Future[None] | None = None
         self.congested = False
-        self.last_byte = time.monotonic()
 
+    @property
     @override
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server makes
-        self.transport = transport
-        self._server.listener.connections.add(self)
+    def under_way(self) -> bool:
+        return self._exchange is not None
 
+    @property
     @override
-    def data_received(self, data: bytes) -> None:
-        if not self._buffer:
-            self.last_byte = time.monotonic()
-        self._buffer += data
-        self._advance()
-
-    @override
-    def eof_received(self) -> bool | None:
-        if self._exchange is None and self._buffer:
-            text = "The connection ended within a request."
-            self.transport.write(plain_answer(HTTPStatus.BAD_REQUEST, text))
-        return None
+    def is_answering(self) -> bool:
+        return self._exchange is not None and not self._waiting
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.listener.connections.discard(self)
+        super().connection_lost(exc)
         self.resume_writing()
         if self._exchange is not None:
             self._exchange.lose()
@@ -88,46 +76,32 @@ class Connection(asyncio.Protocol):
             self.transport.close()
             return
         self.transport.resume_reading()
-        if self._buffer:
-            asyncio.get_running_loop().call_soon(self._advance)
+        if self.buffer:
+            asyncio.get_running_loop().call_soon(self.advance)
 
-    def check(self, now: float) -> None:
-        """Let go of a client that does not go on."""
-        quiet = now - self.last_byte
-        awaited = self._buffer or self._waiting
-        if (self._exchange is None or self._waiting) and awaited and quiet > STALLED_S:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time.")
-        elif self._exchange is None and not awaited and quiet > IDLE_S:
-            self.transport.close()
-
-    def _advance(self) -> None:
-        """Go as far as the bytes at hand allow."""
+    @override
+    def advance(self) -> None:
         try:
-            while self._buffer and not self.transport.is_closing():
+            while self.buffer and not self.transport.is_closing():
                 if self._body is not None:
                     self._feed_body(self._body)
                 elif self._exchange is not None:
-                    if len(self._buffer) > HEAD_LIMIT:
+                    if len(self.buffer) > HEAD_LIMIT:
                         self.transport.pause_reading()
                     return
                 elif not self._take_head():
                     return
         except HttpError as error:
-            self._refuse(error.status, str(error))
+            self.refuse(error.status, str(error))
 
     def _take_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end > HEAD_LIMIT or (end < 0 and len(self._buffer) > HEAD_LIMIT):
-            msg = f"A request's head has at most {HEAD_LIMIT // 1024} KiB."
-            raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, msg)
-        if end < 0:
+        raw = self.next_head()
+        if not raw:
             return False
-        raw, rest = self._buffer[: end + 4], self._buffer[end + 4 :]
         head = parse_request(raw)
         if head.upgrade == b"websocket":
-            self._hand_over(raw + rest)
+            self._hand_over(raw + self.buffer)
             return False
-        self._buffer = rest
         self._begin(head)
         return True
 
@@ -136,7 +110,7 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange = Exchange(self, head, body)
         if not body.done:
             self._body = body
-            if self._buffer:
+            if self.buffer:
                 self._feed_body(body)
             else:
                 exchange.go_on()
@@ -145,7 +119,7 @@ class Connection(asyncio.Protocol):
             self._server.handle(exchange)
 
     def _feed_body(self, body: Body) -> None:
-        data, self._buffer = body.feed(self._buffer)
+        data, self.buffer = body.feed(self.buffer)
         self.last_byte = time.monotonic()
         if body.done:
             self._body = None
@@ -163,16 +137,16 @@ class Connection(asyncio.Protocol):
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(data)
-        self._buffer = b""
+        self.buffer = b""
 
-    def _refuse(self, status: HTTPStatus, text: str) -> None:
-        """Answer a request that cannot be read, and close."""
-        self._buffer = b""
+    @override
+    def refuse(
+        self, status: HTTPStatus, text: str, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         if self._exchange is not None and self._exchange.started:
             self.transport.abort()
-            return
-        self.transport.write(plain_answer(status, text))
-        self.transport.close()
+        else:
+            super().refuse(status, text, headers)
 
 
 class HttpServer:
