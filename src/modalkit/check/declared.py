@@ -149,10 +149,16 @@ class Unit:
 
 
 class ModalFile:
-    """One file as Modal would see it."""
+    """One file as Modal would see it.
 
-    def __init__(self, source: SourceFile) -> None:
+    Attributes:
+        source: The file.
+        budget: What its containers may cost, such as ``"500/month"``; None for any price.
+    """
+
+    def __init__(self, source: SourceFile, budget: str | None = None) -> None:
         self.source = source
+        self.budget = budget
         self.nodes = Nodes(source.tree)
         self.names = Names(self.nodes)
         self._within: dict[type[ast.AST], dict[ast.AST, list[ast.AST]]] = {}
@@ -319,7 +325,8 @@ class ModalFile:
         }
         options = Options(given, complete=False)
         image = read_image(options.value("image"), self.names)
-        return Unit("service", node, served, (), options, Options(), image)
+        members = tuple(self._members(node))
+        return Unit("service", node, served, (), options, Options(), image, members)
 
     def _app_options(self, registered: Decorator) -> Options:
         """The keywords of the app itself, if it is made in this file."""

@@ -87,12 +87,45 @@ def _leaves(file: ModalFile, value: ast.expr) -> Iterator[ast.expr]:
 def gpu_choices(file: ModalFile, unit: Unit) -> list[Choice]:
     """Return the GPU choices of a function or class that are in the catalogue."""
     value = unit.options.value("gpu")
-    found = []
+    found = list[Choice | None]()
     for leaf in _leaves(file, value) if value is not None else ():
         text = file.names.text(leaf)
-        if text is not None and (choice := _choice(text, leaf)) is not None:
-            found.append(choice)
-    return found
+        if text is not None:
+            found.append(_choice(text, leaf))
+        elif isinstance(leaf, ast.Call):
+            found += _profile_choices(file, leaf)
+    return [choice for choice in found if choice is not None]
+
+
+def _profile_choices(file: ModalFile, call: ast.Call) -> Iterator[Choice | None]:
+    """The choices of ``GPUProfile("H100", count=2, fallbacks=["H200"])``, with ``.to_modal()`` or without."""
+    profile = _profile(file, call)
+    if profile is None or not profile.args:
+        return
+    options = file.options(profile)
+    text, count = file.names.text(profile.args[0]), options.value("count")
+    number = file.names.number(count)
+    if text is None or not options.complete or (count is not None and number is None):
+        return
+    own = text if number is None or ":" in text else f"{text}:{number:.0f}"
+    _, colon, counted = own.partition(":")
+    yield _choice(own, profile.args[0])
+    others = options.value("fallbacks")
+    for leaf in _leaves(file, others) if others is not None else ():
+        text = file.names.text(leaf)
+        if text is not None:
+            yield _choice(text if ":" in text else text + colon + counted, leaf)
+        elif isinstance(leaf, ast.Call):
+            yield from _profile_choices(file, leaf)
+
+
+def _profile(file: ModalFile, call: ast.Call) -> ast.Call | None:
+    """The call that makes a profile, from it or from its ``.to_modal()``."""
+    func = call.func
+    if isinstance(func, ast.Attribute) and func.attr == "to_modal":
+        made = (one for one in file.names.possible(func.value) if isinstance(one, ast.Call))
+        call = next(made, call)
+    return call if file.names.qualname(call.func) in _PROFILES else None
 
 
 def _choice(text: str, at: ast.expr) -> Choice | None:

@@ -51,6 +51,7 @@ class Load:
         call: The call.
         at: Where the model's name stands.
         flags: The words of a server's command line, ``--flag=value`` as two.
+        is_declared: Whether a modalkit service declares it, whose engine is given all GPUs.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Load:
     call: ast.Call
     at: ast.expr
     flags: tuple[str, ...] = ()
+    is_declared: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -67,6 +69,13 @@ class Load:
     def keyword(self, name: str) -> ast.expr | None:
         """Return a keyword of the call."""
         return next((one.value for one in self.call.keywords if one.arg == name), None)
+
+    def flag(self, *names: str) -> str | None:
+        """Return the word behind one of these flags; empty where it is not known."""
+        for flag, value in pairwise(self.flags):
+            if flag in names:
+                return "" if "\0" in value else value
+        return None
 
 
 def named_parameters(model: str) -> float | None:

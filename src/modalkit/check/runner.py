@@ -19,6 +19,8 @@ from .source import SourceFile, UnreadableError, read_source
 __all__ = ["CheckReport", "check_paths", "check_source"]
 
 _KEYS = ("MK201", "MK202")
+_FIT_BY_NAME = {"MK111", "MK112", "MK117"}
+_FIT_BY_PLAN = {"MK151", "MK152", "MK153"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,19 @@ def check_source(source: SourceFile, settings: Settings | None = None) -> list[F
     """Run the rules over one file that has been read, and apply its ignore comments."""
     settings = settings or Settings()
     ignores = read_ignores(source)
-    file = ModalFile(source)
+    file = ModalFile(source, settings.budget)
     found = list(_static_findings(file, settings)) if file.is_modal else []
     if not settings.static and any(unit.kind == "service" for unit in file.units):
-        found += _plan_findings(file, settings, found)
+        found = _with_plans(found, list(_plan_findings(file, settings, found)))
     said = [*unsilenced(found, ignores), *_ignore_findings(source, ignores, settings)]
     return without_keys(source, said, _keys(file)) if said else []
+
+
+def _with_plans(static: list[Finding], planned: list[Finding]) -> list[Finding]:
+    """Both, without what was said of a fit by the name where the plan knows the model itself."""
+    known = {one.span.line for one in planned if one.code in _FIT_BY_PLAN}
+    by_name = [one for one in static if not (one.code in _FIT_BY_NAME and one.span.line in known)]
+    return [*by_name, *planned]
 
 
 def _plan_findings(file: ModalFile, settings: Settings, static: list[Finding]) -> Iterator[Finding]:

@@ -6,20 +6,25 @@ import ast
 import re
 from collections.abc import Iterator
 
+from ...declare.catalogue import catalogue_date
 from ..cures import keyword_fix
 from ..declared import ModalFile, Option, Unit
 from ..graphics import gpu_choices
 from ..rule import Problem, rule
 
 __all__ = [
+    "HOURS_PER_MONTH",
+    "WEB",
+    "gpu_usd_per_hour",
     "idle_longer_than_start",
     "impossible_limit",
     "kept_warm",
     "no_max_containers",
     "training_timeout",
+    "web_decorators",
 ]
 
-_HOURS_PER_MONTH = 730
+HOURS_PER_MONTH = 730
 _TRAINING = re.compile(
     r"^(?:pre_?train|fine_?tune|finetuning|training|train)(?:_(?!(?:test|val|dev)_)|$)|_(?:train|finetune)$"
 )
@@ -124,7 +129,7 @@ def kept_warm(file: ModalFile) -> Iterator[Problem]:
         yield Problem(
             option.at,
             f"{kept:.0f} container{'s' if kept > 1 else ''} on a GPU of ${price:.2f} an hour cost "
-            f"${kept * price * _HOURS_PER_MONTH:,.0f} a month, asked or not.",
+            f"${kept * price * HOURS_PER_MONTH:,.0f} a month, asked or not (prices of {catalogue_date()}).",
             "min_containers=0, or a comment that says why it is worth it.",
         )
 

@@ -8,15 +8,21 @@ from collections.abc import Iterator
 
 from ..declared import ModalFile, Unit
 from ..graphics import Choice, gpu_choices
-from ..models import GIB, Load, loads_of, weight_bytes
+from ..models import GIB, Load, loads_of
 from ..rule import Problem, rule
+from ..services import declared_load
+from ..sizes import Size, size_of
 
 __all__ = [
     "bf16_without_units",
+    "engine_loads",
     "fp8_without_units",
     "gpu_far_too_large",
+    "may_be_smaller",
     "model_too_big",
     "parallelism_over_count",
+    "single_choices",
+    "tensor_parallel",
     "unused_gpus",
 ]
 
@@ -28,23 +34,39 @@ _ALL_ON_GPU = ("auto", "cuda", "cuda:0", "balanced", "sequential")
 _CLUSTERED = ("modal.clustered", "modal.experimental.clustered")
 _FAR_TOO_LARGE = 0.05  # weights over memory; the cheapest card would hold them
 _DEAR_USD = 2.0
+_TP_KEYWORDS = ("tensor_parallel_size", "tp_size", "tensor_parallel")
 _TP_FLAGS = ("--tensor-parallel-size", "-tp", "--tp", "--tp-size")
 _SPLITS = (*_TP_FLAGS, "--data-parallel-size", "-dp", "--dp", "--dp-size", "--pipeline-parallel-size", "-pp", "--pp-size")  # fmt: skip
 
 
-def _engine_loads(file: ModalFile, unit: Unit) -> list[Load]:
-    """What is loaded onto the GPU; fetching alone needs none, nor does a tokenizer."""
-    return [
+def engine_loads(file: ModalFile, unit: Unit) -> list[Load]:
+    """Return what is loaded onto the GPU; fetching alone needs none, nor does a tokenizer."""
+    loads = [
         load
         for load in loads_of(file, unit)
         if not load.by.endswith("snapshot_download") and not load.is_small
     ]
+    declared = declared_load(file, unit)
+    return [*loads, declared] if declared is not None else loads
 
 
-def _single_choices(file: ModalFile, unit: Unit) -> list[Choice]:
-    """The GPU choices of a container that works alone; a cluster splits a model over several."""
+def single_choices(file: ModalFile, unit: Unit) -> list[Choice]:
+    """Return the GPU choices of a container that works alone and has no other GPU when it is called.
+
+    A cluster splits a model over several containers, and ``with_options(gpu=...)`` may give another card.
+    """
     clustered = any(one.qualname.startswith(_CLUSTERED) for one in unit.decorators)
-    return [] if clustered else gpu_choices(file, unit)
+    return [] if clustered or _is_given_another(file, unit) else gpu_choices(file, unit)
+
+
+def _is_given_another(file: ModalFile, unit: Unit) -> bool:
+    for _, call in file.calls_in(file.source.tree):
+        func = call.func
+        if isinstance(func, ast.Attribute) and func.attr == "with_options":
+            named = isinstance(func.value, ast.Name) and func.value.id == unit.name
+            if named and not file.options(call).lacks("gpu"):
+                return True
+    return False
 
 
 @rule(
@@ -56,20 +78,18 @@ def _single_choices(file: ModalFile, unit: Unit) -> list[Choice]:
 def model_too_big(file: ModalFile) -> Iterator[Problem]:
     """Weights that are larger than all memory of one of the GPU choices."""
     for unit in file.units:
-        choices = _single_choices(file, unit)
+        choices = single_choices(file, unit)
         if not choices or _offloads(file, unit):
             continue
-        for load in _engine_loads(file, unit):
-            size = weight_bytes(load.model)
-            if size is None or _may_be_smaller(file, load):
-                continue
-            for choice in choices:
-                if size > choice.total_gib * GIB:
+        for load in engine_loads(file, unit):
+            size = None if may_be_smaller(file, load) else size_of(file, load)
+            for choice in choices if size is not None else ():
+                if size is not None and size.bytes > choice.total_gib * GIB:
                     yield _too_big(load, size, choice)
 
 
-def _may_be_smaller(file: ModalFile, load: Load) -> bool:
-    """Whether the GPU holds less than the weights as published: quantised, or partly elsewhere."""
+def may_be_smaller(file: ModalFile, load: Load) -> bool:
+    """Return whether the GPU holds less than the weights as published: quantised, or partly elsewhere."""
     options = file.options(load.call)
     names = [*options.given, *load.flags]
     for name in _MORE_OPTIONS:
@@ -97,11 +117,11 @@ def _offloads(file: ModalFile, unit: Unit) -> bool:
     )
 
 
-def _too_big(load: Load, size: float, choice: Choice) -> Problem:
+def _too_big(load: Load, size: Size, choice: Choice) -> Problem:
     cards = f"{choice.count} {choice.gpu.name}" if choice.count > 1 else f"one {choice.gpu.name}"
     return Problem(
         choice.at,
-        f"{load.model} has about {size / GIB:.0f} GiB of weights; {cards} "
+        f"{load.model} has about {size.bytes / GIB:.0f} GiB of weights ({size.by}); {cards} "
         f"{'have' if choice.count > 1 else 'has'} {choice.total_gib:.0f} GiB.",
         "A larger GPU, more of them, or a quantised model; "
         f"`modalkit size {load.model}` lists the GPUs it fits.",
@@ -118,8 +138,8 @@ def gpu_far_too_large(file: ModalFile) -> Iterator[Problem]:
     """A dear card for a model that fills a twentieth of it, and nothing else is loaded."""
     for unit in file.units:
         choices = gpu_choices(file, unit)
-        sizes = [weight_bytes(load.model) for load in _engine_loads(file, unit)]
-        known = [size for size in sizes if size is not None]
+        sizes = [size_of(file, load) for load in engine_loads(file, unit)] if choices else []
+        known = [size.bytes for size in sizes if size is not None]
         if len(choices) != 1 or len(known) != len(sizes) or not known:
             continue
         (choice,) = choices
@@ -146,9 +166,9 @@ def _trains(unit: Unit) -> bool:
 def parallelism_over_count(file: ModalFile) -> Iterator[Problem]:
     """Tensor parallelism over more GPUs than the container has."""
     for unit in file.units:
-        choices = _single_choices(file, unit)
-        for load in _engine_loads(file, unit) if choices else ():
-            wanted = _tensor_parallel(file, load)
+        choices = single_choices(file, unit)
+        for load in engine_loads(file, unit) if choices else ():
+            wanted = tensor_parallel(file, load)
             for choice in choices:
                 if wanted is not None and wanted > choice.count:
                     yield Problem(
@@ -159,14 +179,14 @@ def parallelism_over_count(file: ModalFile) -> Iterator[Problem]:
                     )
 
 
-def _tensor_parallel(file: ModalFile, load: Load) -> int | None:
-    number = file.names.number(load.keyword("tensor_parallel_size"))
-    if number is not None:
-        return int(number)
-    for flag, value in zip(load.flags, load.flags[1:], strict=False):
-        if flag in _TP_FLAGS and value.isdecimal():
-            return int(value)
-    return None
+def tensor_parallel(file: ModalFile, load: Load) -> int | None:
+    """Return over how many GPUs an engine is told to split each layer; None where it is not said."""
+    for name in _TP_KEYWORDS:
+        number = file.names.number(load.keyword(name))
+        if number is not None:
+            return int(number)
+    word = load.flag(*_TP_FLAGS) or ""
+    return int(word) if word.isdecimal() else None
 
 
 @rule(
@@ -181,7 +201,7 @@ def unused_gpus(file: ModalFile) -> Iterator[Problem]:
         for choice in gpu_choices(file, unit):
             if choice.count == 1:
                 continue
-            for load in _engine_loads(file, unit):
+            for load in engine_loads(file, unit):
                 if load.by.startswith(("vllm", "sglang")) and not _says_split(load):
                     yield Problem(
                         choice.at,
@@ -191,6 +211,8 @@ def unused_gpus(file: ModalFile) -> Iterator[Problem]:
 
 
 def _says_split(load: Load) -> bool:
+    if load.is_declared:
+        return True  # modalkit splits a model over all GPUs by itself
     keywords = {one.arg for one in load.call.keywords}
     if None in keywords or any(
         "parallel" in (word or "") or word == "tp_size" for word in keywords
@@ -210,7 +232,7 @@ def _says_split(load: Load) -> bool:
 def fp8_without_units(file: ModalFile) -> Iterator[Problem]:
     """An fp8 model or ``quantization="fp8"`` on a card before Ada and Hopper."""
     for unit in file.units:
-        for load in _engine_loads(file, unit):
+        for load in engine_loads(file, unit):
             if not _is_fp8(file, load):
                 continue
             for choice in gpu_choices(file, unit):
@@ -225,11 +247,9 @@ def fp8_without_units(file: ModalFile) -> Iterator[Problem]:
 
 def _is_fp8(file: ModalFile, load: Load) -> bool:
     said = file.names.text(load.keyword("quantization"))
-    flagged = any(
-        flag == "--quantization" and value == "fp8"
-        for flag, value in zip(load.flags, load.flags[1:], strict=False)
+    return (
+        said == "fp8" or load.flag("--quantization", "-q") == "fp8" or "fp8" in load.model.lower()
     )
-    return said == "fp8" or flagged or "fp8" in load.model.lower()
 
 
 @rule(
@@ -242,7 +262,7 @@ def bf16_without_units(file: ModalFile) -> Iterator[Problem]:
     """A model in bfloat16 on a card before Ampere."""
     for unit in file.units:
         old = [one for one in gpu_choices(file, unit) if one.gpu.bf16_tflops is None]
-        for load in _engine_loads(file, unit) if old else ():
+        for load in engine_loads(file, unit) if old else ():
             if _is_bf16(file, load):
                 yield Problem(
                     old[0].at,
@@ -259,10 +279,7 @@ def _is_bf16(file: ModalFile, load: Load) -> bool:
             continue
         if file.names.text(value) == "bfloat16" or _ends_with_bf16(file, value):
             return True
-    return any(
-        flag == "--dtype" and value == "bfloat16"
-        for flag, value in zip(load.flags, load.flags[1:], strict=False)
-    )
+    return load.flag("--dtype") == "bfloat16"
 
 
 def _ends_with_bf16(file: ModalFile, value: ast.expr) -> bool:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib.resources import files
+from collections.abc import Iterator
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -22,7 +19,6 @@ from ..rule import Problem, rule
 __all__ = [
     "build_after_mount",
     "copied_where_mount_would_do",
-    "engines_together",
     "floating_tag",
     "python_version_number",
     "unpinned_engine",
@@ -131,57 +127,6 @@ def floating_tag(file: ModalFile) -> Iterator[Problem]:
                 f"{tag!r} names no version.",
                 f"{tag.partition(':')[0]}:VERSION, or @sha256:....",
             )
-
-
-@rule(
-    "MK306",
-    "engines-together",
-    "error",
-    why="Each engine pins its own torch, transformers and openai; no one environment has both.",
-)
-def engines_together(file: ModalFile) -> Iterator[Problem]:
-    """VLLM and SGLang in one image, or an engine beside a version that it rules out."""
-    for image in file.images:
-        found = dict(_exact(file, image))
-        if "vllm" in found and "sglang" in found:
-            yield Problem(
-                found["sglang"][1],
-                "vllm and sglang are installed into one image.",
-                "An image for each: `modalkit` engines bring theirs.",
-            )
-        for engine, needs in _engine_needs().items():
-            version = found.get(engine, ("", None))[0]
-            for name, specifier in needs.get(version, {}).items():
-                other, at = found.get(name, ("", None))
-                if (
-                    other
-                    and at is not None
-                    and not Requirement(f"{name}{specifier}").specifier.contains(
-                        other.partition("+")[0]
-                    )
-                ):
-                    yield Problem(
-                        at,
-                        f"{name}=={other}, but {engine}=={version} needs {name}{specifier}.",
-                        f"Leave {name} out: {engine} brings it.",
-                    )
-
-
-def _exact(file: ModalFile, image: Image) -> Iterator[tuple[str, tuple[str, ast.expr]]]:
-    for step in image.steps:
-        for one in installs(step, file.names):
-            try:
-                requirement = Requirement(one.requirement)
-            except InvalidRequirement:
-                continue
-            exact = [each.version for each in requirement.specifier if each.operator == "=="]
-            yield canonicalize_name(requirement.name), (exact[0] if exact else "", one.at)
-
-
-@cache
-def _engine_needs() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-    text = (files("modalkit") / "data" / "engine_requirements.json").read_text("utf-8")
-    return {name: needs for name, needs in json.loads(text).items() if isinstance(needs, dict)}
 
 
 _COPIES = {"add_local_dir", "add_local_file", "add_local_python_source"}

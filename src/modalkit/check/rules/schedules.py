@@ -35,19 +35,31 @@ def _scheduled(file: ModalFile) -> Iterator[tuple[Unit, ast.expr]]:
 def cron_never_fires(file: ModalFile) -> Iterator[Problem]:
     """A cron expression or time zone that is wrong, or a date that never comes."""
     for name, call in file.calls:
-        if name != "modal.Cron" or not call.args:
-            continue
-        expression = file.names.text(call.args[0])
-        zone = next((one.value for one in call.keywords if one.arg == "timezone"), None)
-        timezone = file.names.text(zone) if zone is not None else "UTC"
-        if expression is None:
-            continue
-        problem = _cron_problem(expression, timezone or "UTC")
-        if problem:
-            said, _, cure = problem.replace("Cron(", "modal.Cron(").rpartition(" Write ")
+        if name == "modal.Cron":
+            yield from _never_fires(file, call)
+        elif name == "modal.Period" and _is_empty(file, call):
             yield Problem(
-                call.args[0], said or problem, cure or 'Five fields, such as "0 6 * * 1-5".'
+                call, "modal.Period() of no length never comes round.", "modal.Period(days=1)."
             )
+
+
+def _never_fires(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
+    given = file.options(call)
+    at = call.args[0] if call.args else given.value("cron_string")
+    expression = file.names.text(at)
+    zone = given.value("timezone")
+    timezone = file.names.text(zone) if zone is not None else "UTC"
+    problem = _cron_problem(expression, timezone or "UTC") if expression is not None else ""
+    if problem and at is not None:
+        said, _, cure = problem.replace("Cron(", "modal.Cron(").rpartition(" Write ")
+        yield Problem(at, said or problem, cure or 'Five fields, such as "0 6 * * 1-5".')
+
+
+def _is_empty(file: ModalFile, call: ast.Call) -> bool:
+    """Whether a period is written without a length, or with zeros alone."""
+    options = file.options(call)
+    values = [file.names.number(one.value) for one in options.given.values()]
+    return options.complete and not call.args and all(value == 0 for value in values)
 
 
 def _cron_problem(expression: str, timezone: str) -> str:
@@ -113,7 +125,8 @@ def schedule_without_timeout(file: ModalFile) -> Iterator[Problem]:
 
 
 _APPENDS = re.compile(
-    r"\binsert\s+into\b(?!.*\bon\s+conflict\b)(?!.*\bor\s+(?:ignore|replace)\b)",
+    r"\binsert\s+into\b(?!.*\bon\s+(?:conflict|duplicate)\b)(?!.*\bor\s+(?:ignore|replace)\b)"
+    r"(?!.*\b(?:where|if)\s+not\s+exists\b)",
     re.IGNORECASE | re.DOTALL,
 )
 _SENDS = {
@@ -133,21 +146,35 @@ _SENDS = {
     why="A run that is tried again, or interrupted and started anew, does all of it twice.",
 )
 def repeated_effects(file: ModalFile) -> Iterator[Problem]:
-    """A scheduled function with retries that appends or sends something."""
+    """A scheduled function that appends to something, or sends something and has retries."""
     for unit, _ in _scheduled(file):
-        if unit.option("retries") is None or file.names.number(unit.option("retries")) == 0:
-            continue
+        retried = unit.option("retries") is not None and (
+            file.names.number(unit.option("retries")) != 0
+        )
         for body in unit.bodies:
-            yield from _effects(file, unit, body)
+            yield from _effects(file, unit, body, retried=retried)
 
 
-def _effects(file: ModalFile, unit: Unit, body: Function) -> Iterator[Problem]:
-    for _, call in file.calls_in(body):
+def _effects(file: ModalFile, unit: Unit, body: Function, *, retried: bool) -> Iterator[Problem]:
+    again = "is retried" if retried else "may be interrupted and started anew"
+    for name, call in file.calls_in(body):
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        texts = [text for argument in call.args if (text := file.names.text(argument))]
-        if method in _SENDS or any(_APPENDS.search(text) for text in texts):
+        # A message that comes twice is bearable once in a while; a row that is there twice stays.
+        if (method in _SENDS and retried) or _appends(file, name, method, call):
             yield Problem(
                 call,
-                f"{unit.name} is retried, and this happens again.",
-                "Remember what was done (a key, ON CONFLICT DO NOTHING), or retries=0.",
+                f"{unit.name} {again}, and this happens again.",
+                "Remember what was done: a key, ON CONFLICT DO NOTHING, a file of its own for each day.",
             )
+
+
+def _appends(file: ModalFile, name: str, method: str, call: ast.Call) -> bool:
+    """Whether a call adds rows to a table, or lines to a file, without looking what is there."""
+    texts = [text for argument in call.args if (text := file.names.text(argument))]
+    if any(_APPENDS.search(text) for text in texts):
+        return True
+    options = file.options(call)
+    if method == "to_sql":
+        return file.names.text(options.value("if_exists")) == "append"
+    mode = options.value("mode") or (call.args[1] if len(call.args) > 1 else None)
+    return name == "open" and (file.names.text(mode) or "").startswith("a")

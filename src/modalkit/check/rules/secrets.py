@@ -1,4 +1,4 @@
-"""MK2xx: keys in code, keys that leave the container."""
+"""MK201, 202 and 206: keys that are written down."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import re
 from collections.abc import Iterator
 
 from ..credentials import is_key, is_placeholder, is_secret_name, looks_random, shown
-from ..declared import ModalFile, Unit
-from ..nodes import Function
+from ..declared import ModalFile
 from ..rule import Problem, rule
 
 __all__ = [
     "env_file_in_image",
     "key_in_code",
     "key_under_secret_name",
-    "missing_required_key",
-    "secret_printed",
 ]
 
 _CURE = 'modal secret create NAME {key}=..., secrets=[modal.Secret.from_name("NAME")], os.environ[{key!r}].'
@@ -111,116 +108,6 @@ def _set_in_build_steps(file: ModalFile) -> Iterator[Problem]:
                             f"A build step sets {name} to a literal: {shown(value)}.",
                             _CURE.format(key=name),
                         )
-
-
-@rule(
-    "MK203",
-    "secret-printed",
-    "warning",
-    why="Logs and results are kept, and more people can read them than the Secret.",
-)
-def secret_printed(file: ModalFile) -> Iterator[Problem]:
-    """A secret variable printed, logged, or returned from a remote function."""
-    for name, call in file.calls_in(file.source.tree):
-        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        is_log = name == "print" or (
-            name.startswith(("logging.", "logger.", "log.")) and method in _LOGS
-        )
-        if not is_log and not (name.startswith("logging.getLogger()") and method in _LOGS):
-            continue
-        for argument in call.args:
-            if (variable := _secret_shown(file, argument)) is not None:
-                yield Problem(
-                    argument,
-                    f"{variable} is printed.",
-                    f"Print whether it is set: {variable!r} in os.environ.",
-                )
-    for unit in file.units:
-        yield from _returned(file, unit)
-
-
-_LOGS = {"debug", "info", "warning", "error", "critical", "exception"}
-
-
-def _secret_shown(file: ModalFile, node: ast.expr) -> str | None:
-    """The variable a value shows in full; a slice, a length or a comparison shows none."""
-    if isinstance(node, ast.JoinedStr):
-        parts = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
-        return next((found for part in parts if (found := _secret_shown(file, part))), None)
-    if isinstance(node, ast.BinOp):
-        return _secret_shown(file, node.left) or _secret_shown(file, node.right)
-    for possible in file.names.possible(node):
-        name = _environment_name(file, possible)
-        if name is not None and is_secret_name(name):
-            return name
-    return None
-
-
-def _environment_name(file: ModalFile, node: ast.expr) -> str | None:
-    if isinstance(node, ast.Subscript) and file.names.qualname(node.value) == "os.environ":
-        return file.names.text(node.slice)
-    if (
-        isinstance(node, ast.Call)
-        and node.args
-        and file.names.qualname(node.func) in {"os.environ.get", "os.getenv"}
-    ):
-        return file.names.text(node.args[0])
-    return None
-
-
-def _returned(file: ModalFile, unit: Unit) -> Iterator[Problem]:
-    for body in unit.bodies:
-        if isinstance(unit.node, ast.ClassDef) and not any(
-            one.node is body for one in unit.members
-        ):
-            continue  # a method that Modal does not run answers to the class alone
-        for node in file.within(body, ast.Return):
-            if node.value is None or file.nodes.function(node) is not body:
-                continue
-            if (variable := _secret_shown(file, node.value)) is not None:
-                yield Problem(
-                    node,
-                    f"{body.name} returns {variable}.",
-                    "Use the secret where it is, and return the result.",
-                )
-
-
-@rule(
-    "MK204",
-    "no-required-keys",
-    "note",
-    why="Without required_keys a Secret that lacks the variable is noticed at the first request, not at the deploy.",
-)
-def missing_required_key(file: ModalFile) -> Iterator[Problem]:
-    """A variable read with ``os.environ[...]`` that no Secret of the function promises."""
-    for unit in file.units:
-        secrets = unit.options.value("secrets")
-        if not isinstance(secrets, ast.List | ast.Tuple) or len(secrets.elts) != 1:
-            continue
-        call = next(iter(file.names.possible(secrets.elts[0])))
-        if (
-            not isinstance(call, ast.Call)
-            or file.names.qualname(call.func) != "modal.Secret.from_name"
-        ):
-            continue
-        if not file.options(call).lacks("required_keys"):
-            continue
-        read = sorted({name for body in unit.bodies for name in _strictly_read(file, body)})
-        if read:
-            yield Problem(
-                call,
-                f"{unit.name} needs {', '.join(read)}, and the Secret does not promise it.",
-                f"modal.Secret.from_name(..., required_keys={read!r}).",
-            )
-
-
-def _strictly_read(file: ModalFile, body: Function) -> Iterator[str]:
-    for node in file.within(body, ast.Subscript):
-        if not isinstance(node.ctx, ast.Load):
-            continue
-        name = _environment_name(file, node)
-        if name is not None and is_secret_name(name):
-            yield name
 
 
 @rule(

@@ -1,75 +1,16 @@
-"""MK401, 402, 404, 405: where weights come from, and how often they are loaded."""
+"""MK402, 404 and 405: where weights come from."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from ..declared import ModalFile, Unit
-from ..models import Load, loads_in, loads_of
-from ..nodes import Function
+from ..models import Load, loads_of
 from ..rule import Problem, rule
 from .cost import WEB
+from .loading import called_over_many
 
-__all__ = [
-    "downloaded_each_start",
-    "loaded_per_call",
-    "revision_not_pinned",
-    "untrusted_moving_code",
-]
-
-_OVER_MANY = {"map", "starmap", "for_each", "spawn_map"}
-_PER_CALL = ("modal.method", "modal.fastapi_endpoint", "modal.web_endpoint", "modal.batched")
-_PER_REQUEST = ("modal.fastapi_endpoint", "modal.web_endpoint", "modal.batched")
-
-
-@rule(
-    "MK401",
-    "loaded-per-call",
-    "warning",
-    why="Every call pays for the load again, in seconds of GPU and of waiting.",
-)
-def loaded_per_call(file: ModalFile) -> Iterator[Problem]:
-    """A model that is loaded in a method or in the function of an endpoint, instead of at start."""
-    for unit in file.units:
-        for body in _called_bodies(file, unit):
-            for load in _sure_loads(file, body):
-                yield Problem(
-                    load.call,
-                    f"{body.name} loads {load.model} at every call.",
-                    "self.model = ... in a method with @modal.enter(), which runs once per container.",
-                )
-
-
-def _called_bodies(file: ModalFile, unit: Unit) -> Iterator[Function]:
-    if isinstance(unit.node, ast.ClassDef):
-        yield from (one.node for one in unit.methods(*_PER_CALL))
-    elif unit.decorator(*_PER_REQUEST) is not None or _is_mapped(file, unit):
-        yield unit.node
-
-
-def _is_mapped(file: ModalFile, unit: Unit) -> bool:
-    """Whether the file calls a function over many inputs."""
-    for _, call in file.calls_in(file.source.tree):
-        func = call.func
-        if not isinstance(func, ast.Attribute) or func.attr not in _OVER_MANY:
-            continue
-        if isinstance(func.value, ast.Name) and func.value.id == unit.name:
-            return True
-    return False
-
-
-def _sure_loads(file: ModalFile, body: Function) -> Iterator[Load]:
-    """Loads that happen at every call: not under a condition, not of a server that is started."""
-    for load in loads_in(file, body):
-        if (
-            load.flags
-            or load.by.endswith("snapshot_download")
-            or file.nodes.is_conditional(load.call)
-        ):
-            continue
-        if file.nodes.function(load.call) is body and not load.is_small:
-            yield load
+__all__ = ["downloaded_each_start", "revision_not_pinned", "untrusted_moving_code"]
 
 
 @rule(
@@ -85,7 +26,11 @@ def downloaded_each_start(file: ModalFile) -> Iterator[Problem]:
             continue
         if unit.image is None or unit.image.partial or _brings_weights(unit):
             continue
-        if unit.kind == "function" and not _is_mapped(file, unit) and unit.decorator(*WEB) is None:
+        if (
+            unit.kind == "function"
+            and not called_over_many(file, unit)
+            and unit.decorator(*WEB) is None
+        ):
             continue  # it runs once
         loads = [
             one for one in loads_of(file, unit) if not one.is_small and not _is_local(file, one)

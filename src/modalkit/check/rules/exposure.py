@@ -1,0 +1,195 @@
+"""MK203 and MK204: secrets that leave the container, and those that no Secret promises."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..credentials import is_secret_name
+from ..declared import ModalFile, Unit
+from ..nodes import Function
+from ..rule import Problem, rule
+
+__all__ = ["missing_required_key", "secret_printed"]
+
+_LOGS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
+_LOGGERS = ("logging.", "logger.", "log.", "loguru.logger.", "structlog.")
+_PRINTERS = {"print", "pprint.pprint", "pprint.pp", "rich.print", "sys.stdout.write"}
+_COPIES = {"dict", "str", "repr", "sorted", "json.dumps", "pprint.pformat"}
+_ANSWERS = (
+    "JSONResponse",
+    "Response",
+    "PlainTextResponse",
+    "HTMLResponse",
+    "ORJSONResponse",
+    "jsonify",
+)
+_ENVIRONMENT = "os.environ"
+_EVERYTHING = "os.environ, every secret in it,"
+
+
+@rule(
+    "MK203",
+    "secret-printed",
+    "warning",
+    why="Logs and results are kept, and more people can read them than the Secret.",
+)
+def secret_printed(file: ModalFile) -> Iterator[Problem]:
+    """A secret variable, or all of ``os.environ``, printed, logged, or returned from a remote function."""
+    for name, call in file.calls_in(file.source.tree):
+        if not _is_log(name, call):
+            continue
+        for argument in call.args:
+            if (variable := _secret_shown(file, argument)) is not None:
+                yield Problem(argument, f"{variable} is printed.", _instead(variable))
+    for unit in file.units:
+        yield from _returned(file, unit)
+
+
+def _instead(variable: str) -> str:
+    shown = "'NAME'" if variable == _EVERYTHING else repr(variable)
+    return f"Print whether it is set: {shown} in os.environ."
+
+
+def _is_log(name: str, call: ast.Call) -> bool:
+    if name in _PRINTERS:
+        return True
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    return method in _LOGS and name.startswith((*_LOGGERS, "logging.getLogger()"))
+
+
+def _secret_shown(file: ModalFile, node: ast.expr) -> str | None:
+    """What a value shows in full; a slice, a length or a comparison shows nothing."""
+    if isinstance(node, ast.JoinedStr):
+        parts = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+        return _first(file, parts)
+    if isinstance(node, ast.BinOp):
+        return _first(file, [node.left, node.right])
+    for possible in file.names.possible(node):
+        if _is_environment(file, possible):
+            return _EVERYTHING
+        name = _environment_name(file, possible)
+        if name is not None and is_secret_name(name):
+            return name
+    return None
+
+
+def _first(file: ModalFile, nodes: list[ast.expr]) -> str | None:
+    return next((found for one in nodes if (found := _secret_shown(file, one))), None)
+
+
+def _is_environment(file: ModalFile, node: ast.expr) -> bool:
+    """Whether a value is ``os.environ``, or a copy of all of it."""
+    if isinstance(node, ast.Call):
+        called = file.names.qualname(node.func)
+        if called in {f"{_ENVIRONMENT}.copy", f"{_ENVIRONMENT}.items"}:
+            return True
+        return called in _COPIES and bool(node.args) and _is_environment(file, node.args[0])
+    if isinstance(node, ast.Dict):
+        spread = (value for key, value in zip(node.keys, node.values, strict=True) if key is None)
+        return any(_is_environment(file, one) for one in spread)
+    return isinstance(node, ast.Attribute | ast.Name) and (
+        file.names.qualname(node) == _ENVIRONMENT
+    )
+
+
+def _environment_name(file: ModalFile, node: ast.expr) -> str | None:
+    if isinstance(node, ast.Subscript) and file.names.qualname(node.value) == _ENVIRONMENT:
+        return file.names.text(node.slice)
+    if (
+        isinstance(node, ast.Call)
+        and node.args
+        and file.names.qualname(node.func) in {f"{_ENVIRONMENT}.get", "os.getenv"}
+    ):
+        return file.names.text(node.args[0])
+    return None
+
+
+def _returned(file: ModalFile, unit: Unit) -> Iterator[Problem]:
+    for body in unit.bodies:
+        if isinstance(unit.node, ast.ClassDef) and not any(
+            one.node is body for one in unit.members
+        ):
+            continue  # a method that Modal does not run answers to the class alone
+        answers: list[ast.Return | ast.Yield] = [*file.within(body, ast.Return)]
+        for node in [*answers, *file.within(body, ast.Yield)]:
+            if node.value is None or file.nodes.function(node) is not body:
+                continue
+            if (variable := _first(file, list(_answered(file, node.value)))) is not None:
+                yield Problem(
+                    node,
+                    f"{body.name} returns {variable.rstrip(',')}.",
+                    "Use the secret where it is, and return the result.",
+                )
+
+
+def _answered(file: ModalFile, node: ast.expr) -> Iterator[ast.expr]:
+    """A value that is answered, and what a dict, a list or a response around it holds."""
+    if isinstance(node, ast.Dict):
+        yield node
+        for one in node.values:
+            yield from _answered(file, one)
+    elif isinstance(node, ast.List | ast.Tuple | ast.Set):
+        for one in node.elts:
+            yield from _answered(file, one)
+    elif isinstance(node, ast.Call) and file.names.qualname(node.func).endswith(_ANSWERS):
+        for one in [*node.args, *(keyword.value for keyword in node.keywords)]:
+            yield from _answered(file, one)
+    else:
+        yield node
+
+
+@rule(
+    "MK204",
+    "no-required-keys",
+    "note",
+    why="Without required_keys a Secret that lacks the variable is noticed at the first request, not at the deploy.",
+)
+def missing_required_key(file: ModalFile) -> Iterator[Problem]:
+    """A variable read with ``os.environ[...]`` that no Secret of the function promises."""
+    for unit in file.units:
+        secrets = _secrets(file, unit)
+        if secrets is None:
+            continue
+        promised = {name for call in secrets for name in _promised(file, call)}
+        silent = [call for call in secrets if file.options(call).lacks("required_keys")]
+        read = {name for body in unit.bodies for name in _strictly_read(file, body)}
+        missing = sorted(read - promised)
+        if missing and len(silent) == 1:
+            yield Problem(
+                silent[0],
+                f"{unit.name} needs {', '.join(missing)}, and the Secret does not promise it.",
+                f"modal.Secret.from_name(..., required_keys={missing!r}).",
+            )
+
+
+def _secrets(file: ModalFile, unit: Unit) -> list[ast.Call] | None:
+    """The named Secrets of a unit and its app; None where there may be others."""
+    found: list[ast.Call] = []
+    for value in (unit.options.value("secrets"), unit.defaults.value("secrets")):
+        for listed in file.names.possible(value) if value is not None else ():
+            if not isinstance(listed, ast.List | ast.Tuple):
+                return None
+            for entry in listed.elts:
+                call = next(iter(file.names.possible(entry)))
+                made = file.names.qualname(call.func) if isinstance(call, ast.Call) else ""
+                if made != "modal.Secret.from_name" or not isinstance(call, ast.Call):
+                    return None
+                found.append(call)
+    return found
+
+
+def _promised(file: ModalFile, call: ast.Call) -> Iterator[str]:
+    value = file.options(call).value("required_keys")
+    for listed in file.names.possible(value) if value is not None else ():
+        if isinstance(listed, ast.List | ast.Tuple):
+            yield from (text for one in listed.elts if (text := file.names.text(one)))
+
+
+def _strictly_read(file: ModalFile, body: Function) -> Iterator[str]:
+    for node in file.within(body, ast.Subscript):
+        if not isinstance(node.ctx, ast.Load):
+            continue
+        name = _environment_name(file, node)
+        if name is not None and is_secret_name(name):
+            yield name
