@@ -37,7 +37,7 @@ def _words(file: ModalFile, node: ast.expr, depth: int = 0) -> _Words:
         entries = node.elts[:_MOST] if depth < _DEEPEST else []
         return [pair for one in entries for pair in _words(file, one, depth + 1) or [("", one)]]
     inner = _parts(file, node) if depth < _DEEPEST else []
-    return [pair for one in inner for pair in _words(file, one, depth + 1)]
+    return [pair for one in inner for pair in _words(file, one, depth + 1) or [("", one)]]
 
 
 def _parts(file: ModalFile, node: ast.expr) -> list[ast.expr]:

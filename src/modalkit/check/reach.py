@@ -16,7 +16,7 @@ from .nodes import Function
 
 __all__ = ["reached"]
 
-_MODALS = ("modal.", "modalkit.")
+_MODALS = {"modal", "modalkit"}
 
 
 @lru_cache(maxsize=256)
@@ -56,14 +56,15 @@ class _Tops:
         """Yield the statements and methods that a node names."""
         for one in ast.walk(node):
             if isinstance(one, ast.Name) and not self._is_modals(one):
-                yield from self._defining.get(one.id, ())
-                yield from self._registering.get(one.id, ())
+                if one.id in self._defining:
+                    yield from self._defining[one.id]
+                    yield from self._registering.get(one.id, ())
             elif isinstance(one, ast.Attribute):
                 yield from self._method(one)
 
     def _is_modals(self, name: ast.Name) -> bool:
         """Whether a name is an app, an image, a Volume: the whole file hangs on those."""
-        return self._file.names.qualname(name).startswith(_MODALS)
+        return self._file.names.qualname(name).partition(".")[0] in _MODALS
 
     def _method(self, node: ast.Attribute) -> Iterator[ast.AST]:
         """The method behind ``self.name``."""

@@ -64,7 +64,7 @@ def blocking_in_async(file: ModalFile) -> Iterator[Problem]:
                 if cure and isinstance(around, ast.AsyncFunctionDef) and around not in starts:
                     yield Problem(
                         call,
-                        f"{name or 'remote'} blocks {around.name}, which is async.",
+                        f"{name or '.remote()'} blocks {around.name}, which is async.",
                         f"{cure}, or a plain def.",
                     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["context_does_not_fit", "parallelism_does_not_divide"]
 
 _FRACTION = 0.92  # of a card, which vLLM 0.33 takes; 0.9 before
+_LEAST_CONTEXT = 2048  # tokens; less is no cure
 _ROUND = 1024  # tokens; a proposed context is a multiple
 _CONTEXT = ("max_model_len", "context_length")
 _CONTEXT_FLAGS = ("--max-model-len", "--context-length")
@@ -158,7 +159,7 @@ def _short(
     weights = _needs(facts, split, asked, 0)
     cache = _needs(facts, split, asked, context) - weights
     requests = f"{asked.requests} requests" if asked.requests > 1 else "one request"
-    whose = "its own context, as none is said," if asked.is_own else "a context"
+    whose = "its own context (none is said)" if asked.is_own else "a context"
     each = f"each of {choice.count} {choice.gpu.name}" if choice.count > 1 else choice.gpu.name
     return Problem(
         choice.at,
@@ -178,7 +179,7 @@ def _cure(load: Load, sized: tuple[ModelFacts, Split, _Asked], room: float) -> s
         return _needs(facts, split, asked, thousands * _ROUND) + spare < room
 
     most = largest(fits, max(1, facts.max_context // _ROUND)) * _ROUND
-    if not most:
+    if most < _LEAST_CONTEXT:
         return f"A larger GPU, or more of them; `modalkit size {load.model}` lists those it fits."
     named = f"context_length={most}" if load.is_declared else f"max_model_len={most}"
     said = f"--max-model-len {most}" if load.flags and not load.is_declared else named

@@ -15,7 +15,8 @@ __all__ = ["missing_required_key", "secret_printed"]
 _LOGS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 _LOGGERS = ("logging.", "logger.", "log.", "loguru.logger.", "structlog.")
 _PRINTERS = {"print", "pprint.pprint", "pprint.pp", "rich.print", "sys.stdout.write"}
-_COPIES = {"dict", "str", "repr", "sorted", "json.dumps", "pprint.pformat"}
+_COPIES = {"dict", "str", "repr", "json.dumps", "pprint.pformat"}
+_LISTS = {"list", "sorted", "tuple"}  # of the names alone, unless of the items
 _ANSWERS = (
     "JSONResponse",
     "Response",
@@ -84,7 +85,9 @@ def _is_environment(file: ModalFile, node: ast.expr) -> bool:
         called = file.names.qualname(node.func)
         if called in {f"{_ENVIRONMENT}.copy", f"{_ENVIRONMENT}.items"}:
             return True
-        return called in _COPIES and bool(node.args) and _is_environment(file, node.args[0])
+        inner = node.args[0] if node.args else None
+        copied = called in _COPIES or (called in _LISTS and isinstance(inner, ast.Call))
+        return copied and inner is not None and _is_environment(file, inner)
     if isinstance(node, ast.Dict):
         spread = (value for key, value in zip(node.keys, node.values, strict=True) if key is None)
         return any(_is_environment(file, one) for one in spread)

@@ -62,13 +62,20 @@ def loaded_at_first_call(file: ModalFile) -> Iterator[Problem]:
 
 def _called_bodies(file: ModalFile, unit: Unit) -> Iterator[Function]:
     """What runs for each request: methods, endpoints, and functions that are called over many inputs."""
+    if _AT_LEISURE.search(unit.name.lower()):
+        return
     if isinstance(unit.node, ast.ClassDef):
         found = [one.node for one in unit.methods(*_PER_CALL)]
     elif unit.decorator(*_PER_REQUEST) is not None or called_over_many(file, unit):
         found = [unit.node]
     else:
         found = []
-    yield from (one for one in found if not _AT_LEISURE.search(one.name.lower()))
+    yield from (one for one in found if not _is_leisurely(file, one))
+
+
+def _is_leisurely(file: ModalFile, body: Function) -> bool:
+    trains = any("Trainer" in name for name, _ in file.calls_in(body))
+    return trains or bool(_AT_LEISURE.search(body.name.lower()))
 
 
 def called_over_many(file: ModalFile, unit: Unit) -> bool:

@@ -129,6 +129,9 @@ _APPENDS = re.compile(
     r"(?!.*\b(?:where|if)\s+not\s+exists\b)",
     re.IGNORECASE | re.DOTALL,
 )
+_CLEARS = re.compile(
+    r"\b(?:delete\s+from|truncate|create\s+or\s+replace|drop\s+table|merge\s+into)\b", re.IGNORECASE
+)
 _SENDS = {
     "send_message",
     "sendmail",
@@ -156,6 +159,8 @@ def repeated_effects(file: ModalFile) -> Iterator[Problem]:
 
 
 def _effects(file: ModalFile, unit: Unit, body: Function, *, retried: bool) -> Iterator[Problem]:
+    if any(_CLEARS.search(text) for _, call in file.calls_in(body) for text in _texts(file, call)):
+        return  # what is there is taken away first
     again = "is retried" if retried else "may be interrupted and started anew"
     for name, call in file.calls_in(body):
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
@@ -170,11 +175,16 @@ def _effects(file: ModalFile, unit: Unit, body: Function, *, retried: bool) -> I
 
 def _appends(file: ModalFile, name: str, method: str, call: ast.Call) -> bool:
     """Whether a call adds rows to a table, or lines to a file, without looking what is there."""
-    texts = [text for argument in call.args if (text := file.names.text(argument))]
-    if any(_APPENDS.search(text) for text in texts):
+    if any(_APPENDS.search(text) for text in _texts(file, call)):
         return True
     options = file.options(call)
     if method == "to_sql":
         return file.names.text(options.value("if_exists")) == "append"
     mode = options.value("mode") or (call.args[1] if len(call.args) > 1 else None)
-    return name == "open" and (file.names.text(mode) or "").startswith("a")
+    path = file.names.text(call.args[0]) if call.args else None
+    is_kept = path is not None and not path.startswith("/tmp")  # noqa: S108 - what does not outlive the container
+    return name == "open" and is_kept and (file.names.text(mode) or "").startswith("a")
+
+
+def _texts(file: ModalFile, call: ast.Call) -> list[str]:
+    return [text for argument in call.args if (text := file.names.text(argument))]

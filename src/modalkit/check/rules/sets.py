@@ -147,7 +147,8 @@ def flash_attn_alone(file: ModalFile) -> Iterator[Problem]:
         for step in image.steps:
             names = {_name(one.requirement): one.at for one in installs(step, file.names)}
             at = names.get("flash-attn")
-            if at is not None and not (has_torch and _is_open(file, image, step)):
+            sees_torch = has_torch and _is_open(file, image, step)
+            if at is not None and not sees_torch and not _may_be_built(file, step):
                 yield Problem(
                     at,
                     "flash-attn is built without torch beside it.",
@@ -161,18 +162,17 @@ def _name(requirement: str) -> str:
     return canonicalize_name(re.split(r"[\s\[<>=!~@;]", requirement, maxsplit=1)[0])
 
 
-def _is_open(file: ModalFile, image: Image, step: Step) -> bool:
-    """Whether a step builds in the image's own environment, or may find a built wheel elsewhere."""
+def _may_be_built(file: ModalFile, step: Step) -> bool:
+    """Whether a step may find a wheel that somebody built, in another index or by what is not known."""
     options = file.options(step.call)
-    if not options.complete or _ELSEWHERE & set(options.given):
-        return True
     extra = options.value("extra_options")
-    if extra is not None and file.names.text(extra) is None:
-        return True
-    written = [
-        file.source.segment(one.call)
-        for one in image.steps
-        if one.method in {"env", "run_commands"}
-    ]
-    texts = [file.names.text(extra) or "", file.source.segment(step.call), *written]
+    unclear = extra is not None and file.names.text(extra) is None
+    return unclear or not options.complete or bool(_ELSEWHERE & set(options.given))
+
+
+def _is_open(file: ModalFile, image: Image, step: Step) -> bool:
+    """Whether a step builds in the image's own environment, which has torch."""
+    extra = file.names.text(file.options(step.call).value("extra_options"))
+    told = [one.call for one in image.steps if one.method in {"env", "run_commands"}]
+    texts = [extra or "", *map(file.source.segment, [step.call, *told])]
     return any(_OPEN_BUILD.search(text) for text in texts)

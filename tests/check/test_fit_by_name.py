@@ -1,0 +1,210 @@
+"""Whether models fit, by their names, configs and flags alone: services and plain Modal code."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from .checking import codes, findings
+
+ROOT = Path(__file__).parent.parent.parent
+KNOWN = ROOT / "src" / "modalkit" / "data" / "known_models.json"
+HEAD = """import subprocess
+import modal, vllm
+from modalkit import GPUProfile, ModelService, Scaling, SGLang, Transformers, VLLM, WeightCache, serve
+
+app = modal.App("demo")
+
+
+"""
+FIT = {"MK111", "MK112", "MK113", "MK114", "MK115", "MK116", "MK117", "MK118"}
+
+
+def _service(**declared: str) -> str:
+    body = {"engine": "VLLM(context_length=8192)", **declared}
+    lines = "".join(f"    {name} = {value}\n" for name, value in body.items())
+    return f"{HEAD}@serve(app)\nclass Chat(ModelService):\n{lines}"
+
+
+def _plain(line: str, gpu: str, above: str = "", below: str = "") -> str:
+    return f"{HEAD}{above}@app.cls(gpu={gpu})\nclass Chat:\n    @modal.enter()\n    def start(self):\n        {line}\n{below}"
+
+
+def _fit(text: str) -> set[str]:
+    return codes(text) & FIT
+
+
+@pytest.mark.parametrize(
+    ("code", "failing", "passing"),
+    [
+        (
+            "MK111",
+            {"model": "'meta-llama/Llama-3.3-70B-Instruct'", "gpu": "GPUProfile('L40S')"},
+            {"model": "'meta-llama/Llama-3.3-70B-Instruct'", "gpu": "GPUProfile('H100', count=4)"},
+        ),
+        (
+            "MK111",
+            {"model": "'acme/Foo-13B'", "gpu": "GPUProfile('L40S', fallbacks=['A10'])"},
+            {"model": "'acme/Foo-13B-AWQ'", "gpu": "GPUProfile('L40S', fallbacks=['A10'])"},
+        ),
+        (
+            "MK117",
+            {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')", "engine": "VLLM()"},
+            {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')"},
+        ),
+        (
+            "MK117",
+            {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')", "scaling": "Scaling(concurrency=16)"},
+            {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('H100')", "scaling": "Scaling(concurrency=16)"},
+        ),
+        (
+            "MK118",
+            {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L40S:3')", "engine": "VLLM(context_length=8192, tensor_parallel=3)"},
+            {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L40S:4')", "engine": "VLLM(context_length=8192, tensor_parallel=4)"},
+        ),
+        (
+            "MK113",
+            {"model": "'acme/Foo-13B'", "gpu": "GPUProfile('L40S:2')", "engine": "SGLang(tensor_parallel=4)"},
+            {"model": "'acme/Foo-13B'", "gpu": "GPUProfile('L40S:4')", "engine": "SGLang(tensor_parallel=4)"},
+        ),
+        (
+            "MK115",
+            {"model": "'Qwen/Qwen3-8B-FP8'", "gpu": "GPUProfile('A100-80GB')"},
+            {"model": "'Qwen/Qwen3-8B-FP8'", "gpu": "GPUProfile('L40S')"},
+        ),
+        (
+            "MK116",
+            {"model": "'acme/Foo-3B'", "gpu": "GPUProfile('T4')", "engine": "VLLM(dtype='bfloat16')"},
+            {"model": "'acme/Foo-3B'", "gpu": "GPUProfile('T4')", "engine": "VLLM(dtype='float16')"},
+        ),
+        (
+            "MK112",
+            {"model": "'acme/Foo-1B'", "gpu": "GPUProfile('H200')"},
+            {"model": "'acme/Foo-1B'", "gpu": "GPUProfile('L4')"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_service_without_a_lock_is_held_against_its_gpus(
+    code: str, failing: dict[str, str], passing: dict[str, str]
+) -> None:
+    """The class body alone says the model, the engine's context and parallelism, and every GPU choice."""
+    assert _fit(_service(**failing)) == {code}
+    assert not _fit(_service(**passing))
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"model": "'acme/Something'", "gpu": "GPUProfile('T4')"},
+        {"model": "MODEL", "gpu": "GPUProfile('T4')"},
+        {"model": "'acme/Foo-70B'", "gpu": "GPUProfile.fit()"},
+        {"model": "'acme/Foo-70B'", "gpu": "GPUProfile('R9', unlisted=True)"},
+        {"model": "'acme/Foo-70B'", "gpu": "GPUProfile('L4', count=COUNT)"},
+        {"model": "'acme/Foo-70B'", "gpu": "GPUProfile('L4')", "engine": "VLLM(quantization='awq')"},
+        {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L40S', count=2)", "engine": "VLLM()"},
+        {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')", "engine": "VLLM(context_length=LENGTH)"},
+        {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')", "engine": "Transformers()"},
+        {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')", "engine": "VLLM(extra_args=WORDS)"},
+    ],
+)  # fmt: skip
+def test_what_a_class_body_does_not_say_is_not_judged(declared: dict[str, str]) -> None:
+    """Unknown sizes, counts, contexts, flags and cards are no reason for a finding."""
+    assert not _fit(_service(**declared))
+
+
+def test_a_folder_beside_the_file_is_sized_by_its_config(tmp_path: Path) -> None:
+    """Even with nothing run, a model folder says its weights and heads."""
+    from modalkit.check import check_paths
+    from modalkit.check.settings import Settings
+
+    (tmp_path / "qwen").mkdir()
+    known = json.loads(KNOWN.read_text("utf-8"))["models"]
+    config = next(one["config"] for one in known if "qwen/qwen3-32b" in one["names"])
+    (tmp_path / "qwen" / "config.json").write_text(json.dumps(config))
+    file = tmp_path / "chat.py"
+    for gpu, found in (("L4", True), ("H100", False)):
+        file.write_text(_service(model="'./qwen'", gpu=f"GPUProfile('{gpu}')"))
+        said = {one.code for one in check_paths([str(file)], Settings(static=True)).findings}
+        assert ("MK111" in said) is found
+
+
+@pytest.mark.parametrize(
+    ("words", "gpu", "code"),
+    [
+        ("Qwen/Qwen3-8B --port 8000", "'L4'", "MK117"),
+        ("Qwen/Qwen3-8B --max-model-len=40960", "['H100', 'L4']", "MK117"),
+        ("Qwen/Qwen3-32B --max-model-len 16384 --tensor-parallel-size 2", "'L40S:2'", ""),
+        ("Qwen/Qwen3-32B --tensor-parallel-size 3", "'H100:3'", "MK118"),
+        ("acme/Foo-70B", "'A100-80GB'", "MK111"),
+        ("acme/Foo-70B --tensor-parallel-size 2", "'A100-80GB:2'", ""),
+        ("acme/Foo-70B", "'A100-80GB:2'", "MK114"),
+        ("Qwen/Qwen3-8B --max-model-len 16384", "'L4'", ""),
+        ("Qwen/Qwen3-8B --max-model-len auto", "'L4'", ""),
+        ("Qwen/Qwen3-8B --kv-cache-dtype fp8 --max-model-len 40960", "'L4'", ""),
+        ("Qwen/Qwen3-8B --quantization fp8", "'L4'", ""),
+        ("Qwen/Qwen3-8B --cpu-offload-gb 20", "'L4'", ""),
+        ("Qwen/Qwen3-8B --config /x.yaml", "'L4'", ""),
+        ("Qwen/Qwen3-8B", "'A100-40GB'", ""),
+    ],
+)
+def test_vllm_on_a_command_line_is_held_against_its_gpus(words: str, gpu: str, code: str) -> None:
+    """Model, context, parallelism and number formats are read from the words of the command."""
+    line = f"self.server = subprocess.Popen({['vllm', 'serve', *words.split()]})"
+    assert _fit(_plain(line, gpu)) == ({code} if code else set())
+    shell = f"self.server = subprocess.Popen('vllm serve {words}', shell=True)"
+    assert _fit(_plain(shell, gpu)) == ({code} if code else set())
+
+
+@pytest.mark.parametrize("line", ["vllm.LLM('Qwen/Qwen3-8B', **options)", "subprocess.Popen(['vllm', 'serve', 'Qwen/Qwen3-8B', *more])"])  # fmt: skip
+def test_options_that_are_not_known_may_say_a_context(line: str) -> None:
+    """A start of which a part comes from elsewhere is not judged by its context."""
+    assert not _fit(_plain(line, "'L4'"))
+
+
+def test_what_was_assumed_is_said() -> None:
+    """A message names the parameters and the number format that it counts with."""
+    by_name = next(one for one in findings(_plain("vllm.LLM('acme/Foo-70B-GPTQ')", "'L4'")))
+    assert "by its name, 70B in 4 bit" in by_name.message
+    by_config = findings(_service(model="'Qwen/Qwen3-32B'", gpu="GPUProfile('L4')"))
+    assert any("32.8B in bfloat16" in one.message for one in by_config)
+    own = findings(_service(model="'Qwen/Qwen3-8B'", gpu="GPUProfile('L4')", engine="VLLM()"))
+    assert any("its own context (none is said) of 40,960 tokens" in one.message for one in own)
+
+
+def test_the_proposed_context_passes() -> None:
+    """What the cure of a context says is itself not found again."""
+    text = _plain("self.llm = vllm.LLM('Qwen/Qwen3-8B')", "'L4'")
+    cure = next(one.instead for one in findings(text) if one.code == "MK117").split(",")[0]
+    assert cure.startswith("max_model_len=")
+    assert not _fit(text.replace("Qwen3-8B'", f"Qwen3-8B', {cure}"))
+
+
+def test_another_gpu_at_the_call_is_another_container() -> None:
+    """A class whose GPU is given with ``with_options`` is not judged by the one it has without."""
+    line = "self.llm = vllm.LLM('acme/Foo-70B')"
+    assert _fit(_plain(line, "'L4'")) == {"MK111"}
+    call = "\n\ndef main():\n    Chat.with_options(gpu='B200')().run.remote()\n"
+    assert not _fit(_plain(line, "'L4'", below=call))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "found"),
+    [
+        ("GPUProfile('L4').to_modal()", True),
+        ("GPUProfile('L4', count=2, fallbacks=['H100']).to_modal()", True),
+        ("GPUProfile('H100', count=4, fallbacks=['B200']).to_modal()", False),
+    ],
+)
+def test_a_profile_in_plain_modal_code_is_read(gpu: str, found: bool) -> None:
+    """``GPUProfile(...).to_modal()`` says its choices, with the count that its fallbacks share."""
+    line = "self.llm = vllm.LLM('acme/Foo-70B', tensor_parallel_size=4)"
+    assert ("MK111" in _fit(_plain(line, gpu))) is found
+
+
+def test_the_known_models_are_the_measured_ones() -> None:
+    """The data file is what its script writes from the models that sizing is held against."""
+    script = runpy.run_path(str(ROOT / "scripts" / "write_known_models.py"))
+    assert json.loads(KNOWN.read_text("utf-8")) == script["known_models"]()

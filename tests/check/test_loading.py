@@ -1,0 +1,139 @@
+"""Models that are loaded when a request is there: at every call, or at the first one."""
+
+from __future__ import annotations
+
+import pytest
+
+from .checking import codes, findings
+
+HEAD = """import os, functools
+import diffusers, modal, sentence_transformers, torch, transformers, whisper
+from huggingface_hub import hf_hub_download, snapshot_download
+
+app = modal.App("demo")
+NAME = "acme/model"
+model = None
+
+
+def fresh():
+    return transformers.AutoModel.from_pretrained(NAME)
+
+
+@functools.cache
+def once():
+    return transformers.AutoModel.from_pretrained(NAME)
+
+
+def lazy():
+    global model
+    if model is None:
+        model = transformers.AutoModel.from_pretrained(NAME)
+    return model
+
+
+"""
+LOADS = {"MK401", "MK410"}
+
+
+def _method(*lines: str, name: str = "run", of: str = "Model", given: str = "x") -> set[str]:
+    body = "".join(f"        {line}\n" for line in lines)
+    text = f"{HEAD}@app.cls(gpu='L4')\nclass {of}:\n    name = NAME\n    model = None\n\n    @modal.method()\n    def {name}(self, {given}):\n{body}"
+    return codes(text) & LOADS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return transformers.AutoModelForCausalLM.from_pretrained(NAME)(x)",
+        "return transformers.AutoModel.from_pretrained(self.name)(x)",
+        "return transformers.pipeline('text-generation', model=NAME)(x)",
+        "return sentence_transformers.SentenceTransformer('all-MiniLM-L6-v2').encode(x)",
+        "return diffusers.DiffusionPipeline.from_pretrained(NAME).to('cuda')(x)",
+        "return diffusers.StableDiffusionPipeline.from_single_file('/m/a.safetensors')(x)",
+        "return whisper.load_model('large-v3').transcribe(x)",
+        "return torch.load('/models/a.pt')(x)",
+        "return open(hf_hub_download(NAME, 'a.json')).read()",
+        "snapshot_download(NAME); return x",
+        "return fresh()(x)",
+    ],
+)
+def test_a_load_at_every_call_is_found(line: str) -> None:
+    """Whatever loads or downloads, by itself or in a helper of the file, does it again for each call."""
+    assert _method(line) == {"MK401"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("return transformers.AutoTokenizer.from_pretrained(NAME)(x)",),
+        ("return diffusers.EulerDiscreteScheduler.from_pretrained(NAME)",),
+        ("return transformers.AutoModel.from_pretrained(x)",),
+        ("path = f'/models/{x}.pt'", "return torch.load(path)"),
+        ("return torch.load(open('/tmp/' + x, 'rb'))",),
+        ("return self.model(x)",),
+        ("self.model.load_lora_weights(x)",),
+        ("return once()(x)",),
+    ],
+)
+def test_what_differs_from_call_to_call_is_left(lines: tuple[str, ...]) -> None:
+    """What an argument chooses, what is read in no time, and what is kept by a cache are right where they are."""
+    assert not _method(*lines)
+
+
+@pytest.mark.parametrize("name", ["download", "download_weights", "train", "fine_tune", "convert"])
+def test_a_method_whose_work_it_is_may_load(name: str) -> None:
+    """To fetch or to train is done once in a while, and has the time."""
+    assert not _method("snapshot_download(NAME)", name=name)
+    assert not _method("return torch.load('/models/a.pt')", of=f"{name.title()}Job")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("if self.model is None:", "    self.model = transformers.AutoModel.from_pretrained(NAME)"),
+        ("if not hasattr(self, 'm'):", "    self.m = whisper.load_model('base')", "return self.m"),
+        ("return lazy()(x)",),
+    ],
+)
+def test_a_load_at_the_first_call_is_noted(lines: tuple[str, ...]) -> None:
+    """What is kept in self or in a global makes the first request of each container wait."""
+    assert _method(*lines) == {"MK410"}
+
+
+@pytest.mark.parametrize(
+    ("use", "found"),
+    [
+        ("work.map(range(9))", True),
+        ("[work.remote(n) for n in range(9)]", True),
+        ("for n in range(9):\n        work.spawn(n)", True),
+        ("work.remote(1)", False),
+    ],
+)
+def test_a_function_that_is_called_once_may_load(use: str, found: bool) -> None:
+    """A function is judged where the file calls it over many inputs."""
+    text = (
+        f"{HEAD}@app.function(gpu='L4')\ndef work(x):\n    return whisper.load_model('base').transcribe(x)\n\n\n"
+        f"@app.local_entrypoint()\ndef main():\n    {use}\n"
+    )
+    assert ("MK401" in codes(text)) is found
+
+
+def test_a_start_may_load() -> None:
+    """What a container does before its first request is where a load belongs."""
+    text = (
+        f"{HEAD}@app.cls(gpu='L4')\nclass Model:\n    @modal.enter()\n    def start(self):\n"
+        "        self.model = whisper.load_model('base')\n\n    @modal.method()\n    def run(self, x):\n"
+        "        return self.model.transcribe(x)\n"
+    )
+    assert not codes(text) & LOADS
+
+
+def test_a_service_loads_in_its_load() -> None:
+    """An endpoint of a custom service is judged like a method, and told of ``load``."""
+    text = (
+        "import modal, whisper\nfrom modalkit import ModelService, endpoint, serve\n\napp = modal.App('demo')\n\n\n"
+        "@serve(app)\nclass Ears(ModelService):\n    @endpoint('/hear')\n    def hear(self, sound: bytes) -> str:\n"
+        "        return whisper.load_model('base').transcribe(sound)\n"
+    )
+    (found,) = [one for one in findings(text) if one.code == "MK401"]
+    assert "load(self)" in found.instead
