@@ -143,6 +143,8 @@ def test_a_folder_beside_the_file_is_sized_by_its_config(tmp_path: Path) -> None
         ("acme/Foo-70B", "'A100-80GB:2'", "MK114"),
         ("Qwen/Qwen3-8B --max-model-len 16384", "'L4'", ""),
         ("Qwen/Qwen3-8B --max-model-len auto", "'L4'", ""),
+        ("Qwen/Qwen3-8B --max-model-len -1", "'L4'", ""),
+        ("Qwen/Qwen3-8B --max-model-len 8192 --tensor-parallel-size 0", "'L4'", ""),
         ("Qwen/Qwen3-8B --kv-cache-dtype fp8 --max-model-len 40960", "'L4'", ""),
         ("Qwen/Qwen3-8B --quantization fp8", "'L4'", ""),
         ("Qwen/Qwen3-8B --cpu-offload-gb 20", "'L4'", ""),

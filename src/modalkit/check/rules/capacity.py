@@ -73,17 +73,22 @@ def _asked(file: ModalFile, unit: Unit, load: Load) -> _Asked | None:
     fraction = _number(
         file, load, ("gpu_memory_utilization", "memory_fraction"), ("--gpu-memory-utilization",)
     )
-    if context == 0 or fraction == 0:
-        return None  # said, in a way that is not known
+    if _is_unknown(context) or _is_unknown(fraction):
+        return None
     requests = scaling_number(file, unit, "concurrency") if load.is_declared else None
     kept = file.names.text(load.keyword("kv_cache_dtype")) or load.flag("--kv-cache-dtype") or ""
     return _Asked(
         int(context or 0),
         context is None,
-        requests or 1,
+        max(1, requests or 1),
         1.0 if "8" in kept else 2.0,
         fraction or _FRACTION,
     )
+
+
+def _is_unknown(number: float | None) -> bool:
+    """Whether a number is said, in a way that is not known; vLLM takes -1 as what fits."""
+    return number is not None and number <= 0
 
 
 def _is_unclear(file: ModalFile, load: Load) -> bool:
@@ -125,30 +130,33 @@ def _judged(
 
 
 def _split(file: ModalFile, load: Load, choice: Choice) -> Split | None:
-    """How a model is spread over a choice; None where an engine is not told to use all of it."""
+    """How a model is spread over a choice; None where an engine is not told to use it, or to use more."""
     from ...sizing.memory import Split  # noqa: PLC0415 - loads pydantic; the model is known here
 
     pipeline = _number(
         file, load, ("pipeline_parallel_size", "pipeline_parallel", "pp_size"), _PIPELINE_FLAGS
     )
-    groups = int(pipeline or 1)
-    tensor = tensor_parallel(file, load)
+    groups, tensor = max(1, int(pipeline or 1)), tensor_parallel(file, load)
     if tensor is None and not load.is_declared and choice.count > groups:
         return None
-    return Split(tensor=tensor or max(1, choice.count // groups), pipeline=groups)
+    size = tensor or max(1, choice.count // groups)
+    return Split(tensor=size, pipeline=groups) if 1 <= size <= choice.count else None
+
+
+def _weights(facts: ModelFacts, split: Split) -> float:
+    from ...sizing.memory import weights_per_gpu  # noqa: PLC0415
+
+    return weights_per_gpu(facts, split)
 
 
 def _needs(facts: ModelFacts, split: Split, asked: _Asked, context: int) -> float:
     """Bytes of a GPU for the weights and the requests alone; what the engine works with comes on top."""
     from ...sizing.memory import Load as Work  # noqa: PLC0415
-    from ...sizing.memory import cache_per_gpu, state_per_gpu, weights_per_gpu  # noqa: PLC0415
+    from ...sizing.memory import cache_per_gpu, state_per_gpu  # noqa: PLC0415
 
-    work = Work(context, asked.requests, asked.cache_bytes)
-    return (
-        weights_per_gpu(facts, split)
-        + cache_per_gpu(facts, work, split)
-        + state_per_gpu(facts, work, split)
-    )
+    work = Work(context=context, concurrency=asked.requests, cache_bytes=asked.cache_bytes)
+    kept = cache_per_gpu(facts, work, split) + state_per_gpu(facts, work, split)
+    return _weights(facts, split) + kept
 
 
 def _short(
@@ -156,7 +164,7 @@ def _short(
 ) -> Problem:
     facts, split, asked = sized
     room = choice.gpu.total_gib * GIB * asked.fraction
-    weights = _needs(facts, split, asked, 0)
+    weights = _weights(facts, split)
     cache = _needs(facts, split, asked, context) - weights
     requests = f"{asked.requests} requests" if asked.requests > 1 else "one request"
     whose = "its own context (none is said)" if asked.is_own else "a context"
