@@ -8,15 +8,20 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, Field, TypeAdapter
 
+from modalkit import Array, File
 from modalkit.bench.inputs import Maker
 from modalkit.bench.lengths import Lengths, Size
 from modalkit.bench.prompts import Ruler, text_of
 from modalkit.errors import BenchError, DeclarationError
+from modalkit.runtime.wire_types import foreign
 
 
 class Colour(enum.Enum):
@@ -48,6 +53,30 @@ class Scan(BaseModel):
     flag: bool
     named: Annotated[str, Field(pattern="^a+$", examples=["aaa"])]
     size: int = 7
+
+
+class Recording(BaseModel):
+    """What is no text in JSON."""
+
+    file: File
+    picture: Annotated[Image.Image, foreign(Image.Image)]
+    rows: Annotated[NDArray[np.float32], Array()]
+    points: Annotated[NDArray[np.uint8], Array(shape=(2, 3))]
+    depth: Annotated[NDArray[np.uint16], Array(shape=(None, 2), encoding="base64")]
+
+
+@given(st.integers(0, 1_000))
+def test_files_images_and_arrays_are_made_too(seed):
+    """What a typed route takes as base64 or nested lists is made as such."""
+    schema = TypeAdapter(Recording).json_schema()
+    found = TypeAdapter(Recording).validate_python(
+        Maker(schema, schema, random.Random(seed)).make(), strict=False
+    )
+    assert found.file.data
+    assert found.picture.size == (1, 1)
+    assert found.rows.dtype == np.float32
+    assert found.points.shape == (2, 3)
+    assert found.depth.shape == (1, 2)
 
 
 @given(st.integers(0, 10_000))

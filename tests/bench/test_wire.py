@@ -157,3 +157,23 @@ def test_a_slow_answer_is_a_timeout(stand_in):
 def test_nobody_there_is_a_failed_connect():
     """A port that nobody listens on is a failed connect."""
     assert ask("http://127.0.0.1:9")[0].failure == "connect"
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_a_typed_stream_has_a_token_a_piece(cut):
+    """The events that say how a stream of modalkit's ends are no tokens; one says that it failed."""
+
+    def read(stream: bytes) -> Answer:
+        answer = Answer(0.0)
+        answer.head(200, {"content-type": "text/event-stream; charset=utf-8"})
+        for at in range(0, len(stream), cut):
+            answer.feed(stream[at : at + cut], 1.0)
+        answer.end(2.0)
+        return answer
+
+    pieces = b'data: 0\n\ndata: "a"\n\n'
+    whole = read(pieces + b"event: end\ndata:\n\n")
+    assert (whole.tokens_out, whole.failure) == (2, "")
+    broken = read(pieces + b'event: error\ndata: {"detail": "no more"}\n\n')
+    assert (len(broken.stamps), broken.failure) == (2, "stream error")
+    assert "no more" in broken.message

@@ -11,7 +11,7 @@ __all__ = ["Answer"]
 
 _OK = 200
 _REDIRECT = 300
-_DATA = b"data:"
+_DATA, _EVENT = b"data:", b"event:"
 _MOST_MESSAGE = 300
 
 
@@ -34,7 +34,7 @@ class Answer:
     """
 
     __slots__ = (
-        "_finished", "_is_stream", "_line", "body", "cut_off", "ended", "failure", "headers", "intended",
+        "_is_stream", "_kind", "_line", "body", "cut_off", "ended", "failure", "headers", "intended",
         "message", "sent", "stamps", "status", "streams", "tokens_in", "tokens_out",
     )  # fmt: skip
 
@@ -53,8 +53,7 @@ class Answer:
         self.cut_off: Callable[[], None] | None = None
         self.streams = False
         self._is_stream = False
-        self._finished = False
-        self._line = b""
+        self._kind = self._line = b""
 
     @property
     def never_arrived(self) -> bool:
@@ -84,6 +83,10 @@ class Answer:
         for line in lines:
             if line.startswith(_DATA):
                 self._event(line[len(_DATA) :].strip(), at)
+            elif line.startswith(_EVENT):
+                self._kind = line[len(_EVENT) :].strip()
+            elif not line.strip():
+                self._kind = b""
 
     def end(self, at: float) -> None:
         """Nothing more comes."""
@@ -102,8 +105,10 @@ class Answer:
 
     def _event(self, data: bytes, at: float) -> None:
         """One event: a token, figures, an error or the end."""
-        if data == b"[DONE]":
-            self._finished = True
+        if data == b"[DONE]" or self._kind == b"end":
+            return
+        if self._kind == b"error":  # so a typed route says that it failed after its first piece
+            self.fail("stream error", data.decode("utf-8", "replace"))
             return
         try:
             chunk = json.loads(data)

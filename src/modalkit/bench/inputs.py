@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ __all__ = ["Maker"]
 _DEEPEST = 12
 _WORDS = 16
 _ITEMS = 3
+_BASE64 = {"byte", "base64", "base64url"}
 _FORMATS = {
     "uuid": lambda chance: str(UUID(int=chance.getrandbits(128), version=4)),
     "date-time": lambda chance: _moment(chance).isoformat(),
@@ -123,6 +125,8 @@ class Maker:
         if "pattern" in schema:
             msg = f"{where} must match {schema['pattern']!r}, which no value can be drawn from. Give bodies with --input FILE, or the field an example."
             raise BenchError(msg)
+        if schema.get("format") in _BASE64:
+            return base64.b64encode(text_of(_WORDS, self._chance).encode()).decode()
         drawn = _FORMATS.get(schema.get("format", ""))
         if drawn is not None:
             return str(drawn(self._chance))

@@ -81,11 +81,12 @@ def _table(report: BenchReport) -> str:
         *("load", "measured", "answers/s", "tokens/s", "TTFT p50", "p90", "ITL p50", "p90"),
         *("TTLT p50", "p90", "p99", "failed", "$/1M tokens", "generator"),
     )
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(stage))}</tr>"
-        for stage in report.stages
-    )
-    head = "".join(f"<th>{name}</th>" for name in heads)
+    cells = [list(_cells(stage)) for stage in report.stages]
+    told = [
+        at for at in range(len(heads)) if any(row[at] for row in cells)
+    ]  # a route has no tokens
+    rows = "".join(f"<tr>{''.join(f'<td>{row[at]}</td>' for at in told)}</tr>" for row in cells)
+    head = "".join(f"<th>{heads[at]}</th>" for at in told)
     return f'<section class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></section>'
 
 
@@ -216,9 +217,10 @@ def _shares(load: str, told: Distribution) -> Curve:
 
 
 def _timeline(stage: StageReport) -> str:
-    fields = (("first_p50_ms", "first"), ("last_p50_ms", "last"), ("last_p99_ms", "last 99 %"))
+    streams = (("first_p50_ms", "first"), ("last_p50_ms", "last"), ("last_p99_ms", "last 99 %"))
+    answers = (("last_p50_ms", "median"), ("last_p99_ms", "99 %"))
     lines = []
-    for field, name in fields if stage.ttft_ms else fields[1:]:
+    for field, name in streams if stage.ttft_ms else answers:
         told = [(one.at_s, getattr(one, field)) for one in stage.timeline]
         points = tuple((at, value) for at, value in told if value is not None)
         if points:
@@ -229,7 +231,8 @@ def _timeline(stage: StageReport) -> str:
     top = max(y for line in lines for _, y in line.points)
     marks = [Mark(one.at_s, top, f"{one.errors} failed") for one in failed[:_MOST_LINES]]
     drawn = curves(lines, Axis("s", _short, even=True), Axis("ms", _short), marks)
-    return _figure(stage.load, "ms to the first and the last token, by when it was due", drawn)
+    what = "the first and the last token" if stage.ttft_ms else "the answer"
+    return _figure(stage.load, f"ms to {what}, by when it was due", drawn)
 
 
 def _section(title: str, body: str) -> str:

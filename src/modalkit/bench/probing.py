@@ -129,6 +129,8 @@ def _refused(target: Target, answer: Answer) -> str:
     hint = ""
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         hint = " Export MODALKIT_API_KEY, or name the variable that holds the key: --key-env NAME."
+    elif answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        hint = " Give a body that it takes: --input FILE."
     return f"{target.url} answers the first request with {answer.failure}: {said}.{hint}"
 
 

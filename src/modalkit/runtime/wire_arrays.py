@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic_core import core_schema
@@ -16,6 +17,7 @@ __all__ = ["Array"]
 
 _JSON_KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "number"}
 _ENCODINGS = ("lists", "base64")
+_SHOWN = 1024  # most numbers of an example in the schema
 _ANY: Any = object()  # a dtype that nobody has looked for yet
 
 
@@ -142,14 +144,21 @@ class Array(Foreign):
         return array
 
     def _as_base64(self) -> dict[str, Any]:
+        import numpy as np  # noqa: PLC0415 - as above
+
         told = f"What numpy.save writes of {self._told()}, in base64."
-        return {"type": "string", "format": "byte", "title": "Array", "description": told}
+        shape = tuple(1 if length is None else length for length in self.shape or (1,))
+        schema = {"type": "string", "format": "byte", "title": "Array", "description": told}
+        if math.prod(shape) > _SHOWN:
+            return schema
+        return {**schema, "examples": [self.dump(np.zeros(shape, self._dtype))]}
 
     def _as_lists(self) -> dict[str, Any]:
         kind = _JSON_KINDS.get(self._dtype.kind) if self._dtype is not None else None
         innermost: dict[str, Any] = {"type": kind} if kind else {}
-        if self.shape is None:  # any depth: an item is a number or another list
-            schema: dict[str, Any] = {"type": "array", "items": {}}
+        if self.shape is None:  # any depth
+            items = {"anyOf": [innermost, {"type": "array", "items": {}}]} if kind else {}
+            schema: dict[str, Any] = {"type": "array", "items": items}
         else:
             schema = innermost
             for length in reversed(self.shape):

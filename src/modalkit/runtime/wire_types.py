@@ -17,6 +17,10 @@ from .wire_arrays import Array
 
 __all__ = ["COMPONENT", "as_known", "foreign"]
 
+# A PNG of one pixel: what shows a reader, and a generator of requests, what is meant.
+_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+)
 # Marks a schema in place that an OpenAPI document holds once, under this name.
 COMPONENT = "x-modalkit-component"
 
@@ -27,7 +31,13 @@ class _Image(Foreign):
     media_type = "image/png"
 
     def __init__(self) -> None:
-        self.schema = {"type": "string", "format": "byte", "title": "Image"}
+        self.schema = {
+            "type": "string",
+            "format": "byte",
+            "title": "Image",
+            "description": "An image file in base64.",
+            "examples": [_PIXEL],
+        }
 
     def load(self, value: Any) -> Any:
         from PIL import Image  # noqa: PLC0415 - only where an annotation names it
