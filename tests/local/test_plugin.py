@@ -36,6 +36,11 @@ class Till:
     @modal.method()
     def total(self, prices: list[int]) -> int:
         return sum(prices)
+
+@app.server(port=8000, unauthenticated=True)
+class Window:
+    @modal.enter()
+    def open(self) -> None: ...
 """
 
 TESTS = """
@@ -55,6 +60,8 @@ def test_deploy_and_look_up(local_modal):
     assert local_modal.cls("shop", "Till")().total.remote([1, 2]) == 3
     with urllib.request.urlopen(local_modal.url("shop", "hello") + "/?name=you") as answer:
         assert answer.read() == b'"hello you"'
+    front = modal.Server.from_name("shop", "Window").get_url()
+    assert local_modal.url("shop", "Window") == front
 
 def test_the_next_test_has_fresh_apps(local_modal):
     with pytest.raises(modal.exception.NotFoundError):
