@@ -170,6 +170,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"first_k_dense_replace": 2},
     "dots1": {"n_shared_experts": 2, "n_routed_experts": 128, "first_k_dense_replace": 2},
     "ernie4_5_moe": {"moe_layer_start_index": 2, "moe_layer_interval": 2},
+    "esm": {"vocab_size": 33, "pad_token_id": 1},
     "falcon_mamba": {"intermediate_size": 1536, "time_step_rank": 48},
     "hunyuan_v1_dense": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128},
@@ -205,10 +206,19 @@ for _type in ("gemma4_text", "gemma4_unified_text", "gemma4", "gemma4_unified"):
 
 # Settings whose part in the count is not traced; every published checkpoint has the class's default.
 FIXED = {
+    "blip-2": ["qformer_config.cross_attention_frequency", "qformer_config.use_qformer_text_input"],
     "gemma3n": ["text_config.altup_num_inputs"],
     "gemma3n_text": ["altup_num_inputs"],
+    "got_ocr2": ["vision_config.use_abs_pos"],
     "granite_speech": ["projector_config.cross_attention_frequency", "tie_word_embeddings"],
+    "granite_speech_plus": ["projector_config.cross_attention_frequency", "tie_word_embeddings"],
     "marian": ["tie_word_embeddings"],
+    "nllb-moe": ["tie_word_embeddings"],
+    "t5gemma": [
+        "encoder.tie_word_embeddings",
+        "decoder.tie_word_embeddings",
+        "tie_word_embeddings",
+    ],
 }
 
 

@@ -47,6 +47,17 @@ ALONE: list[tuple[str, dict[str, Any]]] = [
     ("lfm2", {**SMALL, "num_attention_heads": 8, "block_auto_adjust_ff_dim": False}),
     ("falcon_mamba", {"hidden_size": 512, "num_hidden_layers": 3, "intermediate_size": 1024}),
     ("laguna", {**SMALL, "num_attention_heads_per_layer": [8, 8, 16, 8, 4, 8, 8]}),
+    ("marian", {"d_model": 256, "encoder_layers": 3, "decoder_layers": 2, "pad_token_id": 0}),
+    ("granite_speech", {"encoder_config": {"num_layers": 3, "hidden_dim": 512, "num_heads": 4}}),
+    ("blip-2", {"num_query_tokens": 16}),
+    ("gte", {**SMALL, "num_attention_heads": 8}),
+    ("longformer", {**SMALL, "num_attention_heads": 8}),
+    ("esm", {**SMALL, "num_attention_heads": 8}),
+    ("vit", {**SMALL, "num_attention_heads": 8}),
+    ("dinov2", {"hidden_size": 512, "num_hidden_layers": 5, "num_attention_heads": 8}),
+    ("siglip_vision_model", {**SMALL, "num_attention_heads": 8}),
+    ("clip_text_model", {**SMALL, "num_attention_heads": 8}),
+    ("embedding_gemma2", {"projection_dim": 256}),
 ]
 COMPOSED = [
     ("llava", "qwen2"),

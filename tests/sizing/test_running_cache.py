@@ -40,8 +40,8 @@ FAMILIES = {
     ],
     "hybrid": ["falcon_h1"],
     "other recurrences": ["minimax", "lfm2", "rwkv"],
-    "cross": ["t5", "bart", "whisper", "m2m_100", "seamless_m4t"],
-    "towers": ["llava_onevision", "qwen3_vl", "idefics3", "gemma3"],
+    "cross": ["t5", "bart", "marian", "whisper", "m2m_100", "seamless_m4t"],
+    "towers": ["llava_onevision", "qwen3_vl", "idefics3", "gemma3", "granite_speech"],
     "encoders": ["bert", "modernbert"],
 }
 NAMES = [name for names in FAMILIES.values() for name in names]

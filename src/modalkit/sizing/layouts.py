@@ -206,6 +206,8 @@ _BESIDE = (
     "perceiver",
     "encoder",
 )
+# Classes that generate text although they are named like a plain one.
+_GENERATING = ("LMHeadModel", "MTModel")
 # These generate text with layers that they call an encoder.
 _ENCODER_IN_NAME = {"cpmant", "git"}
 
@@ -213,7 +215,7 @@ _ENCODER_IN_NAME = {"cpmant", "git"}
 def text_stack(layout: dict[str, Any]) -> TextStack | None:
     """Return an architecture's text model; None for an encoder, which keeps no token."""
     read_from = str(layout["source"]).split()[-1]
-    if read_from.endswith("Model") and not read_from.endswith("LMHeadModel"):
+    if read_from.endswith("Model") and not read_from.endswith(_GENERATING):
         return None  # the plain class
     beside = _BESIDE[:-1] if layout["model_type"] in _ENCODER_IN_NAME else _BESIDE
     stacks = [row for row in layout["rows"] if "stack" in row and "num_experts" not in row["count"]]
