@@ -49,6 +49,10 @@ class Words:
     def lengths(self, texts: list[str]) -> list[int]:
         return [len(text) for text in texts]
 
+    @endpoint("/sized", batch=Batch(8, max_tokens=100))
+    def sized(self, texts: list[str]) -> list[int]:
+        return [len(text) for text in texts]
+
     @endpoint("/letters")
     async def letters(self, text: str) -> AsyncIterator[str]:
         for letter in text:
@@ -114,6 +118,7 @@ def test_requests_calls_and_times_are_counted(eventually):
         assert client.post("/count", json={"text": 1}).status_code == 422
         assert client.post("/nothing").status_code == 404
         assert client.post("/lengths", json="four").json() == 4
+        assert client.post("/sized", json="seven").json() == 5
         client.get("/health")
         found = figures(client)
     assert found["http_requests_total{/count,200}"] == 3
@@ -127,6 +132,8 @@ def test_requests_calls_and_times_are_counted(eventually):
     assert found["calls_total{lengths,ok}"] == 1
     for name in ("batch_size", "queue_seconds", "model_seconds"):
         assert found[f"{name}_count{{lengths}}"] == 1
+    assert found["batch_tokens_total{sized}"] == 5
+    assert "batch_tokens_total{lengths}" not in found
     assert found["queue_length{lengths}"] == 0
     assert "batch_size_count{count}" not in found
     assert not any("/health" in name or "/metrics" in name for name in found)

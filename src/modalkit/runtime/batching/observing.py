@@ -19,6 +19,7 @@ class BatchRecord:
         model_s: Seconds from the method's turn to its return.
         failed: Requests of it that failed.
         waiting: Requests that wait now.
+        length: How long its requests were together, as the batch measures them; 0 where it does not.
     """
 
     route: str
@@ -27,6 +28,7 @@ class BatchRecord:
     model_s: float
     failed: int
     waiting: int
+    length: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,7 +249,8 @@ class Batcher(Generic[Req, Res]):
     def _record(self, running: _Running, failed: int) -> BatchRecord:
         size = len(running.items)
         seconds = running.prepare_s, running.model_s
-        return BatchRecord(self._name, size, *seconds, failed, len(self._queue))
+        length = sum(one.length for one in running.items)
+        return BatchRecord(self._name, size, *seconds, failed, len(self._queue), length)
 
     # ── requests that do not stay ───────────────────────────────────────────────────────────────
 

@@ -47,6 +47,9 @@ class CallMetrics:
             ("method",),
         )
         self.batch = registry.histogram("batch_size", "Requests in a batch.", _SIZES, ("method",))
+        self.tokens = registry.counter(
+            "batch_tokens_total", "Length of the requests in batches.", ("method",)
+        )
         self.before_page = registry.before_page
 
 
@@ -64,6 +67,10 @@ class BatchRecord(Protocol):
     @property
     def waiting(self) -> int:
         """Requests that wait now."""
+
+    @property
+    def length(self) -> int:
+        """How long its requests were together; 0 where nobody measures them."""
 
 
 class Passage(Protocol):
@@ -109,6 +116,7 @@ class MethodWatch:
         # Only a method that has batches has these.
         self._batch = functools.partial(metrics.batch, method)
         self._waiting = functools.partial(metrics.waiting, method)
+        self._tokens = functools.partial(metrics.tokens, method)
         self._ok, self._error = metrics.calls(method, "ok"), metrics.calls(method, "error")
         self._cancelled = metrics.calls(method, "cancelled")
         self._refusal = metrics.calls(method, "refused")
@@ -251,6 +259,8 @@ class MethodWatch:
         self._batch().observe(record.size)
         self._model.observe(record.model_s)
         self._waiting().value = record.waiting
+        if record.length:
+            self._tokens().value += record.length
 
     def answered(self, passage: Passage) -> None:
         """A request of a batch is answered or has failed; called in its caller's context."""
