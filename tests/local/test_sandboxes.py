@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 import ssl
@@ -486,3 +487,24 @@ def test_a_sandbox_at_a_terminal(make):
     sandbox = make("sh", "-c", "test -t 0 && echo at a terminal", pty=True)
     assert sandbox.stdout.read() == "at a terminal\r\n"
     sandbox.wait()
+
+
+def test_an_ended_sandbox_is_read_by_its_id(make, client):
+    """Whoever has the id of a sandbox that ended gets its output and its exit code."""
+    sandbox = make("sh", "-c", "echo out; echo err >&2; exit 4")
+    sandbox.wait()
+    again = modal.Sandbox.from_id(sandbox.object_id, client=client)
+    assert (again.stdout.read(), again.stderr.read()) == ("out\n", "err\n")
+    assert again.returncode == again.poll() == 4
+    with pytest.raises(modal.exception.Error):
+        again.exec("true")
+
+
+def test_a_sandbox_reloads_its_volumes(make, client):
+    """`reload_volumes` shows a running sandbox what was committed since it began."""
+    volume = modal.Volume.from_name("of-a-sandbox", create_if_missing=True, client=client)
+    sandbox = make("sleep", "300", volumes={"/data": volume})
+    with volume.batch_upload(force=True) as batch:
+        batch.put_file(io.BytesIO(b"newer"), "/later")
+    sandbox.reload_volumes()
+    assert run(sandbox, "cat", "/data/later") == "newer"

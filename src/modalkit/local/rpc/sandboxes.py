@@ -117,11 +117,13 @@ class SandboxRpcs:
     async def task_id(
         self, request: api.SandboxGetTaskIdRequest, _caller: Caller
     ) -> api.SandboxGetTaskIdResponse:
-        """Say which container a sandbox is, or how it ended."""
+        """Say which container a sandbox is, and how it ended if it has.
+
+        A client that wants what an ended one printed asks until it knows the container.
+        """
         sandbox = self._host.find(request.sandbox_id)
-        if sandbox.ended.is_set():
-            return api.SandboxGetTaskIdResponse(task_result=sandbox.result)
-        return api.SandboxGetTaskIdResponse(task_id=sandbox.task_id)
+        result = sandbox.result if sandbox.ended.is_set() else None
+        return api.SandboxGetTaskIdResponse(task_id=sandbox.task_id, task_result=result)
 
     @rpc("SandboxList", "SandboxListV2")
     async def list_all(
@@ -230,7 +232,7 @@ class SandboxRpcs:
                 Status.NOT_FOUND,
                 f"No container {identity!r} runs in this local Modal. See: modal container list",
             )
-        return self._running(identity)
+        return self._host.find(identity)  # of one that has ended, what it printed can be read
 
     def _running(self, identity: str) -> Sandbox:
         sandbox = self._host.find(identity)

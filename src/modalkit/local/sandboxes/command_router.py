@@ -62,6 +62,9 @@ class Place(Protocol):
     def find(self, identity: str) -> Command | None:
         """Return a command by the id its client gave it."""
 
+    async def reload_volumes(self) -> None:
+        """Show what others committed to its volumes, or refuse."""
+
     async def ready_at(self) -> float:
         """Wait for its readiness probe and return when it succeeded, or refuse."""
 
@@ -221,6 +224,13 @@ async def _stdin_status(place: Place, stream: Stream[Any, Any]) -> AsyncIterator
     yield router.TaskExecStdinStatusResponse(num_bytes_written=stdin.written, closed=stdin.closed)
 
 
+async def _reload_volumes(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+    """Show a sandbox what others committed to its volumes."""
+    await _request(stream)
+    await place.reload_volumes()
+    yield router.TaskReloadVolumesResponse()
+
+
 async def _wait_until_ready(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Wait until a sandbox's readiness probe has succeeded."""
     request = await _request(stream)
@@ -259,6 +269,7 @@ _SERVED: dict[str, _Serve] = {
     "TaskExecStdinWrite": _write,
     "TaskExecStdinWriteStream": _write_stream,
     "TaskExecStdinStatus": _stdin_status,
+    "TaskReloadVolumes": _reload_volumes,
     "SandboxWaitUntilReady": _wait_until_ready,
     "SandboxStdioReadV2": _read_main,
     "SandboxStdinWriteV2": _write_main,

@@ -119,7 +119,8 @@ class SandboxHost:
         pool = ContainerPool(function, self.factory)
         folder = self.factory.run / identity
         container = Container(function, pool, folder)
-        return Sandbox(identity, app, definition, container, self.secrets.values)
+        reload_volume = self.factory.worlds.volumes.reload
+        return Sandbox(identity, app, definition, container, self.secrets.values, reload_volume)
 
     async def _live(self, sandbox: Sandbox, started: asyncio.Future[None]) -> None:
         """Run a sandbox from its folder's making to its folder's removal."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class Sandbox:
     definition: api.Sandbox
     container: Container
     secret_values: Callable[[str], dict[str, str]]
+    reload_volume: Callable[[Container, str], Awaitable[None]]
     tags: dict[str, str] = field(default_factory=dict)
     created_at: float = field(default_factory=time.time)
     variables: dict[str, str] = field(default_factory=dict, repr=False)
@@ -90,6 +91,13 @@ class Sandbox:
                 Status.FAILED_PRECONDITION, f"The sandbox {self.id!r} runs no command of its own."
             )
         await self.main.stdin.write(data, offset, last=last)
+
+    async def reload_volumes(self) -> None:
+        """Show its commands what others committed to its volumes."""
+        if self.ended.is_set():
+            refuse(Status.NOT_FOUND, f"The sandbox {self.id!r} has ended.")
+        for mount in self.definition.volume_mounts:
+            await self.reload_volume(self.container, mount.volume_id)
 
     async def ready_at(self) -> float:
         """Wait for its probe and return when it succeeded; refuse if it has none, or has ended."""

@@ -59,6 +59,10 @@ class Visit:
         """Return a command by the id its client gave it."""
         return self.attendant.find(identity)
 
+    async def reload_volumes(self) -> None:
+        """Refuse: a function reloads its volumes itself."""
+        refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
+
     async def ready_at(self) -> float:
         """Refuse: only sandboxes are probed."""
         refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
