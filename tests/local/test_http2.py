@@ -159,6 +159,31 @@ def test_long_streams_through_small_windows(window):
     assert _served(lambda _headers, _body: replies(), use, config) == messages
 
 
+def test_streams_beside_each_other_and_calls_between_them():
+    """With many streams open, what each yields and what is called meanwhile arrives, large or small."""
+    small, large = (api.FunctionInput(args=b"x" * size) for size in (10, 300_000))
+
+    async def trickle(body: bytes):
+        for _ in range(20):
+            await asyncio.sleep(0)
+            yield body
+
+    def answer(headers, body: bytes):
+        return trickle(body) if headers[b":path"] == b"/t/S" else _later(body)
+
+    async def use(channel):
+        method = UnaryStreamMethod(channel, "/t/S", api.FunctionInput, api.FunctionInput)
+        streams = [method(large if number % 4 == 0 else small) for number in range(24)]
+        return await asyncio.gather(*streams, *(_unary(channel)(small) for _ in range(50)))
+
+    *streams, last = _served(answer, use)[:25]
+    assert [len(replies) for replies in streams] == [20] * 24
+    assert all(
+        set(map(len, (one.args for one in replies))) in ({10}, {300_000}) for replies in streams
+    )
+    assert last == small
+
+
 def test_a_refusal_keeps_its_status_and_its_words():
     """Any character of an explanation comes through."""
 

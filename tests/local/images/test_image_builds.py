@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import os
 import subprocess
@@ -107,6 +108,25 @@ def test_a_requirements_file_and_a_project(call, offline, tmp_path):
         return small.version, other.version
 
     assert call(image, seen) == ("1.0", "3")
+
+
+def test_a_uv_project_is_synced(call, tmp_path):
+    """`uv_sync` takes a project's dependencies; what this machine has in the lock's version stays."""
+    version = importlib.metadata.version("httpx")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "p"\nversion = "0"\ndependencies = ["httpx"]\n'
+    )
+    (tmp_path / "uv.lock").write_text(
+        f'version = 1\n[[package]]\nname = "httpx"\nversion = "{version}"\n'
+        'source = { registry = "https://none.invalid/simple" }\n'
+    )
+
+    def seen():
+        import httpx
+
+        return httpx.__version__
+
+    assert call(modal.Image.debian_slim().uv_sync(str(tmp_path)), seen) == version
 
 
 def test_commands_of_a_package_are_on_the_path(call, offline):

@@ -45,9 +45,11 @@ _LARGEST_MESSAGE = 256 * 1024 * 1024
 _GIVE_BACK_WINDOW_AFTER = 16 * 1024 * 1024
 _LONGEST_EXPLANATION = 4096
 # Each write wakes the other side, and the threads of a container with many calls take turns for it. Where
-# this many calls are under way, what is said within this time after a write goes out together.
+# this many calls are under way, what is said within this time after a write goes out together, unless it
+# is much: whoever makes that is to wait until the other side takes it.
 _MANY = 8
 _RUSH_S = 0.002
+_MOST_HELD = 64 * 1024
 
 _STATUS_200 = b"\x88"  # the eighth entry of the static table
 _CONTENT_TYPE = literal(b"content-type", b"application/grpc+proto")
@@ -101,6 +103,7 @@ class Connection(asyncio.Protocol):
         self._taken = asyncio.Event()
         self._taken.set()
         self._unreturned = 0
+        self._held = 0
         self._gathering = False
         self._written_at = -math.inf
 
@@ -341,26 +344,29 @@ class Connection(asyncio.Protocol):
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         size = len(payload)
+        self._held += size
         self._out.append(_FRAME_HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream_id))
         self._out.append(payload)
 
     def _flush(self) -> None:
         """Write what there is: at once, or in a rush together with what follows in a moment."""
-        if not self._out or self._gathering:
+        if not self._out:
             return
-        since = time.monotonic() - self._written_at
-        if len(self._streams) < _MANY or since >= _RUSH_S:
+        rush = len(self._streams) >= _MANY and self._held < _MOST_HELD
+        wait_s = self._written_at + _RUSH_S - time.monotonic() if rush else 0.0
+        if wait_s <= 0:
             self._write()
-        else:
+        elif not self._gathering:
             self._gathering = True
-            asyncio.get_running_loop().call_later(_RUSH_S - since, self._write)
+            asyncio.get_running_loop().call_later(wait_s, self._write)
 
     def _write(self) -> None:
         self._gathering = False
         self._written_at = time.monotonic()
         data = b"".join(self._out)
         self._out.clear()
-        if not self._transport.is_closing():
+        self._held = 0
+        if data and not self._transport.is_closing():
             self._transport.write(data)
 
     def _wake(self) -> None:
