@@ -150,6 +150,10 @@ def test_an_app_that_is_looked_up_says_what_is_in_it(plane, client):
     assert (info.description, info.lifecycle.state.value) == ("calls", "deployed")
     assert info.lifecycle.version >= 1
     assert info.functions["square"].startswith("fu-")
+    listed = {
+        app.name: app for app in modal.Environment.from_name("main", client=client).apps.list()
+    }
+    assert listed["calls"].info() == info
 
 
 def test_logs_are_fetched_filtered_and_followed(plane):

@@ -137,6 +137,13 @@ class Deployments:
                 release.functions[tag] = function
         return app.releases[number]
 
+    def layout(self, app: App) -> Layout:
+        """Return what an app consists of, whether this plane has brought it back or not."""
+        dormant = self.apps.get(app.id) is None
+        if dormant and app.version:
+            return self.version(app, app.version).functions()
+        return {tag: (one.id, one.definition) for tag, one in app.functions.items()}
+
     def next_number(self, app: App) -> int:
         """Return the number of an app's next version."""
         return max([app.version, *(int(old.name[1:]) for old in self._version_records(app))]) + 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from grpclib.const import Status
 
 from ..apps.apps import App, Apps
-from ..apps.deployments import Deployments
+from ..apps.deployments import Deployments, Layout
 from ..apps.functions import app_layout
 from ..protocol import Empty, api, fitting, refuse
 from ..wire.grpc_server import Caller, rpc
@@ -59,7 +59,8 @@ class AppRpcs:
             app = self._apps.add(App(request.app_name, environment, api.APP_STATE_DEPLOYED))
             app.name = request.app_name
             self._deployments.save_app(app)
-        return fitting(api.AppGetOrCreateResponse, app_id=app.id, handle_metadata=_handle(app))
+        handle = _handle(app, self._deployments.layout(app))
+        return fitting(api.AppGetOrCreateResponse, app_id=app.id, handle_metadata=handle)
 
     @rpc("AppGetByDeploymentName")
     async def by_name(
@@ -87,7 +88,8 @@ class AppRpcs:
     async def info(self, request: api.AppGetInfoRequest, _caller: Caller) -> api.AppGetInfoResponse:
         """Describe an app and its functions for `modal app info`."""
         app = await self._find(request.app_id)
-        response = fitting(api.AppGetInfoResponse, info=_handle(app))
+        handle = _handle(app, self._deployments.layout(app))
+        response = fitting(api.AppGetInfoResponse, info=handle)
         for function in app.functions.values():
             definition = function.definition
             summary = response.function_info_summaries[function.id]
@@ -124,7 +126,8 @@ class AppRpcs:
         environment = request.environment_name or "main"
         known = self._apps.in_environment(environment)
         for app in [*known, *self._deployments.dormant(environment)]:
-            response.apps.add(
+            item = fitting(
+                api.AppListResponse.AppListItem,
                 app_id=app.id,
                 name=app.name,
                 description=app.name or app.description,
@@ -132,7 +135,9 @@ class AppRpcs:
                 created_at=app.created_at,
                 stopped_at=app.stopped_at,
                 n_running_tasks=sum(len(pool.containers) for pool in app.pools),
+                metadata=_handle(app, self._deployments.layout(app)),
             )
+            response.apps.append(item)
         return response
 
     @rpc("AppGetLifecycle")
@@ -164,15 +169,16 @@ class AppRpcs:
         return app
 
 
-def _handle(app: App) -> dict[str, object]:
+def _handle(app: App, layout: Layout) -> dict[str, object]:
     """Describe an app as the client keeps it: the fields of an AppHandleMetadata."""
-    servers = {one.name: one.id for one in app.functions.values() if one.definition.is_server}
-    functions = {one.name: one.id for one in app.functions.values() if one.name not in servers}
+    names: dict[bool, dict[str, str]] = {False: {}, True: {}}
+    for tag, (function_id, definition) in layout.items():
+        names[definition.is_server][tag.removesuffix(".*")] = function_id
     return {
         "description": app.label,
         "app_id": app.id,
         "environment_name": app.environment,
         "lifecycle": app.lifecycle(),
-        "functions": functions,
-        "servers": servers,
+        "functions": names[False],
+        "servers": names[True],
     }
