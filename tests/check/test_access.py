@@ -185,3 +185,19 @@ def test_sglang_without_a_key_is_found_behind_a_public_url(words: list[str], fou
     assert "MK612" not in codes(HEAD + SERVER.format(auth=True, line=line))
     unclear = f"subprocess.Popen({words} + more)"
     assert ("MK612" in codes(HEAD + SERVER.format(auth=False, line=unclear))) is False
+
+
+def test_what_another_unit_runs_is_not_the_endpoints() -> None:
+    """A check in a class that an endpoint calls is made after the request came in."""
+    other = "\n\n@app.cls()\nclass Shop:\n    @modal.method()\n    def buy(self, x):\n        verify_token(x)\n"
+    assert "MK602" in codes(_door("    return Shop().buy.remote(x)\n") + other)
+
+
+def test_functions_that_all_call_each_other_end() -> None:
+    """A file of generated helpers and endpoints is judged like any other."""
+    helpers = "".join(f"def h{n}():\n    h{n * 7 % 900}(), h{n + 1}()\n" for n in range(900))
+    doors = "".join(
+        f"@app.function()\n@modal.fastapi_endpoint()\nasync def e{n}(x: str):\n    h{n}()\n"
+        for n in range(200)
+    )
+    assert "MK990" not in codes(HEAD + helpers + doors)

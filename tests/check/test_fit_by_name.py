@@ -20,7 +20,7 @@ app = modal.App("demo")
 
 
 """
-FIT = {"MK111", "MK112", "MK113", "MK114", "MK115", "MK116", "MK117", "MK118"}
+FIT = {"MK111", "MK112", "MK113", "MK114", "MK115", "MK116", "MK117", "MK118", "MK119"}
 
 
 def _service(**declared: str) -> str:
@@ -56,7 +56,7 @@ def _fit(text: str) -> set[str]:
             {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')"},
         ),
         (
-            "MK117",
+            "MK119",
             {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('L4')", "scaling": "Scaling(concurrency=16)"},
             {"model": "'Qwen/Qwen3-8B'", "gpu": "GPUProfile('H100')", "scaling": "Scaling(concurrency=16)"},
         ),
@@ -182,6 +182,31 @@ def test_the_proposed_context_passes() -> None:
     cure = next(one.instead for one in findings(text) if one.code == "MK117").split(",")[0]
     assert cure.startswith("max_model_len=")
     assert not _fit(text.replace("Qwen3-8B'", f"Qwen3-8B', {cure}"))
+
+
+@pytest.mark.parametrize(
+    ("above", "line", "found"),
+    [
+        ("def get():\n    return vllm.LLM('acme/Foo-70B')\n\n\n", "self.llm = get()", True),
+        (
+            "def get(name):\n    return vllm.LLM(name)\n\n\n",
+            "self.llm = get('acme/Foo-70B')",
+            False,
+        ),
+        ("", "self.name = 'acme/Foo-70B'; self.llm = vllm.LLM(self.name)", True),
+        ("", "self.llm = vllm.LLM(self.name)", False),
+    ],
+)
+def test_helpers_and_attributes_say_what_is_loaded(above: str, line: str, found: bool) -> None:
+    """A helper of the file loads for whoever calls it, and an attribute that is set once is its value."""
+    assert ("MK111" in _fit(_plain(line, "'L4'", above))) is found
+
+
+def test_what_another_unit_loads_is_on_its_own_gpu() -> None:
+    """A function that calls a class on a large GPU needs none itself."""
+    text = _plain("self.llm = vllm.LLM('acme/Foo-70B')", "'B200'")
+    call = "\n\n@app.function(gpu='T4')\ndef door(x):\n    return Chat().run.remote(x)\n"
+    assert not _fit(text + call)
 
 
 def test_another_gpu_at_the_call_is_another_container() -> None:

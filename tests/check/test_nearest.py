@@ -175,6 +175,24 @@ def test_splitting_data_is_no_training(name: str, found: bool) -> None:
     assert ("MK501" in _found(text)) is found
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("transformers.Trainer(model=x).train()", True),
+        ("subprocess.run(f'torchrun --nproc_per_node=8 {x}', shell=True)", True),
+        ("loss(x).backward(); optimizer.step()", True),
+        ("self.pipe(x); scheduler.step()", False),
+        ("transformers.AutoModel.from_pretrained(x)", False),
+    ],
+)
+def test_a_method_that_trains_needs_its_time(line: str, found: bool) -> None:
+    """What trains is known by what it calls, in a class as in a function."""
+    head = f'{IMPORTS}app = modal.App("demo")\n\n\n@app.cls(gpu="L4"{{0}})\nclass Job:\n    @modal.method()\n'
+    body = f"    def run(self, x):\n        {line}\n"
+    assert ("MK501" in _found(head.format("") + body)) is found
+    assert "MK501" not in _found(head.format(", timeout=7200") + body)
+
+
 def test_the_async_function_around_a_blocking_call_is_named() -> None:
     """A route inside of the function that makes the web app is what blocks."""
     text = (

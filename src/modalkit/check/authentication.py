@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from .commands import command_words
 from .credentials import is_secret_name
@@ -67,13 +68,25 @@ def asks_who_calls(file: ModalFile, function: Function, decorator: Decorator) ->
         function: The function or method that answers.
         decorator: Its decorator of Modal's.
     """
-    nodes = reached(file, function)
     makes_app = decorator.qualname in {"modal.asgi_app", "modal.wsgi_app"}
     if makes_app and any(_is_elsewhere(file, one) for one in _returned(file, function)):
         return True
-    return any(_is_sign(file, one) for node in nodes for one in ast.walk(node)) or any(
-        _asks_by_flag(file, call) for node in nodes for _, call in file.calls_in(node)
-    )
+    return any(_has_sign(file, node) for node in reached(file, function))
+
+
+def _has_sign(file: ModalFile, node: ast.AST) -> bool:
+    known = _signs(file)
+    if node not in known:
+        known[node] = any(_is_sign(file, one) for one in ast.walk(node)) or any(
+            _asks_by_flag(file, call) for _, call in file.calls_in(node)
+        )
+    return known[node]
+
+
+@lru_cache(maxsize=2)
+def _signs(file: ModalFile) -> dict[ast.AST, bool]:  # noqa: ARG001 - each file has its own
+    """Which statements have a sign; the endpoints of a file share what they refer to."""
+    return {}
 
 
 def _is_sign(file: ModalFile, node: ast.AST) -> bool:

@@ -10,11 +10,13 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from .commands import command_words
 from .declared import ModalFile, Unit
 from .nodes import Function
+from .reach import reached
 
 __all__ = ["Load", "loads_in", "loads_of", "named_parameters", "weight_bytes"]
 
@@ -107,8 +109,17 @@ def weight_bytes(model: str) -> float | None:
 
 
 def loads_of(file: ModalFile, unit: Unit) -> list[Load]:
-    """Return what a function or class loads in its container."""
-    return [load for body in unit.bodies for load in loads_in(file, body)]
+    """Return what a function or class loads in its container, by itself or in helpers of the file."""
+    bodies = dict.fromkeys(one for body in unit.bodies for one in _with_helpers(file, body))
+    return [load for body in bodies for load in loads_in(file, body)]
+
+
+def _with_helpers(file: ModalFile, body: Function) -> Iterator[Function]:
+    """A function and the plain functions of the file that it may call."""
+    for one in reached(file, body):
+        is_plain = one is body or not getattr(one, "decorator_list", ())
+        if is_plain and isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield one
 
 
 def loads_in(file: ModalFile, body: Function | ast.Module) -> Iterator[Load]:
@@ -124,9 +135,44 @@ def _loaded(file: ModalFile, call: ast.Call, name: str) -> Iterator[Load]:
     keywords = [one.value for one in call.keywords if one.arg in _MODEL_KEYWORDS]
     position = 1 if name.endswith("transformers.pipeline") else 0
     for value in [*keywords, *call.args[position : position + 1]]:
-        text = file.names.text(value)
+        text = file.names.text(value) or _attribute_text(file, value)
         if text is not None and _HUB_ID.fullmatch(text):
             yield Load(text, name, call, value)
+
+
+def _attribute_text(file: ModalFile, node: ast.expr) -> str | None:
+    """The text of ``self.model_id``, where the class body or one of its methods sets it once."""
+    if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
+        return None
+    own = (one for one in file.nodes.ancestors(node) if isinstance(one, ast.ClassDef))
+    owner = next(own, None) if node.value.id == "self" else None
+    if owner is None:
+        return None
+    values = _set_by(owner).get(node.attr, [])
+    return file.names.text(values[0]) if len(values) == 1 else None
+
+
+@lru_cache(maxsize=64)  # a class is asked for each of its loads
+def _set_by(owner: ast.ClassDef) -> dict[str, list[ast.expr]]:
+    """What the body of a class gives its names, and its methods the attributes of ``self``."""
+    found: dict[str, list[ast.expr]] = {}
+    in_body = set(owner.body)
+    for assign in ast.walk(owner):
+        if not isinstance(assign, ast.Assign | ast.AnnAssign) or assign.value is None:
+            continue
+        for target in assign.targets if isinstance(assign, ast.Assign) else [assign.target]:
+            if name := _attribute_set(target, is_body=assign in in_body):
+                found.setdefault(name, []).append(assign.value)
+    return found
+
+
+def _attribute_set(target: ast.expr, *, is_body: bool) -> str:
+    """The attribute of instances that an assignment sets: by name in the class body, else of ``self``."""
+    if isinstance(target, ast.Name):
+        return target.id if is_body else ""
+    if not isinstance(target, ast.Attribute) or not isinstance(target.value, ast.Name):
+        return ""
+    return target.attr if target.value.id == "self" else ""
 
 
 def _served(call: ast.Call, words: list[tuple[str, ast.expr]]) -> Iterator[Load]:

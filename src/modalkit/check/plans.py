@@ -28,8 +28,8 @@ def plan_problems(file: ModalFile, settings: Settings) -> Iterator[tuple[Rule, P
     """Import the file in a process of its own and yield what the rules over plans say."""
     rules = {rule.code: rule for rule in all_rules() if rule.reads == "plan"}
     wanted = {code for code, rule in rules.items() if settings.wants(rule)}
-    if not wanted:
-        return
+    if not wanted or not Path(file.source.path).is_file():
+        return  # a text that is no file has nothing to import
     for entry in _entries(file.source.path, settings.budget or ""):
         code = str(entry["code"])
         if code in wanted:

@@ -8,6 +8,7 @@ it belong to it.
 from __future__ import annotations
 
 import ast
+from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -17,20 +18,12 @@ from .nodes import Function
 __all__ = ["reached"]
 
 _MODALS = {"modal", "modalkit"}
+_MOST = 200  # statements that one function reaches; more is generated code
 
 
-@lru_cache(maxsize=256)
 def reached(file: ModalFile, body: Function) -> tuple[ast.AST, ...]:
-    """Return a function and the statements of its file that it may run, each once."""
-    seen: dict[ast.AST, None] = {body: None}
-    waiting: list[ast.AST] = [body]
-    tops = _Tops.of(file)
-    while waiting:
-        for other in tops.referred(waiting.pop()):
-            if other not in seen:
-                seen[other] = None
-                waiting.append(other)
-    return tuple(seen)
+    """Return a function and the statements of its file that it may run, each once, the nearest first."""
+    return _Tops.of(file).reached(body)
 
 
 class _Tops:
@@ -38,10 +31,14 @@ class _Tops:
 
     def __init__(self, file: ModalFile) -> None:
         self._file = file
+        self._referred: dict[ast.AST, tuple[ast.AST, ...]] = {}
+        self._reached: dict[ast.AST, tuple[ast.AST, ...]] = {}
         self._defining: dict[str, list[ast.AST]] = {}
         self._registering: dict[str, list[ast.AST]] = {}
+        # What another unit runs is in a container of its own.
+        units = {unit.node for unit in file.units}
         for statement in _statements(file.source.tree):
-            for name in _defined(statement):
+            for name in _defined(statement) if statement not in units else ():
                 self._defining.setdefault(name, []).append(statement)
             for name in _registered_on(statement):
                 self._registering.setdefault(name, []).append(statement)
@@ -52,8 +49,25 @@ class _Tops:
         """Return those of a file."""
         return _Tops(file)
 
-    def referred(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Yield the statements and methods that a node names."""
+    def reached(self, body: ast.AST) -> tuple[ast.AST, ...]:
+        """Return what a function may run; several rules ask for each."""
+        if body not in self._reached:
+            seen: dict[ast.AST, None] = {body: None}
+            waiting = deque([body])
+            while waiting and len(seen) < _MOST:
+                others = [one for one in self._named_by(waiting.popleft()) if one not in seen]
+                seen.update(dict.fromkeys(others))
+                waiting.extend(others)
+            self._reached[body] = tuple(seen)
+        return self._reached[body]
+
+    def _named_by(self, node: ast.AST) -> tuple[ast.AST, ...]:
+        """The statements and methods that a node names; each node is walked once for a file."""
+        if node not in self._referred:
+            self._referred[node] = tuple(dict.fromkeys(self._walk(node)))
+        return self._referred[node]
+
+    def _walk(self, node: ast.AST) -> Iterator[ast.AST]:
         for one in ast.walk(node):
             if isinstance(one, ast.Name) and not self._is_modals(one):
                 if one.id in self._defining:

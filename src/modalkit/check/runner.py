@@ -19,7 +19,7 @@ from .source import SourceFile, UnreadableError, read_source
 __all__ = ["CheckReport", "check_paths", "check_source"]
 
 _KEYS = ("MK201", "MK202")
-_FIT_BY_NAME = {"MK111", "MK112", "MK117"}
+_FIT_BY_NAME = {"MK111", "MK112", "MK117", "MK119"}
 _FIT_BY_PLAN = {"MK151", "MK152", "MK153"}
 
 

@@ -53,30 +53,36 @@ _START_AND_END = ("modal.enter", "modal.exit")
 def blocking_in_async(file: ModalFile) -> Iterator[Problem]:
     """A call that blocks, in an async function that takes requests or is awaited by one."""
     # Only the innermost function counts: a lambda or a plain def in it may run in a thread.
+    for name, call in _calls_for_requests(file):
+        around = file.nodes.scope(call)
+        cure = _async_way(file, name, call) if isinstance(around, ast.AsyncFunctionDef) else ""
+        if cure and isinstance(around, ast.AsyncFunctionDef):
+            yield Problem(
+                call,
+                f"{name or '.remote()'} blocks {around.name}, which is async.",
+                f"{cure}, or a plain def.",
+            )
+
+
+def _calls_for_requests(file: ModalFile) -> Iterator[tuple[str, ast.Call]]:
+    """The calls of what runs for requests, each function once; those that run at start and end are none."""
+    starts = (one.node for unit in file.units for one in unit.methods(*_START_AND_END))
+    seen = set[ast.AST](starts)
     for unit in file.units:
-        starts = {one.node for one in unit.methods(*_START_AND_END)}
         for body in unit.bodies:
-            if body in starts:
-                continue
-            for name, call in _calls_of(file, unit, body):
-                around = file.nodes.scope(call)
-                cure = _async_way(file, name, call)
-                if cure and isinstance(around, ast.AsyncFunctionDef) and around not in starts:
-                    yield Problem(
-                        call,
-                        f"{name or '.remote()'} blocks {around.name}, which is async.",
-                        f"{cure}, or a plain def.",
-                    )
+            for node in _run_by(file, unit, body) if body not in seen else ():
+                if node not in seen:
+                    seen.add(node)
+                    yield from file.calls_in(node)
 
 
-def _calls_of(file: ModalFile, unit: Unit, body: Function) -> Iterator[tuple[str, ast.Call]]:
-    """The calls of a function; of one that serves requests also those of its helpers and handlers."""
+def _run_by(file: ModalFile, unit: Unit, body: Function) -> tuple[ast.AST, ...]:
+    """A function; of one that serves requests also its helpers and handlers."""
     decorators = [*unit.decorators, *(one for each in unit.members for one in each.decorators)]
     serves = isinstance(body, ast.AsyncFunctionDef) or any(
         one.qualname in WEB and one.node in body.decorator_list for one in decorators
     )
-    for node in reached(file, body) if serves else (body,):
-        yield from file.calls_in(node)
+    return reached(file, body) if serves else (body,)
 
 
 def _async_way(file: ModalFile, name: str, call: ast.Call) -> str:

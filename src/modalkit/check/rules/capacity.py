@@ -1,4 +1,4 @@
-"""MK117 and MK118: whether an engine can start at the context and over the GPUs it is given."""
+"""MK117 to MK119: whether an engine can start at the context and over the GPUs it is given."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from ...sizing.memory import Split
     from ...sizing.model import ModelFacts
 
-__all__ = ["context_does_not_fit", "parallelism_does_not_divide"]
+__all__ = [
+    "concurrency_does_not_fit",
+    "context_does_not_fit",
+    "parallelism_does_not_divide",
+]
 
 _FRACTION = 0.92  # of a card, which vLLM 0.33 takes; 0.9 before
 _LEAST_CONTEXT = 2048  # tokens; less is no cure
@@ -45,6 +49,47 @@ class _Asked:
     fraction: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A known model that an engine starts on one GPU choice, which holds its weights."""
+
+    load: Load
+    choice: Choice
+    facts: ModelFacts
+    split: Split
+    asked: _Asked
+
+    @property
+    def context(self) -> int:
+        """Tokens of a request."""
+        return self.asked.context or self.facts.max_context
+
+    @property
+    def room(self) -> float:
+        """Bytes of a GPU that the engine takes."""
+        return self.choice.gpu.total_gib * GIB * self.asked.fraction
+
+    @property
+    def weights(self) -> float:
+        """Bytes of the weights on a GPU."""
+        from ...sizing.memory import weights_per_gpu  # noqa: PLC0415 - loads pydantic
+
+        return weights_per_gpu(self.facts, self.split)
+
+    def cache(self, requests: int, context: int) -> float:
+        """Bytes that requests of a context take on a GPU; what the engine works with comes on top."""
+        from ...sizing.memory import Load as Work  # noqa: PLC0415
+        from ...sizing.memory import cache_per_gpu, state_per_gpu  # noqa: PLC0415
+
+        work = Work(context=context, concurrency=requests, cache_bytes=self.asked.cache_bytes)
+        kept = cache_per_gpu(self.facts, work, self.split)
+        return kept + state_per_gpu(self.facts, work, self.split)
+
+    def holds(self, requests: int, context: int, spare: float = 0.0) -> bool:
+        """Whether a GPU holds the weights and these requests."""
+        return self.weights + self.cache(requests, context) + spare <= self.room
+
+
 @rule(
     "MK117",
     "context-does-not-fit",
@@ -53,14 +98,38 @@ class _Asked:
 )
 def context_does_not_fit(file: ModalFile) -> Iterator[Problem]:
     """A known model whose weights and the cache of one full context are more than one of the GPU choices has."""
+    for start in _starts(file):
+        if not start.holds(1, start.context):
+            yield Problem(start.choice.at, _said(start, 1), _cure(start))
+
+
+@rule(
+    "MK119",
+    "concurrency-does-not-fit",
+    "note",
+    why="The engine starts; under load requests wait, or are taken out and worked out again.",
+)
+def concurrency_does_not_fit(file: ModalFile) -> Iterator[Problem]:
+    """A service that lets more requests in than the cache of one of its GPU choices holds at full length."""
+    for start in _starts(file):
+        requests = start.asked.requests
+        if start.holds(1, start.context) and not start.holds(requests, start.context):
+            yield Problem(start.choice.at, _said(start, requests), _fewer(start))
+
+
+def _starts(file: ModalFile) -> Iterator[_Start]:
     for unit in file.units:
         choices = single_choices(file, unit)
         for load in engine_loads(file, unit) if choices else ():
             asked = _asked(file, unit, load)
             facts = facts_of(file, load) if asked is not None else None
-            for choice in choices if facts is not None else ():
-                if asked is not None and facts is not None:
-                    yield from _judged(file, load, choice, facts, asked)
+            if asked is None or facts is None or not (asked.context or facts.max_context):
+                continue
+            for choice in choices:
+                split = _split(file, load, choice)
+                # MK114 says that GPUs are not used, and MK111 that the weights do not fit.
+                if split is not None and facts.loaded_bytes <= choice.total_gib * GIB:
+                    yield _Start(load, choice, facts, split, asked)
 
 
 def _asked(file: ModalFile, unit: Unit, load: Load) -> _Asked | None:
@@ -117,18 +186,6 @@ def _number(
     return float(word) if word.replace(".", "", 1).isdecimal() else 0
 
 
-def _judged(
-    file: ModalFile, load: Load, choice: Choice, facts: ModelFacts, asked: _Asked
-) -> Iterator[Problem]:
-    context = asked.context or facts.max_context
-    split = _split(file, load, choice)
-    room = choice.gpu.total_gib * GIB * asked.fraction
-    if split is None or facts.loaded_bytes > choice.total_gib * GIB:
-        return  # MK114 and MK111 say it
-    if context and _needs(facts, split, asked, context) > room:
-        yield _short(load, choice, (facts, split, asked), context)
-
-
 def _split(file: ModalFile, load: Load, choice: Choice) -> Split | None:
     """How a model is spread over a choice; None where an engine is not told to use it, or to use more."""
     from ...sizing.memory import Split  # noqa: PLC0415 - loads pydantic; the model is known here
@@ -143,55 +200,45 @@ def _split(file: ModalFile, load: Load, choice: Choice) -> Split | None:
     return Split(tensor=size, pipeline=groups) if 1 <= size <= choice.count else None
 
 
-def _weights(facts: ModelFacts, split: Split) -> float:
-    from ...sizing.memory import weights_per_gpu  # noqa: PLC0415
-
-    return weights_per_gpu(facts, split)
-
-
-def _needs(facts: ModelFacts, split: Split, asked: _Asked, context: int) -> float:
-    """Bytes of a GPU for the weights and the requests alone; what the engine works with comes on top."""
-    from ...sizing.memory import Load as Work  # noqa: PLC0415
-    from ...sizing.memory import cache_per_gpu, state_per_gpu  # noqa: PLC0415
-
-    work = Work(context=context, concurrency=asked.requests, cache_bytes=asked.cache_bytes)
-    kept = cache_per_gpu(facts, work, split) + state_per_gpu(facts, work, split)
-    return _weights(facts, split) + kept
-
-
-def _short(
-    load: Load, choice: Choice, sized: tuple[ModelFacts, Split, _Asked], context: int
-) -> Problem:
-    facts, split, asked = sized
-    room = choice.gpu.total_gib * GIB * asked.fraction
-    weights = _weights(facts, split)
-    cache = _needs(facts, split, asked, context) - weights
-    requests = f"{asked.requests} requests" if asked.requests > 1 else "one request"
-    whose = "its own context (none is said)" if asked.is_own else "a context"
-    each = f"each of {choice.count} {choice.gpu.name}" if choice.count > 1 else choice.gpu.name
-    return Problem(
-        choice.at,
-        f"{load.model} at {whose} of {context:,} tokens: {weights / GIB:.1f} GiB of weights and {cache / GIB:.1f} GiB "
-        f"of cache for {requests}; the engine takes {room / GIB:.1f} GiB of {each}.",
-        _cure(load, sized, room),
+def _said(start: _Start, count: int) -> str:
+    requests = f"{count} requests" if count > 1 else "one request"
+    whose = "its own context (none is said)" if start.asked.is_own else "a context"
+    name, number = start.choice.gpu.name, start.choice.count
+    each = f"each of {number} {name}" if number > 1 else name
+    return (
+        f"{start.load.model} at {whose} of {start.context:,} tokens: {start.weights / GIB:.1f} GiB of weights and "
+        f"{start.cache(count, start.context) / GIB:.1f} GiB of cache for {requests}; the engine takes "
+        f"{start.room / GIB:.1f} GiB of {each}."
     )
 
 
-def _cure(load: Load, sized: tuple[ModelFacts, Split, _Asked], room: float) -> str:
+def _spare(start: _Start) -> float:
+    """Bytes for activations and graphs, which differ by release; generous, as a cure should hold."""
+    return 1.5 * GIB + 0.03 * start.room
+
+
+def _cure(start: _Start) -> str:
     from ...sizing.memory import largest  # noqa: PLC0415
 
-    facts, split, asked = sized
-    spare = 1.5 * GIB + 0.03 * room  # for activations and graphs, which differ by release
-
     def fits(thousands: int) -> bool:
-        return _needs(facts, split, asked, thousands * _ROUND) + spare < room
+        return start.holds(1, thousands * _ROUND, _spare(start))
 
-    most = largest(fits, max(1, facts.max_context // _ROUND)) * _ROUND
+    most = largest(fits, max(1, start.facts.max_context // _ROUND)) * _ROUND
     if most < _LEAST_CONTEXT:
-        return f"A larger GPU, or more of them; `modalkit size {load.model}` lists those it fits."
-    named = f"context_length={most}" if load.is_declared else f"max_model_len={most}"
-    said = f"--max-model-len {most}" if load.flags and not load.is_declared else named
-    return f"{said}, or a larger GPU."
+        return f"A larger GPU, or more of them; `modalkit size {start.load.model}` lists those it fits."
+    if start.load.is_declared:
+        return f"context_length={most}, or a larger GPU."
+    return f"{f'--max-model-len {most}' if start.load.flags else f'max_model_len={most}'}, or a larger GPU."
+
+
+def _fewer(start: _Start) -> str:
+    from ...sizing.memory import largest  # noqa: PLC0415
+
+    def fits(requests: int) -> bool:
+        return start.holds(requests, start.context, _spare(start))
+
+    most = max(1, largest(fits, start.asked.requests))
+    return f"Scaling(concurrency={most}), a shorter context_length, or a larger GPU, where requests are that long."
 
 
 @rule(

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator
 
 from ...declare.catalogue import catalogue_date
+from ..commands import command_words
 from ..cures import keyword_fix
 from ..declared import ModalFile, Option, Unit
 from ..graphics import gpu_choices
+from ..nodes import Function
 from ..rule import Problem, rule
 
 __all__ = [
@@ -26,7 +28,7 @@ __all__ = [
 
 HOURS_PER_MONTH = 730
 _TRAINING = re.compile(
-    r"^(?:pre_?train|fine_?tune|finetuning|training|train)(?:_(?!(?:test|val|dev)_)|$)|_(?:train|finetune)$"
+    r"^(?:pre_?train(?:ing)?|fine_?tun(?:e|ing)|training|train)(?:_(?!(?:test|val|dev)_)|$)|_(?:train|finetune)$"
 )
 _TRAINERS = ("Trainer().train", "Trainer().fit")
 _TRAINING_COMMANDS = re.compile(r"\b(?:torchrun|accelerate launch|deepspeed|axolotl train)\b")
@@ -50,32 +52,38 @@ def gpu_usd_per_hour(file: ModalFile, unit: Unit) -> float:
 def training_timeout(file: ModalFile) -> Iterator[Problem]:
     """A training-like function on a GPU with the default timeout."""
     for unit in file.units:
-        if unit.kind != "function" or unit.option("gpu") is None or not unit.lacks("timeout"):
+        if unit.kind not in {"function", "class"} or unit.option("gpu") is None:
             continue
-        if _TRAINING.search(unit.name) or _starts_training(file, unit):
+        name = _trains(file, unit) if unit.lacks("timeout") else ""
+        if name:
             yield Problem(
                 unit.registered.node,
-                f"{unit.name} trains, and has the default timeout of 300 s.",
+                f"{name} trains, and has the default timeout of 300 s.",
                 "timeout=6 * 60 * 60, and checkpoints on a Volume.",
                 # Not safe: a run that hangs costs hours then, not minutes.
                 keyword_fix(file, unit, "timeout", "6 * 60 * 60", safe=False),
             )
 
 
-def _starts_training(file: ModalFile, unit: Unit) -> bool:
-    for body in unit.bodies:
-        for name, call in file.calls_in(body):
-            if name.endswith(_TRAINERS):
-                return True
-            words = " ".join(text for argument in call.args for text in _texts(file, argument))
-            if _TRAINING_COMMANDS.search(words):
-                return True
-    return False
+def _trains(file: ModalFile, unit: Unit) -> str:
+    """The name of what trains when it is called: a function, or a method of a class; empty for neither."""
+    if not isinstance(unit.node, ast.ClassDef):
+        found = _TRAINING.search(unit.name) or _starts_training(file, unit.node)
+        return unit.name if found else ""
+    for member in unit.methods("modal.method"):
+        if _starts_training(file, member.node):
+            return f"{unit.name}.{member.name}"
+    return ""
 
 
-def _texts(file: ModalFile, node: ast.expr) -> Iterator[str]:
-    entries = node.elts if isinstance(node, ast.List | ast.Tuple) else [node]
-    yield from (text for entry in entries if (text := file.names.text(entry)))
+def _starts_training(file: ModalFile, body: Function) -> bool:
+    methods = set()
+    for name, call in file.calls_in(body):
+        words = " ".join(text for text, _ in command_words(file, call))
+        if name.endswith(_TRAINERS) or _TRAINING_COMMANDS.search(words):
+            return True
+        methods.add(call.func.attr if isinstance(call.func, ast.Attribute) else "")
+    return {"backward", "step"} <= methods  # a loop of one's own
 
 
 def web_decorators(unit: Unit) -> list[ast.expr]:

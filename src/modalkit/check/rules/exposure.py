@@ -1,4 +1,4 @@
-"""MK203 and MK204: secrets that leave the container, and those that no Secret promises."""
+"""MK203 to MK205: secrets that leave the container, and those that no Secret promises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..declared import ModalFile, Unit
 from ..nodes import Function
 from ..rule import Problem, rule
 
-__all__ = ["missing_required_key", "secret_printed"]
+__all__ = ["missing_required_key", "secret_in_image", "secret_printed"]
 
 _LOGS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 _LOGGERS = ("logging.", "logger.", "log.", "loguru.logger.", "structlog.")
@@ -140,6 +140,30 @@ def _answered(file: ModalFile, node: ast.expr) -> Iterator[ast.expr]:
             yield from _answered(file, one)
     else:
         yield node
+
+
+@rule(
+    "MK205",
+    "secret-in-image",
+    "warning",
+    why="What an image's env holds is stored in the image as plain text, for everyone who may use it.",
+)
+def secret_in_image(file: ModalFile) -> Iterator[Problem]:
+    """A secret variable of this machine that is copied into an image's ``env``."""
+    for image in file.images:
+        for step in image.steps:
+            given = step.call.args[0] if step.method == "env" and step.call.args else None
+            if not isinstance(given, ast.Dict):
+                continue
+            for key, value in zip(given.keys, given.values, strict=True):
+                variable = _secret_shown(file, value)
+                name = file.names.text(key) or variable
+                if variable is not None:
+                    yield Problem(
+                        value,
+                        f"{name} is read on this machine and written into the image.",
+                        "secrets=[modal.Secret.from_local_environ([...])] or Secret.from_name(...) of the function.",
+                    )
 
 
 @rule(

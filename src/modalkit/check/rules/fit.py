@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ..declared import ModalFile, Unit
 from ..graphics import Choice, gpu_choices
@@ -56,17 +57,19 @@ def single_choices(file: ModalFile, unit: Unit) -> list[Choice]:
     A cluster splits a model over several containers, and ``with_options(gpu=...)`` may give another card.
     """
     clustered = any(one.qualname.startswith(_CLUSTERED) for one in unit.decorators)
-    return [] if clustered or _is_given_another(file, unit) else gpu_choices(file, unit)
+    choices = [] if clustered else gpu_choices(file, unit)
+    return choices if choices and unit.name not in _given_another(file) else []
 
 
-def _is_given_another(file: ModalFile, unit: Unit) -> bool:
-    for _, call in file.calls_in(file.source.tree):
-        func = call.func
-        if isinstance(func, ast.Attribute) and func.attr == "with_options":
-            named = isinstance(func.value, ast.Name) and func.value.id == unit.name
-            if named and not file.options(call).lacks("gpu"):
-                return True
-    return False
+@lru_cache(maxsize=2)  # several rules ask for each unit of a file
+def _given_another(file: ModalFile) -> frozenset[str]:
+    """The names of classes that are called with another GPU than their own."""
+    return frozenset(
+        call.func.value.id
+        for _, call in file.calls_in(file.source.tree)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "with_options"
+        if isinstance(call.func.value, ast.Name) and not file.options(call).lacks("gpu")
+    )
 
 
 @rule(

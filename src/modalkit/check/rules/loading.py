@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ..declared import ModalFile, Unit
 from ..loaders import SlowCall, slow_calls
@@ -79,16 +80,19 @@ def _is_leisurely(file: ModalFile, body: Function) -> bool:
 
 
 def called_over_many(file: ModalFile, unit: Unit) -> bool:
-    """Return whether the file calls a function over many inputs, in a loop, or for each request."""
-    for _, call in file.calls_in(file.source.tree):
-        func = call.func
-        if not isinstance(func, ast.Attribute) or not isinstance(func.value, ast.Name):
-            continue
-        if func.value.id != unit.name:
-            continue
-        if func.attr in _OVER_MANY or (func.attr in _ONE_BY_ONE and _is_repeated(file, call)):
-            return True
-    return False
+    """Return whether the file calls a function over many inputs, or in a loop."""
+    return unit.name in _called_over_many(file)
+
+
+@lru_cache(maxsize=2)  # several rules ask for each unit of a file
+def _called_over_many(file: ModalFile) -> frozenset[str]:
+    return frozenset(
+        call.func.value.id
+        for _, call in file.calls_in(file.source.tree)
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
+        if call.func.attr in _OVER_MANY
+        or (call.func.attr in _ONE_BY_ONE and _is_repeated(file, call))
+    )
 
 
 _LOOPS = (
