@@ -11,7 +11,11 @@ from collections.abc import Sequence
 
 __all__ = ["BatchCost", "cheapest_parts"]
 
-_KEEPS = 0.98  # of an old batch's weight after each new one: about the last fifty count
+_KEEPS = 0.99  # of an old batch's weight after each new one: about the last hundred count
+# A machine that does other work too makes batches slower, never faster: those below the line count, the
+# others hardly; and batches must not fall to pieces by noise alone.
+_SLOWER = 0.1
+_LEAST = 0.5
 _LEARNED = 8.0  # the weight of batches that is enough to believe them
 _ALIKE = 1e-6  # lengths that differ by less tell nothing
 _FREE = 1e12  # padding that costs nothing beside what a batch costs anyway
@@ -25,7 +29,9 @@ class BatchCost:
 
     def learn(self, padded: int, seconds: float) -> None:
         """Note how long a batch of a padded length took."""
-        new = (1.0, padded, seconds, padded * padded, padded * seconds)
+        line = self._line() if self._sums[0] >= _LEARNED / 2 else None
+        known = 1.0 if line is None or seconds <= line[0] + line[1] * padded else _SLOWER
+        new = (known * one for one in (1.0, padded, seconds, padded * padded, padded * seconds))
         weight, x, y, xx, xy = (
             _KEEPS * old + one for old, one in zip(self._sums, new, strict=True)
         )
@@ -35,16 +41,23 @@ class BatchCost:
         """What a batch costs whatever is in it, as the padded length that costs as much.
 
         Args:
-            guess: What is returned while too little is known.
+            guess: About the length of a request; what is returned while too little is known. Never
+                less than half of it.
         """
+        line = self._line()
+        if line is None or self._sums[0] < _LEARNED:
+            return guess
+        fixed, by_length = line
+        return max(_LEAST * guess, fixed / by_length) if by_length > 0 else _FREE
+
+    def _line(self) -> tuple[float, float] | None:
+        """Seconds of a batch of no length, and of each length more; None where none can be told."""
         weight, x, y, xx, xy = self._sums
         spread = weight * xx - x * x
-        if weight < _LEARNED or spread <= _ALIKE * xx:
-            return guess
-        by_length = (weight * xy - x * y) / spread
-        if by_length <= 0:
-            return _FREE
-        return max(0.0, (y - by_length * x) / (weight * by_length))
+        if spread <= _ALIKE * xx:
+            return None
+        by_length = max(0.0, (weight * xy - x * y) / spread)
+        return (y - by_length * x) / weight, by_length
 
 
 def cheapest_parts(
