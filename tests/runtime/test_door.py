@@ -239,6 +239,17 @@ def test_a_rate_is_held_for_each_key():
         assert client.get("/health").status_code == 200
 
 
+def test_whoever_watches_a_service_is_not_counted():
+    """Probes that carry a key take nothing of its rate, and are answered when that is used up."""
+    with door(keyed(rate_limit_per_minute=1, health="key", metrics="key")) as client:
+        for _ in range(3):
+            assert client.get("/health", headers=bearer("old-key")).status_code == 200
+            assert client.get("/metrics", headers=bearer("old-key")).status_code == 200
+        asked = [client.get("/v1/models", headers=bearer("old-key")) for _ in range(2)]
+        assert [answer.status_code for answer in asked] == [200, 429]
+        assert client.get("/health", headers=bearer("old-key")).status_code == 200
+
+
 @given(
     st.integers(1, 600),
     st.lists(st.floats(0, 30, allow_nan=False), min_size=1, max_size=60),

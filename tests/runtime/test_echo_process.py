@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import signal
+import socket
 import threading
+import time
 
 import httpx
 import openai
 import pytest
 
+PATIENCE_S = 60  # a deadline against hangs, never a measurement
 KEYS = {"ECHO_KEYS": "old-key,new-key"}
 HELLO = [{"role": "user", "content": "hello brave new world"}]
 WEATHER = {
@@ -333,3 +336,17 @@ def test_readiness_is_said_on_stderr(engine):
     line = engine.log.read_text().splitlines()[-1]
     assert line.startswith(f"ready: echo on {engine.url} (")
     assert "key" not in line
+
+
+def test_a_client_that_leaves_while_it_asks_is_no_failure(start_engine):
+    """A body that ends before it is whole leaves no trace of an error in the log."""
+    engine = start_engine("echo")
+    host, _, port = engine.url.removeprefix("http://").partition(":")
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+    with socket.create_connection((host, int(port))) as line:
+        line.sendall(head.encode())
+    deadline = time.monotonic() + PATIENCE_S
+    while 'status="400"' not in httpx.get(f"{engine.url}/metrics").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "Traceback" not in engine.log.read_text()

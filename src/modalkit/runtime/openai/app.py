@@ -8,7 +8,7 @@ from http import HTTPStatus
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,6 +33,7 @@ def build_app(backend: Backend, keys: tuple[str, ...]) -> tuple[Starlette, Route
         exception_handlers={
             ApiError: _api_error,
             HTTPException: _http_error,
+            ClientDisconnect: _client_left,
             Exception: _server_error,
         },
     )
@@ -62,6 +63,11 @@ class _CountAnswers:
 async def _api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101  Starlette's handler type is wider
     return JSONResponse(error.body(), error.status, error.headers())
+
+
+async def _client_left(_: Request, __: Exception) -> Response:
+    """Nobody reads this: the request ended before its body did, which is no failure of the server."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
