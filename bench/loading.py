@@ -17,10 +17,10 @@ that is mapped is touched on each of its pages. A ratio compares the two of one 
 * ``in memory``: four threads read past the page cache (O_DIRECT) into memory of their own, which
   ``from_pretrained`` is given; what the engine does with files that are not in the page cache already.
 * ``parallel``: the same through the page cache.
-* ``fastsafetensors``, ``runai streamer``: those loaders, which SGLang and vLLM know as ``load_format``, with
-  four threads; without GPUDirect Storage, which no file system under FUSE has. They run where their packages
+* ``fastsafetensors``, ``runai streamer``: those loaders, which SGLang and vLLM know as ``load_format``, with as
+  many threads as they take by themselves; without GPUDirect Storage, which no file system under FUSE has. They run where their packages
   are, which are none of modalkit's: ``pip install --no-deps --target DIR fastsafetensors==0.5.0
-  runai-model-streamer==0.17.0``, then ``PYTHONPATH=DIR python bench/loading.py``.
+  runai-model-streamer==0.17.0 humanize==4.17.0``, then ``PYTHONPATH=DIR python bench/loading.py``.
 * ``straight to device``: ``from_pretrained(device_map="cuda")``; with ``--device cuda`` only.
 """
 
@@ -165,7 +165,7 @@ def by_fastsafetensors(folder: Path, file: Path, device: str) -> object:
     from fastsafetensors import fastsafe_open
 
     options = {"nogds": True, "device": "cuda:0" if device == "cuda" else device}
-    with fastsafe_open(filenames=[str(file)], max_threads=THREADS, **options) as opened:
+    with fastsafe_open(filenames=[str(file)], **options) as opened:
         state = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 - no mapping
     return made_of(folder, state)
 
@@ -329,7 +329,7 @@ def report(
             if (why := why_not(way, given.device))
         ),
     ]
-    text = "\n".join(lines)
+    text = "\n".join(lines).rstrip() + "\n"
     print(text)
     if given.write:
         RESULTS.write_text(text)
