@@ -60,6 +60,7 @@ class EnginePlan(Value):
         environment: Variables it is given.
         ready_path: The route asked until it answers 200.
         recipe: The recipe that filled fields which the declaration leaves out.
+        on_demand: Adapters that it loads when they are asked for, as ``name=source``.
     """
 
     title: str
@@ -68,6 +69,7 @@ class EnginePlan(Value):
     environment: dict[str, str]
     ready_path: str
     recipe: RecipeUse | None = None
+    on_demand: tuple[str, ...] = ()
 
 
 class RoutePlan(Value):
@@ -256,7 +258,13 @@ def _engine_plan(
         environment=engine.environment(launch),
         ready_path=engine.ready_path,
         recipe=declared.recipe_use(service.model) if isinstance(declared, GPUEngine) else None,
+        on_demand=_on_demand(engine),
     )
+
+
+def _on_demand(engine: Engine) -> tuple[str, ...]:
+    adapters = engine.lora if isinstance(engine, GPUEngine) else ()
+    return tuple(f"{one.name}={one.source}" for one in adapters if one.on_demand)
 
 
 def _on_volume(service: type[ModelService], model: str | None) -> bool:

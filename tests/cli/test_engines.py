@@ -74,3 +74,8 @@ def test_every_recipe_is_listed():
 def test_a_model_without_a_recipe_is_an_error(model):
     """What no recipe fits is said, with what happens then."""
     assert f"No recipe fits {model!r}" in said("recipes", model, code=1)
+
+
+def test_a_misspelt_recipe_is_guessed():
+    """A name that nearly is one is answered with it."""
+    assert "Did you mean 'qwen3'?" in said("recipes", "qwen33", code=1)

@@ -75,7 +75,9 @@ def test_an_adapter_on_demand_that_cannot_be():
     with pytest.raises(PlanError, match="is loaded from a prefetched cache only"):
         plan_service(Chat)
     Chat.engine = VLLM(lora=[LoRA("law", "/adapters/law", on_demand=True)])
-    assert plan_service(Chat).engine.argv[-1] == "--enable-lora"
+    planned = plan_service(Chat).engine
+    assert planned.argv[-1] == "--enable-lora"
+    assert planned.on_demand == ("law=/adapters/law",)
 
 
 def test_the_folder_that_is_made_at_the_start(tmp_path):

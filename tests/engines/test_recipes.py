@@ -114,3 +114,18 @@ def test_the_real_parser_takes_every_recipe(engine, real_parser):
     ]
     verdicts = zip(lines, real_parser(engine, lines), strict=True)
     assert [(line, verdict) for line, verdict in verdicts if verdict] == []
+
+
+def test_what_is_declared_otherwise_is_told():
+    """The plan names what a declaration stands instead of; the same value twice is no difference."""
+
+    class Chat(ModelService):
+        model = "Qwen/Qwen3-8B"
+        gpu = GPUProfile("L40S")
+        engine = VLLM(tool_parser=None, reasoning_parser="qwen3")
+
+    use = plan_service(Chat).engine.recipe
+    assert use.fields == {}
+    assert use.overridden == {"tool_parser": "hermes"}
+    Chat.engine = VLLM()
+    assert plan_service(Chat).engine.recipe.overridden == {}

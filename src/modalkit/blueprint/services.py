@@ -261,6 +261,7 @@ def _engine(engine: EnginePlan | None) -> EngineUse | None:
         environment=tuple(sorted(engine.environment)),
         ready_path=engine.ready_path,
         recipe=engine.recipe,
+        on_demand=engine.on_demand,
     )
 
 

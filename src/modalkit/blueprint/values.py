@@ -92,6 +92,7 @@ class EngineUse(Value):
         environment: Names of the variables it is given.
         ready_path: The route asked until it answers.
         recipe: The recipe for the model's family, and the fields that it decides.
+        on_demand: Adapters that it loads when they are asked for, as ``name=source``.
     """
 
     title: str
@@ -99,6 +100,7 @@ class EngineUse(Value):
     environment: tuple[str, ...]
     ready_path: str
     recipe: RecipeUse | None = None
+    on_demand: tuple[str, ...] = ()
 
 
 class EndpointUse(Value):

@@ -80,6 +80,7 @@ def _service(service: ServiceBlueprint, console: Console) -> None:
         [
             ("engine", escape(shlex.join(service.engine.argv)) if service.engine else ""),
             ("recipe", escape(_recipe(service.engine))),
+            ("on demand", escape(", ".join(service.engine.on_demand)) if service.engine else ""),
             *_image_rows(service.image),
             ("volumes", escape(_volumes(service.volumes))),
             ("secrets", escape(_secrets(service.secrets))),
@@ -106,8 +107,10 @@ def _recipe(engine: EngineUse | None) -> str:
         return ""
     recipe = engine.recipe
     decided = ", ".join(f"{name}={value!r}" for name, value in recipe.fields.items())
+    other = ", ".join(f"{name}={value!r}" for name, value in recipe.overridden.items())
     notes = "".join(f"\n{' ' * 14}{note}" for note in recipe.notes)
-    return f"{recipe.title}: {decided or 'nothing that is not declared'}{notes}"
+    instead = f"; your declaration stands instead of {other}" if other else ""
+    return f"{recipe.title}: {decided or 'nothing that is not declared'}{instead}{notes}"
 
 
 def _function(function: FunctionBlueprint, console: Console) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .._values import did_you_mean
 from ..engines.recipes import Recipe, recipe_for, recipe_named, recipes
 
 __all__ = ["command"]
@@ -45,6 +46,7 @@ def _of(model: str) -> tuple[Recipe, ...]:
     if found is None:
         msg = (
             f"No recipe fits {model!r}: its engine gets what the declaration says and nothing else."
+            f"{did_you_mean(model, [one.name for one in recipes()])}"
         )
         raise click.ClickException(msg)
     return (found,)

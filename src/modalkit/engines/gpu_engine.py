@@ -48,10 +48,6 @@ OWNED_FLAGS = {
 
 # GPUDirect Storage, which this loader would use, does not reach a file system under FUSE.
 _FROM_FUSE = ("--model-loader-extra-config", '{"enable_gds": false}')
-_TRUST = (
-    "It is usually served with trust_remote_code=True, which runs Python that comes with the "
-    "weights; no recipe decides that for you."
-)
 
 
 class GPUEngine(Engine):
@@ -213,11 +209,8 @@ class GPUEngine(Engine):
         recipe = self._recipe_of(model)
         if recipe is None:
             return None
-        fields = recipe.fields(self.table_name).items()
-        known = {name: value for name, value in fields if name not in self.model_fields_set}
-        trust = (_TRUST,) if recipe.asks_trust and not self.trust_remote_code else ()
-        notes = (*recipe.notes, *trust)
-        return RecipeUse(name=recipe.name, title=recipe.title, fields=known, notes=notes)
+        declared = {name: getattr(self, name) for name in self.model_fields_set}
+        return recipe.used_by(self.table_name, declared)
 
     def _recipe_of(self, model: str | None) -> Recipe | None:
         if self.recipe == "auto":

@@ -19,6 +19,11 @@ from .flags import EngineName
 
 __all__ = ["Recipe", "RecipeUse", "recipe_for", "recipe_named", "recipes"]
 
+_TRUST = (
+    "It is usually served with trust_remote_code=True, which runs Python that comes with the "
+    "weights; no recipe decides that for you."
+)
+
 
 class Recipe(Value):
     """What suits one model family.
@@ -47,6 +52,27 @@ class Recipe(Value):
         """Return the fields of an engine, with their values."""
         return self.sglang if engine == "sglang" else self.vllm
 
+    def used_by(self, engine: EngineName, declared: Mapping[str, object]) -> RecipeUse:
+        """Return what it does for a declaration.
+
+        Args:
+            engine: Of which engine.
+            declared: The fields that the declaration sets, with their values.
+        """
+        fields = self.fields(engine).items()
+        trust = (_TRUST,) if self.asks_trust and not declared.get("trust_remote_code") else ()
+        return RecipeUse(
+            name=self.name,
+            title=self.title,
+            fields={name: value for name, value in fields if name not in declared},
+            overridden={
+                name: value
+                for name, value in fields
+                if name in declared and declared[name] != value
+            },
+            notes=(*self.notes, *trust),
+        )
+
 
 class RecipeUse(Value):
     """What a recipe does for one engine declaration.
@@ -55,12 +81,14 @@ class RecipeUse(Value):
         name: The recipe's name.
         title: The family's name for people.
         fields: What it decides, since the declaration does not.
+        overridden: What it would decide, and the declaration decides otherwise.
         notes: What else to think of.
     """
 
     name: str
     title: str
     fields: dict[str, JsonValue] = Field(default_factory=dict)
+    overridden: dict[str, JsonValue] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
