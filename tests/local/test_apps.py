@@ -275,6 +275,21 @@ def test_lookups_know_environments(plane):
     assert done.stdout == "sum 1.5\nyo, dev\nap-\nnot in main\nTrue\n", done.stderr
 
 
+def test_variants_are_listed(plane):
+    """`modal function variants` shows what `with_options` made of a function, the newest first."""
+    script = (
+        "import modal, life\nwith life.app.run():\n"
+        "  for cpu in (1, 2): life.add.with_options(cpu=cpu).hydrate()\n"
+        "  import subprocess, sys\n"
+        "  subprocess.run([sys.executable, '-m', 'modal', 'function', 'variants', '--limit', '0',"
+        " '--json', life.add.object_id], check=True)"
+    )
+    done = plane.run(sys.executable, "-c", script)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [variant["options"]["cpu"] for variant in found] == [2.0, 1.0]
+
+
 def test_the_autoscaler_is_asked_and_told(plane):
     """`get_current_stats` counts, `update_autoscaler` keeps containers, `with_...` overrides."""
     plane.deploy("life")

@@ -32,6 +32,7 @@ function info hello/square
 function logs hello/square
 function autoscaler settings hello/square
 function autoscaler update hello/square --max-containers 3
+function variants hello/square
 image names list
 volume create commands-volume
 volume list
@@ -75,7 +76,6 @@ REFUSED = """
 app stats hello
 function calls hello/square
 function stats hello/square
-function variants hello/square
 function metrics hello/square
 endpoint list
 endpoint library

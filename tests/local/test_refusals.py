@@ -16,6 +16,7 @@ NEW_IN_1_6 = {
     "AppGetInfo",
     "FunctionGetById",
     "FunctionGetSchedulingParams",
+    "FunctionListVariants",
     "ImageNameDelete",
     "ObjectSuggest",
     "SecretGetInfo",

@@ -39,7 +39,6 @@ _BEGINNINGS = {
     "SandboxGetStats": _SEEN,
     "ImageTagRevisions": "`modal image names list` shows what each name means now.",
     "ImageDelete": "`modalkit local prune` removes the images that nothing uses.",
-    "FunctionListVariants": "`modal container list` shows what runs.",
     "ProxyGet": "Requests leave from this machine's own address: leave proxy= out here.",
     "Domain": "Endpoints answer at 127.0.0.1 here, whatever their domain on Modal.",
     "Cluster": _ONE_MACHINE,

@@ -132,6 +132,23 @@ class FunctionRpcs:
             bound_function_id=variant.id, handle_metadata=variant.handle()
         )
 
+    @rpc("FunctionListVariants")
+    async def variants(
+        self, request: api.FunctionListVariantsRequest, _caller: Caller
+    ) -> api.FunctionListVariantsResponse:
+        """List a function's variants, the newest first; with a limit, the busiest first."""
+        found = list(self._functions.find(request.function_id).variants.values())[::-1]
+        if request.limit:
+            found.sort(key=lambda one: -sum(len(pool.containers) for pool in one.pools))
+        response = api.FunctionListVariantsResponse(ordered_by_task_count=bool(request.limit))
+        for variant in found[: request.limit or None]:
+            response.infos.add(
+                function_id=variant.id,
+                serialized_params=variant.params,
+                function_options=variant.options,
+            )
+        return response
+
     @rpc("ClassCreate")
     async def create_class(
         self, request: api.ClassCreateRequest, _caller: Caller
