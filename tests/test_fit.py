@@ -15,10 +15,11 @@ from modalkit import VLLM, Echo, GPUProfile, ModelService, Scaling, SGLang, Tran
 from modalkit.declare.gpu import GPUFit, gpu_catalogue
 from modalkit.discovery import services_of
 from modalkit.errors import DeclarationError, PlanError, SizingError
-from modalkit.fitting import fit_service, load_of
+from modalkit.fitting import demand_of, fit_service
 from modalkit.lock import Lock, LockedService, write_lock
 from modalkit.lookup import declared, locked_service
 from modalkit.plan import engine_of, plan_service
+from modalkit.sizing.cache import CacheLayer, Keeps
 from modalkit.sizing.memory import Split, breakdown
 from modalkit.sizing.model import ModelFacts, model_facts
 
@@ -77,6 +78,7 @@ def test_declaring_asks_nobody():
     [
         ({"allowed": ["H1OO"]}, "Did you mean 'H100'"),
         ({"allowed": ["H100:2"]}, "leave it out"),
+        ({"allowed": ["h1oo"]}, "Did you mean 'H100'"),
         ({"allowed": "H100"}, r"must be a list, got 'H100'. Write \['H100'\]"),
         ({"context": 0}, "at least 1 tokens"),
         ({"max_count": 9}, "1 to 8 GPUs"),
@@ -89,6 +91,11 @@ def test_an_impossible_wish_is_refused_where_it_is_written(wish, message):
         GPUProfile.fit(**wish)
 
 
+def test_types_are_taken_as_modal_takes_them():
+    """Modal writes a type in capitals itself, so that ``h100`` is one."""
+    assert GPUProfile.fit(allowed=["h100!", "a10g"]).allowed == ("H100!", "A10G")
+
+
 def test_the_cheapest_comes_first_and_every_fallback_fits():
     """An 8B model at 32k tokens: each choice holds it, types differ, the first is cheapest."""
     of = service(gpu=GPUProfile.fit(context=32_768, concurrency=8, fallbacks=3))
@@ -98,7 +105,7 @@ def test_the_cheapest_comes_first_and_every_fallback_fits():
     assert len({one.gpu.name for one in fitted.chosen}) == len(fitted.chosen) == 4
     for one in fitted.chosen:
         held = breakdown(
-            facts(), load_of(of, facts()), Split(tensor=one.count), one.gpu.total_gib, "vllm"
+            facts(), demand_of(of, facts()).load, Split(tensor=one.count), one.gpu.total_gib, "vllm"
         )
         assert held.fits
 
@@ -205,9 +212,9 @@ def test_the_load_is_what_engine_and_scaling_say():
         gpu=GPUProfile.fit(),
         scaling=Scaling(concurrency=24),
     )
-    load = load_of(of, facts())
+    load = demand_of(of, facts()).load
     assert (load.context, load.concurrency, load.cache_bytes) == (16_384, 24, 1.0)
-    assert load_of(service(gpu=GPUProfile.fit()), facts()).context == 40_960
+    assert demand_of(service(gpu=GPUProfile.fit()), facts()).load.context == 40_960
 
 
 def test_a_fits_context_is_what_the_engine_serves():
@@ -226,7 +233,6 @@ def test_a_fits_context_is_what_the_engine_serves():
         ({"engine": Echo()}, "how much memory Echo takes is not known"),
         ({"engine": None, "model": None}, "a custom model takes is not known"),
         ({"engine": VLLM(tensor_parallel=2)}, r"tensor_parallel=\.\.\.\) contradicts"),
-        ({"engine": VLLM(memory_fraction=0.5)}, r"memory_fraction=\.\.\.\) contradicts"),
         ({"engine": VLLM(context_length=9000), "gpu": GPUProfile.fit(context=8000)}, "serves more"),
     ],
 )
@@ -257,6 +263,41 @@ def test_a_hub_model_without_a_lock_says_which_command_to_run(module):
         locked_service(of)
     with pytest.raises(PlanError, match="Run: modalkit lock FILE"):
         plan_service(of)
+
+
+def stated(**changed: object) -> ModelFacts:
+    """An 8B model of an architecture of somebody's own, stated by hand."""
+    layer = CacheLayer("full_attention", Keeps.ALL, elements=2 * 8 * 128, heads=8)
+    figures = {"total_parameters": 8_000_000_000, "active_parameters": 8_000_000_000}
+    figures |= {"weight_bytes": 16_000_000_000, "loaded_bytes": 16_000_000_000}
+    figures |= {"attention_heads": 32, "kv_heads": 8, "max_context": 32_768, "hidden_size": 4096}
+    return ModelFacts(**{"name": "ours", "cache": (layer,) * 36, **figures, **changed})
+
+
+def test_facts_stated_by_hand_need_no_lock(module):
+    """A fit of a model whose architecture nobody knows goes by what its service states."""
+    wish = GPUProfile.fit(context=8192)
+    of = service(gpu=wish, facts=stated(), __module__="fitted")
+    plan = plan_service(of, locked_service(of))
+    assert plan.gpu == fit_service(of, stated()).profile
+    wider = service(gpu=wish, facts=stated(loaded_bytes=60_000_000_000), __module__="fitted")
+    assert plan_service(wider, locked_service(wider)).gpu != plan.gpu
+
+
+def test_a_lock_of_other_stated_facts_is_refused(module):
+    """A figure that was changed after the lock was written makes it stale."""
+    locked(module, service(gpu=GPUProfile.fit(), facts=stated(), __module__="fitted"))
+    changed = service(gpu=GPUProfile.fit(), facts=stated(kv_heads=4), __module__="fitted")
+    with pytest.raises(PlanError, match=r"Chat.facts is 'stated .*modalkit lock fitted.py"):
+        locked_service(changed)
+
+
+def test_facts_must_be_facts():
+    """Another value is refused where it stands, with how to write it."""
+    with pytest.raises(
+        DeclarationError, match=r"Chat.facts cannot be dict. Write facts = ModelFacts"
+    ):
+        service(facts={"total_parameters": 1})
 
 
 def test_a_model_folder_needs_no_lock(module):

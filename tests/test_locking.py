@@ -194,6 +194,26 @@ def test_a_model_folder_is_locked_by_its_bytes(folder_app):
     assert lock(folder_app, "local_app.py", "--check").returncode == 0
 
 
+def test_stated_facts_are_locked_and_planned(folder_app):
+    """A config that nobody can read is no matter where the service states the facts."""
+    (folder_app / "model" / "config.json").write_text('{"model_type": "brand_new"}')
+    assert "brand_new" in lock(folder_app, "local_app.py").stderr
+    stated = (
+        "    facts = ModelFacts(name='ours', total_parameters=10**9, active_parameters=10**9,\n"
+        "        weight_bytes=2 * 10**9, loaded_bytes=2 * 10**9, max_context=2048, hidden_size=512)\n"
+    )
+    app = FOLDER_APP.replace("import GPUProfile", "import GPUProfile, ModelFacts") + stated
+    (folder_app / "local_app.py").write_text(app)
+    done = lock(folder_app, "local_app.py")
+    assert done.returncode == 0, done.stderr
+    held = read_lock(folder_app / "modalkit.lock").services["local_app.py:Local"]
+    assert held.model.facts.total_parameters == 10**9
+    assert held.gpu
+    assert lock(folder_app, "local_app.py", "--check").returncode == 0
+    (folder_app / "local_app.py").write_text(app.replace("2 * 10**9", "9 * 10**9"))
+    assert "facts was" in lock(folder_app, "local_app.py", "--check").stdout
+
+
 def test_files_of_one_folder_share_a_lock(folder_app):
     """Locking a second file leaves the first one's services alone."""
     (folder_app / "other_app.py").write_text(FOLDER_APP.replace("Local", "Other"))

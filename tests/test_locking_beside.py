@@ -133,3 +133,15 @@ def test_an_adapter_that_changed_is_not_fetched(app, hub, tmp_path):
     adapter = wanted_models(Chat, plan)[1]
     with pytest.raises(WeightsError, match=r"adapter_model\.safetensors from the hub has SHA-256"):
         list(fill(tmp_path / "c", adapter, lambda: HubSource(adapter.model, adapter.asked)))
+
+
+def test_a_draft_model_is_locked_with_what_it_keeps(app, hub):
+    """A fit has room for the model that guesses ahead, by its files and its config."""
+    hub.add("org/draft", {"config.json": QWEN, "model.safetensors": b"d" * 5000}, commit="d" * 40)
+    guess = 'speculative=Speculative(method="draft_model", draft_model="org/draft")'
+    text = APP.replace('lora=[LoRA("sql", "org/sql")]', guess)
+    (app / "chat.py").write_text(f"from modalkit.engines.speculative import Speculative\n{text}")
+    (draft,) = locked(app).beside
+    assert draft.total_bytes >= 5000
+    assert draft.facts is not None
+    assert draft.facts.layers == QWEN["num_hidden_layers"]

@@ -91,6 +91,29 @@ def test_a_region_raises_everything_of_a_container(regions, factor):
     assert chosen.total == pytest.approx(factor * plain.total)
 
 
+def test_a_quote_says_its_region_its_source_and_its_date():
+    """The factor that everything counts already is shown, and the text names where prices are from."""
+    plain = quote(served(), RATES)
+    assert plain.container.region == 1
+    abroad = quote(served(resources=Resources(region="us-east")), RATES)
+    assert abroad.container.region == RATES.narrow_region
+    assert abroad.container.total == pytest.approx(plain.container.total * RATES.narrow_region)
+    assert str(plain).endswith(f"({RATES.source}, {RATES.read_on})")
+
+
+def test_a_speed_alone_prices_a_million_answer_tokens():
+    """Without any traffic, a container that is always full costs its hour over what it answers."""
+    slow, fast = SPEED, SPEED.model_copy(update={"tokens_per_s": 800})
+    price = quote(served(), RATES, throughput=(slow, fast))
+    assert price.month is None
+    assert price.million_answer_tokens is not None
+    cheap, dear = price.million_answer_tokens
+    assert dear == pytest.approx(price.container.total / 3600 / 400 * 1e6)
+    assert cheap == pytest.approx(dear / 2)
+    by_request = Throughput(request_s=2.0)
+    assert quote(served(), RATES, throughput=(by_request, by_request)).million_answer_tokens is None
+
+
 def test_never_moved_costs_more_without_a_gpu_only():
     """``nonpreemptible`` triples CPU and memory of a CPU container and never touches a GPU's price."""
     kept = Resources(cpu=1, nonpreemptible=True)

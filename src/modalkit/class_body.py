@@ -19,6 +19,7 @@ from .declare.weights import WeightCache
 from .engines.base import Engine
 from .engines.variables import is_secret
 from .errors import DeclarationError
+from .sizing.facts import ModelFacts
 
 __all__ = ["DECLARATIONS", "check_class_body"]
 
@@ -26,6 +27,7 @@ __all__ = ["DECLARATIONS", "check_class_body"]
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "model": (str, "model = 'Qwen/Qwen3-8B'"),
     "revision": (str, "revision = '0123456789abcdef0123456789abcdef01234567'"),
+    "facts": (ModelFacts, "facts = ModelFacts(name='ours', total_parameters=..., ...)"),
     "engine": (Engine, "engine = SGLang()"),
     "gpu": ((GPUProfile, GPUFit), "gpu = GPUProfile('L40S')"),
     "image": (ImageSpec, "image = ImageSpec(python='3.12').pip('numpy==2.4.6')"),
@@ -48,6 +50,7 @@ _VALUES = (
     GPUFit,
     GPUProfile,
     ImageSpec,
+    ModelFacts,
     Resources,
     Scaling,
     Secret,

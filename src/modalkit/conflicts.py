@@ -128,7 +128,6 @@ def _parallelism_conflicts(service: type[ModelService], engine: Engine) -> Itera
 
 
 _SIZED = (SGLang, VLLM, Transformers)
-_FIT_DECIDES = ("tensor_parallel", "pipeline_parallel", "data_parallel", "memory_fraction")
 
 
 def _fit_conflicts(engine: Engine, fit: GPUFit) -> Iterator[str]:
@@ -138,11 +137,18 @@ def _fit_conflicts(engine: Engine, fit: GPUFit) -> Iterator[str]:
             f"gpu = GPUProfile.{fit}: how much memory {engine.title} takes is not known. "
             "Write gpu = GPUProfile('L40S')."
         )
-    for field in _FIT_DECIDES:
-        if getattr(engine, field, None):
+    if getattr(engine, "tensor_parallel", None):
+        yield (
+            f"{engine.title}(tensor_parallel=...) contradicts GPUProfile.fit, which finds it out for each "
+            "entry. Leave tensor_parallel out, or name the GPU."
+        )
+    most = getattr(engine, "max_running_requests", None)
+    if most is not None:
+        most *= getattr(engine, "data_parallel", None) or 1
+        if fit.concurrency is not None and most < fit.concurrency:
             yield (
-                f"{engine.title}({field}=...) contradicts GPUProfile.fit, which sizes for one copy over "
-                f"all GPUs and the engine's usual share of memory. Leave {field} out, or name the GPU."
+                f"{engine.title}(max_running_requests=...) answers {most} requests at once, fewer than "
+                f"GPUProfile.fit(concurrency={fit.concurrency}) asks for. Write one of them as the other."
             )
     served = getattr(engine, "context_length", None)
     if fit.context is not None and served is not None and served > fit.context:

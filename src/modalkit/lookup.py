@@ -6,6 +6,7 @@ the container at a place of its own, since only the file itself arrives there.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from .errors import PlanError, SizingError
 from .fitting import fit_service
 from .lock import LOCK_NAME, LockedModel, LockedService, read_lock
 from .service import ModelService
-from .sizing.model import read_model
+from .sizing.model import ModelFacts, read_model
 
 __all__ = [
     "CONTAINER_LOCK",
@@ -60,8 +61,10 @@ def declared(service: type[ModelService]) -> dict[str, str]:
     )
     if isinstance(gpu, GPUFit):
         wish += _sized_by(service)
+    stated = service.facts
     return {
         "model": service.model or "",
+        "facts": _digest(stated) if stated is not None else "",
         "revision": service.revision or "",
         "engine": f"{engine.title} {version}".strip() if engine else "",
         "gpu": wish,
@@ -96,14 +99,13 @@ def locked_service(service: type[ModelService]) -> LockedService | None:
         return found
     if not isinstance(service.gpu, GPUFit) or any(conflicts(service)):
         return None  # `plan_service` raises the conflicts, all at once
-    folder = model_folder(service)
-    if folder is None:
+    if service.facts is None and model_folder(service) is None:
         msg = (
             f"{service.__name__}.gpu = GPUProfile.{service.gpu} needs to know {service.model!r}, which is not "
             f"locked beside {service_file(service).name}. Run: {lock_command(service)}"
         )
         raise PlanError([msg])
-    return _from_folder(service, folder)
+    return _unlocked(service)
 
 
 def lock_command(service: type[ModelService], option: str = "") -> str:
@@ -116,9 +118,10 @@ def prefetch_command(service: type[ModelService], option: str = "") -> str:
     return f"modalkit prefetch {option}{service_file(service).name}"
 
 
-def _from_folder(service: type[ModelService], folder: Path) -> LockedService:
+def _unlocked(service: type[ModelService]) -> LockedService:
+    """What a fit comes to by the facts that are stated, or by the config of the model's folder."""
     try:
-        facts = read_model(folder)
+        facts = service.facts or read_model(model_folder(service) or "")
         fitted = fit_service(service, facts)
     except SizingError as error:
         raise PlanError([f"{service.__name__}: {error}"]) from error
@@ -137,17 +140,27 @@ def _check_current(service: type[ModelService], found: LockedService) -> None:
         raise PlanError(problems)
 
 
+_SIZED_BY = (
+    *("context_length", "kv_cache_dtype", "dtype", "quantization", "expert_parallel"),
+    *("pipeline_parallel", "data_parallel", "attention_data_parallel", "memory_fraction"),
+    *("chunked_prefill", "prefill_chunk_tokens", "max_running_requests", "cuda_graphs"),
+    *("lora", "lora_slots", "max_lora_rank", "speculative", "max_batch_size", "extra_args"),
+)
+
+
 def _sized_by(service: type[ModelService]) -> str:
-    """What else a fit depends on."""
-    fields = (
-        "context_length",
-        "kv_cache_dtype",
-        "dtype",
-        "expert_parallel",
-        "lora",
-        "lora_slots",
-        "max_lora_rank",
-    )
-    said = {name: getattr(service.engine, name, None) for name in fields}
+    """What else a fit depends on, where it is said."""
+    engine = service.engine
+    usual = type(engine).model_fields if engine is not None else {}
+    said = {
+        name: getattr(engine, name)
+        for name in _SIZED_BY
+        if name in usual and getattr(engine, name) != usual[name].default
+    }
     said["concurrency"] = service.scaling.concurrency
-    return "".join(f", {name}={value!r}" for name, value in said.items() if value)
+    return "".join(f", {name}={value!r}" for name, value in said.items() if value is not None)
+
+
+def _digest(facts: ModelFacts) -> str:
+    """Facts stated by hand in a word; another figure gives another."""
+    return f"stated {hashlib.sha256(facts.model_dump_json().encode()).hexdigest()[:16]}"

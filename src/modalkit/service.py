@@ -22,6 +22,7 @@ from .declare.webhook import Webhook
 from .declare.weights import WeightCache
 from .engines.base import Engine
 from .errors import DeclarationError
+from .sizing.facts import ModelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,8 @@ class ModelService:
         model: Hub id (``"Qwen/Qwen3-8B"``), an absolute path in the container, or a folder
             beside the file (``"./my-model"``) that travels with it.
         revision: Commit of the hub repository. Default: the newest at first start.
+        facts: What is known of the model, stated by hand, where its config does not say it or its
+            architecture is not known; nothing else is asked then. Default: the lock's, or the folder's.
         engine: What serves the model; ``None`` for a custom model.
         gpu: GPU type, count and fallbacks; ``None`` runs on CPU.
         image: What is installed. Default: the engine's own image, or a slim Python.
@@ -76,6 +79,7 @@ class ModelService:
 
     model: ClassVar[str | None] = None
     revision: ClassVar[str | None] = None
+    facts: ClassVar[ModelFacts | None] = None
     engine: ClassVar[Engine | None] = None
     gpu: ClassVar[GPUProfile | GPUFit | None] = None
     image: ClassVar[ImageSpec | None] = None

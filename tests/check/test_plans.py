@@ -66,6 +66,26 @@ def test_a_model_fits_its_choices(check, code, failing, passing):
     assert code not in _codes(check(f"    {passing}\n"))
 
 
+@pytest.mark.parametrize(
+    ("failing", "passing", "cure"),
+    [
+        ("context_length=50_000", "context_length=16_384", "40,960 that the model was made for"),
+        (
+            "context_length=8192, memory_fraction=0.4",
+            "context_length=8192, memory_fraction=0.9",
+            "short",
+        ),
+    ],
+)
+def test_what_the_engine_is_told_is_checked(check, failing, passing, cure):
+    """Whether a model fits goes by what its engine declares, too."""
+    gpu = '    gpu = GPUProfile("L40S")\n'
+    wrong = check(gpu, HEAD.replace("context_length=8192", failing))
+    (said,) = [message for code, _, message in wrong if code == "MK151"]
+    assert cure in said
+    assert "MK151" not in _codes(check(gpu, HEAD.replace("context_length=8192", passing)))
+
+
 def test_start_up_leaves_time_for_the_weights(check):
     """A start-up timeout that is shorter than reading the weights is found at its declaration."""
     gpu = '    gpu = GPUProfile("L40S")\n'

@@ -10,6 +10,7 @@ import shutil
 import string
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,62 @@ def test_a_measurement_replaces_the_estimate(tmp_path):
     )
 
 
+def test_a_measurement_alone_prices_a_million_answer_tokens(tmp_path):
+    """``--bench`` without a traffic has its column, and the text says which file it is from."""
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps({"slots": 16, "tokens_per_s": 1000}))
+    shown = plan(f"{SHOP}::Chat", "--bench", file).output
+    assert re.search(r"1M answer tokens\nChat .* \$0\.54\n", shown)
+    assert "the speed of Chat is measured, bench.json" in shown
+    assert "1M answer tokens" not in plan(f"{SHOP}::Chat").output
+
+
+def test_regions_and_volumes_have_their_columns(shop):
+    """A chosen region's factor is a column of its own, and so is what a cache's Volume costs."""
+    shown = plan(f"{shop}::Large").output
+    assert re.search(r"USD .* region\nLarge .* x1.5\n", shown)
+    assert "region" not in plan(f"{shop}::Chat").output.partition("USD ")[2]
+    assert "Volumes/month" not in shown
+    model = '    facts = ModelFacts(name="ours", total_parameters=10**9, active_parameters=10**9, '
+    model += "weight_bytes=20 * 2**30, loaded_bytes=20 * 2**30)\n    weights = WeightCache('q')\n"
+    cached = changed(
+        shop, '    model = "Qwen/Qwen3-32B"\n', f'    model = "Qwen/Qwen3-32B"\n{model}'
+    )
+    told = plan(f"{changed(cached, 'import (', 'import (ModelFacts, ')}::Remote").output
+    assert re.search(r"Volumes/month\nRemote .* \$1\.80\n", told)
+
+
+def test_each_estimate_has_its_own_mark(shop):
+    """Decoding one request on an A100-80GB was measured; the time to the first token never was."""
+    one = changed(
+        shop, 'GPUProfile("L40S", fallbacks=["A100-80GB", "H100"])', 'GPUProfile("A100-80GB")'
+    )
+    single = changed(one, "Scaling(min_containers=0, max_containers=4)", "Scaling(concurrency=1)")
+    (speed,) = [line for line in plan(f"{single}::Chat").output.splitlines() if " speed " in line]
+    decode, _, first = speed.partition(";")
+    assert "not measured" not in decode
+    assert "not measured" in first
+    memory = as_json(f"{single}::Chat").plan.services[0].memory[0]
+    assert (memory.tokens_checked, memory.first_token_checked) == (True, False)
+
+
+def test_what_the_engine_is_told_is_shown(shop):
+    """The bar has what is declared, and a line says what of it the engine is told."""
+    told = changed(shop, "SGLang(", 'SGLang(memory_fraction=0.8, quantization="fp8", ')
+    shown = plan(f"{told}::Chat").output
+    assert "told: 80% of each card, fp8 weights" in shown
+    assert as_json(f"{told}::Chat").plan.services[0].memory[0].lines[0].bytes < 10 * 2**30
+
+
+def test_a_context_beyond_the_models_own_is_said(shop):
+    """The plan names both figures, in the bar and in a note."""
+    long = changed(shop, "context_length=8192", "context_length=50_000")
+    said = "50,000 tokens are more than the 40,960 that the model was made for"
+    shown = plan(f"{long}::Chat").output
+    assert f"does not work: {said}" in shown
+    assert f"Chat does not work on L40S: {said}" in shown
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "nothing", '{"tokens_per_s": "fast"}'])
 def test_measurements_that_are_none(tmp_path, text):
     """A file that says no speed is refused by name."""
@@ -506,6 +563,42 @@ def test_a_browser_shows_the_report(page):
     )
     assert done.stdout.count('class="service"') == 7
     assert done.stdout.count("<svg") == 9
+
+
+MEASURE = """<script>
+const edge = document.documentElement.clientWidth;
+const beyond = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > edge + 0.5);
+const sizes = [edge, document.documentElement.scrollWidth, ...beyond.map(e => e.tagName)];
+parent.document.title = "measured " + sizes.join(" ");
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH")
+def test_nothing_runs_past_the_edge_of_a_narrow_page(page, tmp_path):
+    """In a frame 420 pixels wide no element of the report reaches beyond it, and nothing scrolls sideways."""
+    assert BROWSER is not None
+    framed = tmp_path / "framed.html"
+    inside = escape(page.read_text().replace("</body>", f"{MEASURE}</body>"))
+    framed.write_text(
+        f'<iframe width="420" height="2000" style="border:0" srcdoc="{inside}"></iframe>'
+    )
+    done = subprocess.run(
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--dump-dom",
+            framed.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert re.findall(r"<title>(measured.*?)</title>", done.stdout) == ["measured 420 420"]
 
 
 LOADED = """

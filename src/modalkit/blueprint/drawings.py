@@ -17,10 +17,8 @@ __all__ = ["Axis", "Bar", "Curve", "Mark", "bars", "curves"]
 
 _WIDTH, _HEIGHT = 500, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 82, 14, 44
-_WIDE = 980  # bars take both columns of the page
 _COLOURS = 6
-_ROW = 32
-_NAME = 110
+_ROW, _ABOVE, _THICK = 48, 18, 20  # of a bar: its name stands above it
 
 
 class Curve(Value):
@@ -67,17 +65,24 @@ def bars(rows: Sequence[Bar], unit: str) -> str:
     """Draw stacked bars over one scale, each in the outline of its room, with a legend."""
     kinds = list(dict.fromkeys(name for row in rows for name, _ in row.parts))
     most = max(max(row.room, sum(size for _, size in row.parts)) for row in rows)
-    width = _WIDE - _NAME - 110
-    height = _ROW * len(rows) + 28
-    scale = width / most
-    base = 6 + len(rows) * _ROW
-    drawn = [
-        f'<line class="grid" x1="{_NAME + tick * scale:.1f}" x2="{_NAME + tick * scale:.1f}" y1="2" y2="{base - 4}"/>'
-        f'<text class="tick" x="{_NAME + tick * scale:.1f}" y="{base + 12}" text-anchor="middle">{tick:g}</text>'
-        for tick in _steps(most)
-    ]
-    drawn += [_bar(row, kinds, 6 + number * _ROW, scale, unit) for number, row in enumerate(rows)]
-    return _svg(_WIDE, height, drawn, f"Memory in {unit}") + _legend(kinds)
+    base = len(rows) * _ROW
+    drawn = [_tick(tick / most, base, f"{tick:g}") for tick in _steps(most)]
+    drawn += [_bar(row, kinds, number * _ROW, most, unit) for number, row in enumerate(rows)]
+    title = escape(f"Memory in {unit}")
+    return (
+        f'<svg class="fluid" width="100%" height="{base + 18}" role="img" aria-label="{title}">'
+        f"{''.join(drawn)}</svg>{_legend(kinds)}"
+    )
+
+
+def _tick(share: float, base: int, text: str) -> str:
+    """A line of the scale; the first and the last number stay within the drawing."""
+    anchor = "start" if share < 0.02 else "end" if share > 0.98 else "middle"  # noqa: PLR2004
+    at = f"{share:.2%}"
+    return (
+        f'<line class="grid" x1="{at}" x2="{at}" y1="{_ABOVE}" y2="{base - 4}"/>'
+        f'<text class="tick" x="{at}" y="{base + 10}" text-anchor="{anchor}">{text}</text>'
+    )
 
 
 def _legend(names: Sequence[str]) -> str:
@@ -88,22 +93,22 @@ def _legend(names: Sequence[str]) -> str:
     return f'<p class="legend">{told}</p>'
 
 
-def _bar(row: Bar, kinds: Sequence[str], top: float, scale: float, unit: str) -> str:
-    at, drawn = float(_NAME), []
+def _bar(row: Bar, kinds: Sequence[str], top: int, most: float, unit: str) -> str:
+    """A bar over the whole width, in shares of it: text keeps its size on a narrow page."""
+    below, at, drawn = top + _ABOVE, 0.0, []
     for name, size in row.parts:
         colour = kinds.index(name) % _COLOURS + 1
         drawn.append(
-            f'<rect x="{at:.1f}" y="{top}" width="{max(0.5, size * scale - 1):.1f}" height="20" '
+            f'<rect x="{at / most:.2%}" y="{below}" width="{max(0.002, size / most):.2%}" height="{_THICK}" '
             f'fill="var(--c{colour})"><title>{escape(name)}: {size:.1f} {unit}</title></rect>'
         )
-        at += size * scale
-    end = max(at, _NAME + row.room * scale)
+        at += size
     word = "good" if row.works else "bad"
     return (
-        f'<text class="label" x="{_NAME - 8}" y="{top + 15}" text-anchor="end">{escape(row.name)}</text>'
+        f'<text class="label" x="0" y="{below - 5}">{escape(row.name)}</text>'
+        f'<text class="{word}" x="100%" y="{below - 5}" text-anchor="end">{escape(row.verdict)}</text>'
         f"{''.join(drawn)}"
-        f'<rect class="room" x="{_NAME}" y="{top}" width="{row.room * scale:.1f}" height="20"/>'
-        f'<text class="{word}" x="{end + 8:.1f}" y="{top + 15}">{escape(row.verdict)}</text>'
+        f'<rect class="room" x="0" y="{below}" width="{row.room / most:.2%}" height="{_THICK}"/>'
     )
 
 

@@ -11,9 +11,10 @@ from ..pricing import Quote
 from ..pricing.rates import Rates
 from ..pricing.total import usd, usd_range
 from .drawings import Axis, Bar, Mark, bars, curves
+from .known import Assumptions, Known
 from .observing import observed_words
+from .price_columns import price_columns
 from .report import PlanReport
-from .services import Assumptions, Known
 from .studies import contexts, prices
 from .values import FunctionBlueprint, Memory, ServiceBlueprint
 
@@ -80,47 +81,43 @@ def _cards(report: PlanReport) -> str:
 
 
 def _table(report: PlanReport) -> str:
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in (
-            "",
-            "GPU",
-            "a container, hour",
-            "least, hour",
-            "most, hour",
-            "a month",
-            "1M tokens",
+    columns = price_columns(report)
+    headings = ["USD", "GPU", *(column.heading for column in columns)]
+    rows = [
+        _row(
+            headings,
+            f'<a href="#{escape(service.name)}">{escape(service.name)}</a>',
+            [_first_gpu(service), *(column.of(service.price) for column in columns)],
         )
+        for service in report.plan.services
+    ]
+    rows += [
+        _row(
+            headings,
+            escape(one.name),
+            [_first_gpu(one), *(column.of_function(one.container) for column in columns)],
+        )
+        for app in report.plan.apps
+        for one in app.functions
+    ]
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    return (
+        f'<section class="wide"><table class="stacks"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></section>"
     )
-    rows = [_row(service) for service in report.plan.services]
-    for app in report.plan.apps:
-        rows.extend(
-            f"<tr><td>{escape(one.name)}</td><td>{escape(one.gpus[0] if one.gpus else 'CPU')}</td>"
-            f"<td>{usd(one.container.total)}</td><td>?</td><td>?</td><td>?</td><td>?</td></tr>"
-            for one in app.functions
-        )
-    return f'<section class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></section>'
 
 
-def _row(service: ServiceBlueprint) -> str:
-    price = service.price
-    month, tokens = "?", "?"
-    if price.month is not None and price.month_fast is not None:
-        month = usd_range(price.month_fast.total, price.month.total)
-        ends = price.month_fast.usd_per_million_tokens, price.month.usd_per_million_tokens
-        if ends[0] is not None and ends[1] is not None:
-            tokens = usd_range(ends[0], ends[1])
-    most = "no limit" if price.most_hour is None else usd(price.most_hour)
-    cells = (
-        f'<a href="#{escape(service.name)}">{escape(service.name)}</a>',
-        escape(service.gpus[0] if service.gpus else "CPU"),
-        usd(price.container.total),
-        usd(price.least_hour),
-        most,
-        month,
-        tokens,
+def _first_gpu(part: ServiceBlueprint | FunctionBlueprint) -> str:
+    return part.gpus[0] if part.gpus else "CPU"
+
+
+def _row(headings: list[str], name: str, cells: list[str]) -> str:
+    """A row whose cells know their headings, so that a narrow page can put them below each other."""
+    rest = "".join(
+        f'<td data-of="{escape(heading)}">{escape(cell)}</td>'
+        for heading, cell in zip(headings[1:], cells, strict=True)
     )
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return f"<tr><td>{name}</td>{rest}</tr>"
 
 
 def _service(
@@ -229,6 +226,10 @@ def _service_facts(service: ServiceBlueprint) -> Iterable[tuple[str, str]]:
     scaling, endpoint = service.scaling, service.endpoint
     most = "no limit" if scaling.max_containers is None else str(scaling.max_containers)
     yield "GPU", ", else ".join(service.gpus) or "none"
+    for one in service.memory[:1]:
+        yield "Told", ", ".join(one.told)
+        yield "Not counted", "; ".join(one.uncounted)
+        yield "Does not work", one.problem
     yield "Endpoint", f"{endpoint.kind} at {endpoint.path}, {endpoint.auth}" if endpoint else "none"
     yield (
         "Containers",

@@ -13,12 +13,13 @@ from ..client_state import app_entrypoints
 from ..compile import Served, served_on
 from ..discovery import run_file
 from ..errors import DeclarationError, SizingError
-from ..fitting import as_served
+from ..fitting import demand_of, engine_name
 from ..lookup import model_folder
 from ..pricing.rates import Rates
 from ..sizing.model import ModelFacts, read_model
 from .functions import describe_function, function_infos, mounted, seen_secrets
-from .services import Assumptions, Known, describe_service
+from .known import Assumptions, Known
+from .services import describe_service
 from .values import AppBlueprint, Blueprint, SecretUse, ServiceBlueprint, VolumeUse
 
 __all__ = ["read_file"]
@@ -76,15 +77,23 @@ def _apps(module: ModuleType) -> list[modal.App]:
 
 def _known(served: Served) -> Known:
     service, plan = served
-    if plan.locked is not None and plan.locked.model is not None:
-        model = plan.locked.model
-        facts, reason = model.facts, model.unsized
-    else:
-        facts, reason = _facts(served)
-    return Known(service, plan, facts and as_served(service, facts), reason)
+    facts, reason = _facts(served)
+    if facts is None or engine_name(service.engine) is None:
+        return Known(service, plan, facts, None, reason)
+    try:
+        demand = demand_of(service, facts, plan.locked.beside if plan.locked else ())
+    except SizingError as error:
+        return Known(service, plan, facts, None, str(error))
+    return Known(service, plan, facts, demand, reason)
 
 
 def _facts(served: Served) -> tuple[ModelFacts | None, str]:
+    """What is stated comes first, then what is locked, then the model's folder."""
+    locked = served.plan.locked.model if served.plan.locked else None
+    if served.service.facts is not None:
+        return served.service.facts, ""
+    if locked is not None:
+        return locked.facts, locked.unsized
     folder = model_folder(served.service)
     if folder is not None:
         try:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
-from pydantic import Field
-
-from .._values import Value
 from ..declare.endpoints import Endpoint
-from ..declare.gpu import GPUFit, GPUProfile, gpu_catalogue
 from ..declare.image import ImageSpec
 from ..declare.image.bases import DebianSlim, Dockerfile, Registry
 from ..declare.image.installs import PackageInstall, PyprojectFile, RequirementsFile, UvLock
@@ -17,85 +12,30 @@ from ..declare.image.layers import Apt, Env, LocalDir, LocalFile, LocalPython, R
 from ..declare.image.order import ImageLayer
 from ..declare.image.tested import TestedSet
 from ..declare.secrets import merge_secrets
-from ..errors import SizingError
-from ..fitting import engine_name, fit_service, load_of
 from ..plan import EnginePlan, RoutePlan, ServicePlan
 from ..pricing import Quote, quote
-from ..pricing.month import Throughput, Traffic
 from ..pricing.rates import Rates
-from ..service import ModelService
-from ..sizing.fit import Pick, examine, largest_concurrency, largest_context
-from ..sizing.memory import EngineName, Load
-from ..sizing.model import GIB, ModelFacts
+from ..sizing.model import GIB
+from .known import Assumptions, Known
+from .memory import memory_of, passed_over
 from .observing import observed_use
+from .speeds import throughput
 from .values import (
     EndpointUse,
     EngineUse,
     ImageUse,
-    Memory,
-    MemoryLine,
     SecretUse,
     ServiceBlueprint,
     VolumeUse,
 )
 
-__all__ = [
-    "Assumptions",
-    "Known",
-    "describe_service",
-    "examined",
-    "image_use",
-    "loading_s",
-    "priced",
-]
-
-# Where nobody says how long a start takes: a container and an engine, then its weights. Not measured.
-_START_S = 45.0
-_LOAD_BYTES_PER_S = 1e9
-
-
-class Assumptions(Value):
-    """What a month's price rests on besides the file.
-
-    Attributes:
-        traffic: What each service is asked for; None gives no price of a month.
-        measured: What one container was measured to do; None estimates it.
-        request_s: Seconds of one request of a custom service.
-        cold_start_s: From nothing to ready; None estimates it from the weights.
-    """
-
-    traffic: Traffic | None = None
-    measured: Throughput | None = None
-    request_s: float | None = Field(default=None, gt=0)
-    cold_start_s: float | None = Field(default=None, ge=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A service and what is known of its model.
-
-    Attributes:
-        service: The class, whose declarations say what its GPUs must bear.
-        plan: Its plan.
-        facts: The facts of its model; None where they are not known.
-        reason: Why they are not.
-    """
-
-    service: type[ModelService]
-    plan: ServicePlan
-    facts: ModelFacts | None
-    reason: str = ""
-
-    @property
-    def engine(self) -> EngineName | None:
-        """Whose memory reserve its engine has."""
-        return engine_name(self.service.engine)
+__all__ = ["describe_service", "image_use", "priced"]
 
 
 def describe_service(known: Known, rates: Rates, assumed: Assumptions) -> ServiceBlueprint:
     """Return a service's blueprint."""
     plan = known.plan
-    memory = _memory(known)
+    memory = memory_of(known)
     price, reason = priced(known, rates, assumed)
     return ServiceBlueprint(
         name=plan.name,
@@ -106,7 +46,7 @@ def describe_service(known: Known, rates: Rates, assumed: Assumptions) -> Servic
         gpus=tuple(str(choice) for choice in plan.gpu.choices) if plan.gpu else (),
         memory=memory,
         unsized="" if memory else known.reason,
-        passed_over=_passed_over(known),
+        passed_over=passed_over(known),
         engine=_engine(plan.engine),
         image=image_use(plan.image),
         volumes=_volumes(plan),
@@ -128,117 +68,10 @@ def describe_service(known: Known, rates: Rates, assumed: Assumptions) -> Servic
 
 def priced(known: Known, rates: Rates, assumed: Assumptions) -> tuple[Quote, str]:
     """Return a service's price, and why there is none of a month under the traffic."""
-    speeds, reason = _throughput(known, assumed)
+    speeds, reason = throughput(known, assumed)
     stored = _stored_gib(known)
     price = quote(known.plan, rates, traffic=assumed.traffic, throughput=speeds, stored_gib=stored)
     return price, reason
-
-
-# ── memory and speed ────────────────────────────────────────────────────────────────────────────
-
-
-def _memory(known: Known) -> tuple[Memory, ...]:
-    if known.facts is None or known.plan.gpu is None or known.engine is None:
-        return ()
-    load = load_of(known.service, known.facts)
-    return tuple(
-        _memory_of(choice, known.facts, load, known.engine)
-        for choice in known.plan.gpu.choices
-        if choice.gpu in gpu_catalogue()
-    )
-
-
-def _passed_over(known: Known) -> tuple[str, ...]:
-    """Why not each cheaper choice, where the GPUs were left to modalkit."""
-    if known.facts is None or known.engine is None or not isinstance(known.service.gpu, GPUFit):
-        return ()
-    try:
-        return tuple(fit_service(known.service, known.facts).explain(cheaper_only=True))
-    except SizingError:  # the lock chose when prices or cards were others
-        return ()
-
-
-def _memory_of(choice: GPUProfile, facts: ModelFacts, load: Load, engine: EngineName) -> Memory:
-    one = examined(choice, facts, load, engine)
-    total = one.gpu.total_gib
-    return Memory(
-        gpu=str(choice),
-        engine=engine,
-        context=load.context,
-        concurrency=load.concurrency,
-        total_bytes=one.breakdown.total_bytes,
-        lines=tuple(
-            MemoryLine(what=line.what, bytes=line.bytes, source=line.how)
-            for line in one.breakdown.lines
-        ),
-        free_bytes=one.breakdown.free_bytes,
-        problem=one.problem,
-        largest_context=largest_context(facts, load, one.split, total, engine),
-        largest_concurrency=largest_concurrency(facts, load, one.split, total, engine),
-        tokens_per_s=one.speed.tokens_per_s,
-    )
-
-
-def examined(choice: GPUProfile, facts: ModelFacts, load: Load, engine: EngineName) -> Pick:
-    """Work out how a model sits on a choice of the catalogue."""
-    return examine(facts, load, engine, (gpu_catalogue()[choice.gpu], choice.count))
-
-
-def _throughput(
-    known: Known, assumed: Assumptions
-) -> tuple[tuple[Throughput, Throughput] | None, str]:
-    """The slow and fast end of what a container does, or why nobody knows."""
-    cold_s = loading_s(known.facts) if assumed.cold_start_s is None else assumed.cold_start_s
-    if assumed.request_s is not None:
-        stated = Throughput(
-            slots=known.plan.concurrency, request_s=assumed.request_s, cold_start_s=cold_s
-        )
-        return (stated, stated), ""
-    if assumed.measured is not None:
-        return (assumed.measured, assumed.measured), ""
-    if known.plan.kind == "custom":
-        return None, "a custom model's speed is not known; say --request-seconds"
-    if assumed.traffic is None or known.facts is None or not known.engine or not known.plan.gpu:
-        return None, known.reason or "the speed of this engine is not known; say --request-seconds"
-    if known.plan.gpu.gpu not in gpu_catalogue():
-        return None, f"nothing is known of the GPU {known.plan.gpu.gpu}; say --request-seconds"
-    return _estimate(known, known.facts, assumed.traffic, cold_s)
-
-
-def _estimate(
-    known: Known, facts: ModelFacts, traffic: Traffic, cold_start_s: float
-) -> tuple[tuple[Throughput, Throughput] | None, str]:
-    engine, choice = known.engine, known.plan.gpu
-    assert engine is not None  # noqa: S101 - the caller has looked
-    assert choice is not None  # noqa: S101
-    gpu = gpu_catalogue()[choice.gpu]
-    cache_bytes = load_of(known.service, facts).cache_bytes
-    one = Load(max(1, traffic.tokens_in + traffic.tokens_out), 1, cache_bytes)
-    pick = examined(choice, facts, one, engine)
-    most = largest_concurrency(facts, one, pick.split, gpu.total_gib, engine)
-    slots = min(known.plan.concurrency, most)
-    if not slots:
-        return None, f"not one request of {one.context:,} tokens fits {choice}"
-    full = examined(choice, facts, Load(one.context, slots, cache_bytes), engine).speed
-    prompt = examined(choice, facts, Load(max(1, traffic.tokens_in), 1, cache_bytes), engine)
-    first = prompt.speed.first_token_s
-    reading = [traffic.tokens_in / first[end] if first else 0.0 for end in (1, 0)]
-    slow, fast = (
-        Throughput(
-            slots=slots,
-            tokens_per_s=full.tokens_per_s[end],
-            prompt_tokens_per_s=reading[end],
-            cold_start_s=cold_start_s,
-            source="a roofline estimate, not measured",
-        )
-        for end in (0, 1)
-    )
-    return (slow, fast), ""
-
-
-def loading_s(facts: ModelFacts | None) -> float:
-    """Return how long a cold start is taken to be: 45 s and a second for each GB of weights."""
-    return _START_S + (facts.weight_bytes / _LOAD_BYTES_PER_S if facts else 0.0)
 
 
 def _stored_gib(known: Known) -> float:

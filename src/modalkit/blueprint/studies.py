@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-from ..declare.gpu import gpu_catalogue
 from ..errors import DeclarationError
-from ..fitting import load_of
 from ..pricing.month import Traffic
 from ..pricing.rates import Rates
-from ..sizing.fit import largest_concurrency
-from ..sizing.memory import Load
 from .drawings import Curve
-from .services import Assumptions, Known, examined, priced
+from .known import Assumptions, Known
+from .memory import examined
+from .services import priced
 
 __all__ = ["contexts", "prices"]
 
@@ -23,23 +21,18 @@ _REQUESTS = tuple(round(10 ** (power / 4)) for power in range(4, 25))  # 10 to a
 
 def contexts(known: Known) -> tuple[Curve, ...]:
     """Return how many requests of which context each GPU choice holds."""
-    facts, gpu, engine = known.facts, known.plan.gpu, known.engine
-    if facts is None or gpu is None or engine is None or not facts.cache:
+    demand, gpu = known.demand, known.plan.gpu
+    if demand is None or gpu is None or not demand.model.cache:
         return ()
-    cache_bytes = load_of(known.service, facts).cache_bytes
-    most = facts.max_context or _USUAL_CONTEXT
+    most = demand.model.max_context or max(_USUAL_CONTEXT, demand.load.context)
     lengths = [_LEAST_CONTEXT * 2**power for power in range(32)]
     shown = [*itertools.takewhile(lambda length: length < most, lengths), most]
     curves = []
     for choice in gpu.choices:
-        if choice.gpu not in gpu_catalogue():
+        pick = examined(choice, demand)
+        if pick is None:
             continue
-        total = gpu_catalogue()[choice.gpu].total_gib
-        split = examined(choice, facts, Load(most, 1, cache_bytes), engine).split
-        points = [
-            (length, largest_concurrency(facts, Load(length, 1, cache_bytes), split, total, engine))
-            for length in shown
-        ]
+        points = [(length, demand.bearing(length, 1).largest_concurrency(pick)) for length in shown]
         curves.append(Curve(name=str(choice), points=tuple((x, y) for x, y in points if y)))
     return tuple(curve for curve in curves if curve.points)
 

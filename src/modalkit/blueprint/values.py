@@ -165,6 +165,8 @@ class Memory(Value):
         engine: Whose reserve is counted.
         context: Tokens of a request it was sized for.
         concurrency: Requests at once it was sized for.
+        told: What the engine is told that changes what a GPU holds.
+        uncounted: What is declared and has no place in the arithmetic.
         total_bytes: What CUDA reports in total.
         lines: What takes it.
         free_bytes: What is left; negative when it does not fit.
@@ -172,12 +174,17 @@ class Memory(Value):
         largest_context: Tokens of a request it could hold at that concurrency.
         largest_concurrency: Requests of that context it could hold.
         tokens_per_s: Estimated answer tokens over all requests, slow and fast end.
+        tokens_checked: Whether a measurement stands behind that estimate.
+        first_token_s: Estimated seconds to the first token of a prompt of that context, fast and slow end.
+        first_token_checked: Whether a measurement stands behind it.
     """
 
     gpu: str
     engine: str
     context: int
     concurrency: int
+    told: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
     total_bytes: int
     lines: tuple[MemoryLine, ...]
     free_bytes: int
@@ -185,6 +192,9 @@ class Memory(Value):
     largest_context: int
     largest_concurrency: int
     tokens_per_s: tuple[float, float]
+    tokens_checked: bool = False
+    first_token_s: tuple[float, float] | None = None
+    first_token_checked: bool = False
 
 
 class ServiceBlueprint(Value):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from ..declare.catalogue import GPU, gpu_catalogue
+from ..declare.catalogue import GPU, gpu_catalogue, gpu_spelling
 from .declared import ModalFile, Unit
 
 __all__ = ["Choice", "gpu_choices", "gpu_strings", "least_memory_gib", "split_count"]
@@ -40,13 +40,7 @@ class Choice:
 def split_count(text: str) -> tuple[str, str | None]:
     """Split ``"H100:2"`` into its type, as the catalogue spells it, and what stands after the colon."""
     name, colon, count = text.partition(":")
-    spelled = _by_shape().get(name.strip().upper(), name.strip())
-    return spelled, count.strip() if colon else None
-
-
-@cache
-def _by_shape() -> dict[str, str]:
-    return {word.upper(): word for word in gpu_catalogue()}
+    return gpu_spelling(name), count.strip() if colon else None
 
 
 @lru_cache(maxsize=2)  # several rules ask in turn of one file

@@ -22,6 +22,7 @@ from ..plan import ServicePlan, plan_service
 from .bench_options import BenchOptions, bench_options
 from .bench_progress import Display
 from .bench_text import show, show_changes
+from .targets import FileTarget
 
 __all__ = ["command"]
 
@@ -61,15 +62,15 @@ def _measured(target: str, options: BenchOptions) -> BenchReport:
     if "://" in target:
         headers = credentials(options.key_env, options.headers_from)
         return _loaded(parse_url(target, headers), options, _price(options, None))
-    if not target.partition("::")[0].endswith(".py"):
+    meant = FileTarget.parse(target)
+    if not meant.file.endswith(".py"):
         msg = f"{target!r} is neither an address nor a file. Write http://{target}, or name a .py file."
         raise BenchError(msg)
-    plan = _plan(target)
+    plan = _plan(meant)
     price = _price(options, plan)
     with Display(quiet=options.quiet) as display:
         display.say(f"starting {plan.name} on a local Modal")
-        file = target.partition("::")[0]
-        with served(file, plan, options.within, display.hear) as service:
+        with served(meant.file, plan, options.within, display.hear) as service:
             where = parse_url(service.url, service.headers)
             try:
                 return _run(where, options, price, display)
@@ -78,19 +79,13 @@ def _measured(target: str, options: BenchOptions) -> BenchReport:
                 raise BenchError(msg) from error
 
 
-def _plan(target: str) -> ServicePlan:
-    file, _, name = target.partition("::")
-    services = {service.__name__: service for service in services_of(file)}
-    if not services:
-        msg = f"{file} declares no service. Write @serve(app) above a ModelService."
+def _plan(target: FileTarget) -> ServicePlan:
+    services = {service.__name__: service for service in services_of(target.file)}
+    name, *others = target.among(services)
+    if others:
+        msg = f"{target.file} declares several services. Name one: {target.file}::{' or '.join(services)}."
         raise BenchError(msg)
-    if not name and len(services) > 1:
-        msg = f"{file} declares several services. Name one: {file}::{' or '.join(services)}."
-        raise BenchError(msg)
-    if name and name not in services:
-        msg = f"{file} declares no service {name!r}; it has {', '.join(services)}."
-        raise BenchError(msg)
-    return plan_service(services[name or next(iter(services))])
+    return plan_service(services[name])
 
 
 def _price(options: BenchOptions, plan: ServicePlan | None) -> Price | None:

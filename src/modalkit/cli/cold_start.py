@@ -16,6 +16,7 @@ from ..errors import ModalkitError
 from ..starting.logs import deployed_records, records_in
 from ..starting.watching import started_locally
 from .cold_start_text import show
+from .targets import FileTarget
 
 __all__ = ["command"]
 
@@ -69,8 +70,8 @@ def command(  # noqa: PLR0917 - click passes them by name
             records = records_in(log)
         else:
             assert target is not None  # noqa: S101 - one of the two is given
-            file, _, name = target.partition("::")
-            records = _of_file(file, name, runs, within_s, deployed=deployed, verbose=verbose)
+            meant = FileTarget.parse(target)
+            records = _of_file(meant, runs, within_s, deployed=deployed, verbose=verbose)
     except ModalkitError as error:
         raise click.ClickException(str(error)) from error
     if not records:
@@ -82,26 +83,15 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 def _of_file(
-    file: str, name: str, runs: int, within_s: float, *, deployed: bool, verbose: bool
+    target: FileTarget, runs: int, within_s: float, *, deployed: bool, verbose: bool
 ) -> list[ColdStartRecord]:
     if deployed:
-        return [one for one in deployed_records(file) if name in {"", one.service}]
+        return [one for one in deployed_records(target.file) if target.name in {"", one.service}]
     return [
         record
-        for service in _chosen(file, name)
-        for record in _watched(file, service, runs, within_s, verbose=verbose)
+        for service in target.among(one.__name__ for one in services_of(target.file))
+        for record in _watched(target.file, service, runs, within_s, verbose=verbose)
     ]
-
-
-def _chosen(file: str, name: str) -> list[str]:
-    names = [service.__name__ for service in services_of(file)]
-    if not names:
-        msg = f"{file} declares no service. Write @serve(app) above a ModelService."
-        raise click.ClickException(msg)
-    if name and name not in names:
-        msg = f"{file} declares no service {name!r}; it has {', '.join(names)}."
-        raise click.ClickException(msg)
-    return [name] if name else names
 
 
 def _watched(

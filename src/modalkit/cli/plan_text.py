@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ..blueprint.changes import Change, Comparison
 from ..blueprint.observing import observed_words
+from ..blueprint.price_columns import price_columns
 from ..blueprint.report import PlanReport
 from ..blueprint.values import (
     AppBlueprint,
@@ -26,13 +27,13 @@ from ..blueprint.values import (
 )
 from ..declare.resources import Resources
 from ..declare.scaling import Scaling
-from ..pricing import Quote
 from ..pricing.total import usd, usd_range
 
 __all__ = ["show"]
 
 _GIB = 1024**3
 _BAR = 32
+_WIDEST = 200  # of the table of prices, which is as wide as its figures and never cut
 _SHADES = "█▓▒░"
 
 
@@ -74,7 +75,7 @@ def _service(service: ServiceBlueprint, console: Console) -> None:
     commit = f" at {service.revision[:12]}" if service.revision else ""
     console.print(f"\n  [bold cyan]{escape(service.name)}[/] {escape(what + commit)}")
     _rows(console, [("gpu", escape(", else ".join(service.gpus) or "none: runs on CPU"))])
-    _rows(console, [*_memory_rows(service), *_passed_over_rows(service)])
+    _rows(console, [*_memory_rows(service), *_passed_over_rows(service), *_speed_rows(service)])
     _rows(
         console,
         [
@@ -151,7 +152,35 @@ def _memory_rows(service: ServiceBlueprint) -> list[tuple[str, str]]:
     first = service.memory[0]
     load = f"for {first.concurrency} requests of {first.context:,} tokens"
     most = f"up to {first.largest_concurrency:,} of them, or {first.largest_context:,} tokens each"
-    return [*rows, ("", f"{load}; holds {most}" if not first.problem else load)]
+    told = f"told: {', '.join(first.told)}" if first.told else ""
+    uncounted = [("", f"[yellow]{escape(line)}[/]") for line in first.uncounted]
+    return [
+        *rows,
+        ("", f"{load}; holds {most}" if not first.problem else load),
+        ("", escape(told)),
+        *uncounted,
+    ]
+
+
+def _speed_rows(service: ServiceBlueprint) -> list[tuple[str, str]]:
+    """The estimate for the load above on the first choice; nothing where that does not work."""
+    works = [one for one in service.memory[:1] if not one.problem]
+    return [("speed", _speed(one)) for one in works]
+
+
+def _speed(memory: Memory) -> str:
+    """Both figures, each with its own mark."""
+    slow, fast = memory.tokens_per_s
+    text = f"about {slow:,.0f} to {fast:,.0f} tokens/s in all{_mark(memory.tokens_checked)}"
+    if memory.first_token_s is None:
+        return text
+    soonest, latest = memory.first_token_s
+    first = f"first token of a full prompt after {soonest:.2g} to {latest:.2g} s"
+    return f"{text}; {first}{_mark(memory.first_token_checked)}"
+
+
+def _mark(checked: bool) -> str:
+    return "" if checked else " [dim](estimated, not measured)[/]"
 
 
 def _passed_over_rows(service: ServiceBlueprint) -> list[tuple[str, str]]:
@@ -282,25 +311,19 @@ def _change(change: Change) -> str:
 
 
 def _prices(report: PlanReport, console: Console) -> None:
+    columns = price_columns(report)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    headings = ["USD", "a container/h", "least/h", "most/h"]
-    if report.traffic is not None:
-        headings += ["a month", "1M tokens"]
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "USD" else "right", no_wrap=True)
+    table.add_column("USD", no_wrap=True)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     for service in report.plan.services:
-        cells = [
-            escape(service.name),
-            _container(service.price),
-            usd(service.price.least_hour),
-            _bound(service.price.most_hour),
-        ]
-        table.add_row(*cells, *(_month(service.price) if report.traffic else ()))
+        cells = (column.of(service.price) for column in columns)
+        table.add_row(escape(service.name), *cells)
     for app in report.plan.apps:
         for function in app.functions:
-            row = [escape(function.name), usd(function.container.total), "?", "?"]
-            table.add_row(*row, *(("?", "?") if report.traffic else ()))
-    console.print(table, soft_wrap=False)
+            cells = (column.of_function(function.container) for column in columns)
+            table.add_row(escape(function.name), *cells)
+    console.print(table, soft_wrap=False, width=_WIDEST)
     for note in _all_notes(report):
         console.print(f"[yellow]Note:[/] {escape(note)}")
 
@@ -321,27 +344,12 @@ def _notes(service: ServiceBlueprint) -> Iterator[str]:
         yield f"{service.name} does not work on {first.gpu}: {first.problem}"
     if service.unpriced_month:
         yield f"no month for {service.name}: {service.unpriced_month}"
+    if service.price.speed_source:
+        yield f"the speed of {service.name} is {service.price.speed_source}"
     if service.price.month is not None and service.price.month.overloaded:
         yield f"{service.name} cannot answer this traffic with max_containers={service.scaling.max_containers}"
     if service.price.container.unpriced:
         yield f"no price is known of {', '.join(service.price.container.unpriced)}"
-
-
-def _container(price: Quote) -> str:
-    first, dearest = usd(price.container.total), usd(price.container.dearest)
-    return first if first == dearest else f"{first} to {dearest}"
-
-
-def _bound(amount: float | None) -> str:
-    return "no limit" if amount is None else usd(amount)
-
-
-def _month(price: Quote) -> tuple[str, str]:
-    slow, fast = price.month, price.month_fast
-    if slow is None or fast is None:
-        return "?", "?"
-    tokens = (fast.usd_per_million_tokens, slow.usd_per_million_tokens)
-    return usd_range(fast.total, slow.total), usd_range(*tokens) if None not in tokens else "-"  # type: ignore[arg-type]  # looked at on the same line
 
 
 def _last_line(report: PlanReport) -> str:

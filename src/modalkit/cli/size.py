@@ -209,11 +209,18 @@ def _bar(part: int, total: int, width: int = 24) -> str:
 def _speed_line(report: SizeReport) -> str:
     if report.best is None:
         return ""
-    low, high = report.best.speed.tokens_per_s
-    first = report.best.speed.first_token_s
-    start = f"; first token after {first[0]:.2f} to {first[1]:.2f} s" if first else ""
-    mark = "" if report.best.speed.checked else " (a roofline estimate, not measured on this card)"
-    return f"about {low:,.0f} to {high:,.0f} tokens/s in all{start}{mark}"
+    speed = report.best.speed
+    low, high = speed.tokens_per_s
+    text = f"about {low:,.0f} to {high:,.0f} tokens/s in all{_mark(speed.tokens_checked)}"
+    if speed.first_token_s is None:
+        return text
+    soonest, latest = speed.first_token_s
+    mark = _mark(speed.first_token_checked)
+    return f"{text}; first token after {soonest:.2f} to {latest:.2f} s{mark}"
+
+
+def _mark(checked: bool) -> str:
+    return "" if checked else " (a roofline estimate, not measured on this card)"
 
 
 def _choices(report: SizeReport) -> Table:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["GPU", "catalogue_date", "gpu_catalogue"]
+__all__ = ["GPU", "catalogue_date", "gpu_catalogue", "gpu_spelling"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,23 @@ def gpu_catalogue() -> dict[str, GPU]:
     assert isinstance(rows, list)  # noqa: S101 - our own data file, held by a test
     gpus = [GPU(**{**row, "aliases": tuple(row.get("aliases", ()))}) for row in rows]
     return {spelling: gpu for gpu in gpus for spelling in gpu.spellings}
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    return {word.upper(): word for word in gpu_catalogue()}
+
+
+def gpu_spelling(name: str) -> str:
+    """Return a type as the catalogue spells it; Modal takes ``"h100"`` for ``"H100"``.
+
+    A name that is not in the catalogue comes back without the spaces around it.
+
+    Examples:
+        >>> gpu_spelling("h100!"), gpu_spelling("rtx-pro-6000"), gpu_spelling("X9")
+        ('H100!', 'RTX-PRO-6000', 'X9')
+    """
+    return _spellings().get(name.strip().upper(), name.strip())
 
 
 def catalogue_date() -> str:

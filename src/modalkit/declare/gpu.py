@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .._values import Value, between, did_you_mean, one_of
 from ..errors import DeclarationError
-from .catalogue import GPU, catalogue_date, gpu_catalogue
+from .catalogue import GPU, catalogue_date, gpu_catalogue, gpu_spelling
 
-__all__ = ["GPU", "GPUFit", "GPUProfile", "catalogue_date", "gpu_catalogue"]
+__all__ = ["GPU", "GPUFit", "GPUProfile", "catalogue_date", "gpu_catalogue", "gpu_spelling"]
 
 
 class GPUFit(Value):
@@ -27,6 +27,11 @@ class GPUFit(Value):
     prefer_fewer: bool = False
     min_tokens_per_s: Annotated[float, between(0, unit="tokens/s")] | None = None
     fallbacks: Annotated[int, between(0, 8)] = 2
+
+    @field_validator("allowed")
+    @classmethod
+    def _as_spelled(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(gpu_spelling, allowed))
 
     @model_validator(mode="after")
     def _types_exist(self) -> Self:
@@ -214,8 +219,7 @@ def _check_kinds(gpu: object, fallbacks: object) -> None:
 
 def _split_count(gpu: str) -> tuple[str, int | None]:
     name, colon, count = gpu.partition(":")
-    known = {word.upper(): word for word in gpu_catalogue()}
-    name = known.get(name.strip().upper(), name.strip())
+    name = gpu_spelling(name)
     if not colon:
         return name, None
     if not count.strip().isdecimal():

@@ -252,7 +252,7 @@ class GPUEngine(Engine):
         at_start = [one for one in self.lora if not one.on_demand]
         paths = [f"{one.name}={launch.adapters.get(one.name, one.source)}" for one in at_start]
         listed = (self.lora_flag, *paths) if paths else ()
-        return ("--enable-lora", *listed) if self._serves_adapters() else ()
+        return ("--enable-lora", *listed) if self.serves_adapters() else ()
 
     def _reading_ahead(self, launch: Launch) -> tuple[str, ...]:
         given = {given.name for given in split_flags(self.extra_args)}
@@ -326,7 +326,7 @@ class GPUEngine(Engine):
                 "Leave one of them out."
             )
         for field in ("max_lora_rank", "lora_slots"):
-            if getattr(self, field) is not None and not self._serves_adapters():
+            if getattr(self, field) is not None and not self.serves_adapters():
                 yield f"{here}.{field} is of no use without lora=[LoRA('name', 'org/name')]."
         names = [one.name for one in self.lora]
         for name in sorted({name for name in names if names.count(name) > 1}):
@@ -337,7 +337,8 @@ class GPUEngine(Engine):
         if self.text_only and self.multimodal_limits:
             yield f"{here}.multimodal_limits is of no use with text_only=True. Leave one of them out."
 
-    def _serves_adapters(self) -> bool:
+    def serves_adapters(self) -> bool:
+        """Return whether it has room for LoRA adapters."""
         return bool(self.lora)
 
     def _flag_problems(self) -> Iterator[str]:

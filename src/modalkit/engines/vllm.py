@@ -185,8 +185,9 @@ class VLLM(GPUEngine):
         found = {} if folder is None else _finds_adapters(folder)
         return {**found, **super().environment(launch)}
 
-    def _serves_adapters(self) -> bool:
-        return super()._serves_adapters() or self.lora_folder is not None
+    def serves_adapters(self) -> bool:
+        """Return whether it has room for LoRA adapters."""
+        return super().serves_adapters() or self.lora_folder is not None
 
     def _field_problems(self) -> Iterator[str]:
         yield from super()._field_problems()

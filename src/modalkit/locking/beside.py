@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import SizingError
 from ..lock import LockedFile, LockedModel, LockedService
 from ..prefetch.hub_source import HubSource
 from ..prefetch.selection import needed_files
 from ..prefetch.sources import read_json
 from ..prefetch.wanted import MAIN
 from ..service import ModelService
+from ..sizing.model import ModelFacts, model_facts
 
 __all__ = ["lock_beside"]
+
+_CONFIG = "config.json"
 
 
 def lock_beside(
@@ -44,4 +48,13 @@ def _locked(name: str, revision: str | None) -> LockedModel:
     there = {file.name: file for file in source.files()}
     chosen = needed_files(there.values(), lambda file: read_json(source, there[file]))
     files = tuple(LockedFile(name=file.name, size=file.size, sha256=file.sha256) for file in chosen)
-    return LockedModel(id=name, commit=source.commit, files=files)
+    facts = _sized(name, read_json(source, there[_CONFIG])) if _CONFIG in there else None
+    return LockedModel(id=name, commit=source.commit, files=files, facts=facts)
+
+
+def _sized(name: str, config: object) -> ModelFacts | None:
+    """What a model that guesses ahead keeps of its tokens; its weights are known by its files."""
+    try:
+        return model_facts(config, name=name) if isinstance(config, dict) else None
+    except SizingError:
+        return None

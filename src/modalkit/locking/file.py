@@ -95,7 +95,7 @@ def newer_choices(file: str | Path, lock: Lock) -> list[str]:
         facts = locked.model.facts if locked and locked.model else None
         if locked is None or facts is None or not isinstance(service.gpu, GPUFit):
             continue
-        now = tuple(map(str, fit_service(service, facts).profile.choices))
+        now = tuple(map(str, fit_service(service, facts, locked.beside).profile.choices))
         if now != locked.gpu:
             lines.append(
                 f"{service.__name__} is locked to {', '.join(locked.gpu)} by the prices of {lock.prices_read_on}; "

@@ -67,17 +67,16 @@ def lock_service(
     now = declared_whole(service)
     was = kept.declared if kept else {}
     same = {name: bool(was) and was.get(name) == now.get(name) for name in {*now, *was}}
-    model = kept.model if kept and same.get("model", True) and same.get("revision", True) else None
+    model_stays = kept and all(same.get(name, True) for name in ("model", "revision", "facts"))
+    model = kept.model if kept and model_stays else None
     unknown = model is not None and model.facts is None and engine_name(service.engine) is not None
     if model is None or unknown or model_folder(service) is not None:
         model = lock_model(service, asking, model.commit if model else None)
     image_stays = kept and same.get("image", True) and same.get("packages", True)
     image = kept.image if kept and image_stays else _image(service, asking)
-    gpu_stays = kept and all(
-        same.get(name, True) for name in ("model", "revision", "engine", "gpu")
-    )
-    gpu = kept.gpu if kept and gpu_stays else _gpu(service, model)
     beside = lock_beside(service, kept, asking.say)
+    gpu_stays = model_stays and all(same.get(name, True) for name in ("engine", "gpu"))
+    gpu = kept.gpu if kept and gpu_stays else _gpu(service, model, beside)
     return LockedService(
         declared=now,
         model=model,
@@ -138,7 +137,9 @@ def prices_of(choices: tuple[str, ...]) -> dict[str, float]:
 def _sized(
     service: type[ModelService], size: Callable[[], ModelFacts]
 ) -> tuple[ModelFacts | None, str]:
-    """Facts, or why there are none; only a fit cannot do without."""
+    """Facts, those that are stated first, or why there are none; only a fit cannot do without."""
+    if service.facts is not None:
+        return service.facts, ""
     if engine_name(service.engine) is None:
         return None, "no engine whose memory is known serves it"
     try:
@@ -149,16 +150,18 @@ def _sized(
         return None, str(error)
 
 
-def _gpu(service: type[ModelService], model: LockedModel | None) -> tuple[str, ...]:
+def _gpu(
+    service: type[ModelService], model: LockedModel | None, beside: tuple[LockedModel, ...]
+) -> tuple[str, ...]:
     if service.gpu is None:
         return ()
     if isinstance(service.gpu, GPUProfile):
         return tuple(map(str, service.gpu.choices))
     if model is None or model.facts is None:
         why = model.unsized if model else "the service names no model"
-        msg = f"{service.__name__}.gpu = GPUProfile.{service.gpu} cannot be worked out: {why}. Name a GPU."
+        msg = f"{service.__name__}.gpu = GPUProfile.{service.gpu} cannot be worked out: {why}. Name a GPU, or state the model's facts = ModelFacts(...)."
         raise LockError(msg)
-    return tuple(map(str, fit_service(service, model.facts).profile.choices))
+    return tuple(map(str, fit_service(service, model.facts, beside).profile.choices))
 
 
 def _image(service: type[ModelService], asking: Asking) -> LockedImage:

@@ -55,6 +55,7 @@ class ContainerPrice(Value):
         dearest_gpu: The GPUs of the dearest choice, which a fallback may be.
         cpu: The cores it asks for.
         memory: The memory it asks for, or that its local disk implies.
+        region: The factor of the regions chosen, which all of these count already; 1 without any.
         unpriced: Choices whose price is not known, as Modal writes them.
     """
 
@@ -62,6 +63,7 @@ class ContainerPrice(Value):
     dearest_gpu: float
     cpu: float
     memory: float
+    region: float = 1.0
     unpriced: tuple[str, ...] = ()
 
     @property
@@ -117,6 +119,9 @@ class Quote(Value):
         storage_month: Volumes.
         month: A month under the declared traffic, at the slow end of the speed; None without one.
         month_fast: The same at the fast end.
+        million_answer_tokens: What a million answer tokens cost of a container that is always full, from
+            the fast to the slow end of its speed; None where its speed in tokens is not known.
+        speed_source: Where that speed is from; empty where none is known.
         source: Where the prices are from, and when they were read.
         read_on: That day, ``YYYY-MM-DD``.
     """
@@ -128,8 +133,17 @@ class Quote(Value):
     storage_month: float
     month: Month | None = None
     month_fast: Month | None = None
+    million_answer_tokens: tuple[float, float] | None = None
+    speed_source: str = ""
     source: str
     read_on: str
+
+    def __str__(self) -> str:
+        most = "no limit" if self.most_hour is None else f"${self.most_hour:,.2f}"
+        return (
+            f"{self.service}: ${self.container.total:,.2f} an hour for a container, "
+            f"${self.least_hour:,.2f} to {most} for all ({self.source}, {self.read_on})"
+        )
 
     @property
     def least_month(self) -> float:
@@ -184,6 +198,8 @@ def quote(
         storage_month=storage,
         month=months[0],
         month_fast=months[1],
+        million_answer_tokens=_full_load(container.total, throughput),
+        speed_source=throughput[0].source if throughput else "",
         source=rates.source,
         read_on=rates.read_on,
     )
@@ -209,8 +225,19 @@ def container_price(gpu: GPUProfile | None, resources: Asked, rates: Rates) -> C
         dearest_gpu=max(hours),
         cpu=_asked(resources.cpu, _LEAST_CORES) * rates.core_hour * kept * region,
         memory=_memory_gib(resources) * rates.gib_hour * kept * region,
+        region=region,
         unpriced=tuple(str(choice) for choice in choices if not _gpu_hour(choice, rates)),
     )
+
+
+def _full_load(
+    container_hour: float, throughput: tuple[Throughput, Throughput] | None
+) -> tuple[float, float] | None:
+    """USD for a million answer tokens, from the fast to the slow end."""
+    if throughput is None or not all(speed.tokens_per_s for speed in throughput):
+        return None
+    slow, fast = (container_hour / _HOUR_S / speed.tokens_per_s * 1e6 for speed in throughput)
+    return fast, slow
 
 
 def _gpu_hour(choice: GPUProfile, rates: Rates) -> float:

@@ -52,7 +52,8 @@ class ModelFacts(Value):
         kv_heads: Key-value heads; 1 where every rank keeps the same latent.
         block_sizes: Widths that fp8 blocks of 128 must divide after a split.
         expert_block_sizes: The same of routed experts; spreading whole experts avoids it.
-        max_context: Tokens the model was made for; 0 if it does not say.
+        max_context: Tokens the model was made for, rope scaling counted; 0 if it does not say.
+        context_is_default: Whether that is the architecture's default, and the config itself says nothing.
         hidden_size: Width of the residual stream.
         vocab_size: Entries of the vocabulary.
         layers: Layers of the text model.
@@ -87,6 +88,7 @@ class ModelFacts(Value):
     block_sizes: tuple[_Counted, ...] = ()
     expert_block_sizes: tuple[_Counted, ...] = ()
     max_context: _Amount = 0
+    context_is_default: bool = False
     hidden_size: _Amount = 0
     vocab_size: _Amount = 0
     layers: _Amount = 0
@@ -154,6 +156,11 @@ class ModelFacts(Value):
     def state_bytes_per_sequence(self) -> int:
         """Bytes a sequence takes whatever its length: recurrent and convolution states."""
         return sum(n * layer.state_bytes for layer, n in self.cache_groups)
+
+    @property
+    def context_limit(self) -> int:
+        """Tokens beyond which engines refuse to start; 0 where the config does not say."""
+        return 0 if self.context_is_default else self.max_context
 
     @property
     def stack_layers(self) -> int:

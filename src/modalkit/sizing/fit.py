@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..declare.gpu import GPU, gpu_catalogue
-from .memory import Breakdown, EngineName, Load, Split, breakdown, largest
-from .model import GIB, ModelFacts
+from .context import beyond_own
+from .facts import GIB, ModelFacts
+from .memory import Breakdown, Load, Split, breakdown, largest
+from .serving import EngineName, Serving, serving
 from .speed import Speed, speed
+from .splits import MOST_GPUS, Parallelism, Spread
 
-__all__ = ["Pick", "Wishes", "largest_concurrency", "largest_context", "picks", "splits_of"]
+__all__ = ["Pick", "Wishes", "examine", "largest_concurrency", "largest_context", "picks"]
 
-_MOST_GPUS = 8
 _NEEDS = {  # compute capability a format needs; vLLM's and SGLang's kernels
     "fp8": 8.9,
     "nvfp4": 10.0,
@@ -33,7 +35,7 @@ class Wishes:
 
     allowed: tuple[str, ...] = ()
     max_usd_per_hour: float | None = None
-    max_count: int = _MOST_GPUS
+    max_count: int = MOST_GPUS
     min_tokens_per_s: float | None = None
     prefer_fewer: bool = False
 
@@ -65,37 +67,55 @@ class Pick:
 
 
 def picks(
-    model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes | None = None
+    model: ModelFacts,
+    load: Load,
+    engine: EngineName | Serving,
+    wishes: Wishes | None = None,
+    *,
+    split: Split | Parallelism | None = None,
 ) -> list[Pick]:
-    """Return every type and count of the catalogue, cheapest first, each with its problem if it has one."""
+    """Return every type and count of the catalogue, cheapest first, each with its problem if it has one.
+
+    Args:
+        model: The model, as it is loaded.
+        load: What it must bear.
+        engine: Whose memory reserve counts.
+        wishes: What the choice must keep to.
+        split: How the engine was told to spread it: one way, which only its own count of GPUs takes, or
+            what of it was said. Default: tensor parallelism over all GPUs.
+    """
     wishes = wishes or Wishes()
-    found = list(_candidates(model, load, engine, wishes))
+    found = list(_candidates(model, load, engine, wishes, _spreads(model, split, engine)))
     if wishes.prefer_fewer:
         return sorted(found, key=lambda one: (one.count, one.usd_per_hour))
     return sorted(found, key=lambda one: (one.usd_per_hour, one.count))
 
 
+def _spreads(
+    model: ModelFacts, split: Split | Parallelism | None, engine: EngineName | Serving
+) -> Mapping[int, Spread]:
+    if isinstance(split, Split):
+        return {split.gpus: Spread(split)}
+    return (split or _usual(engine)).spreads(model)
+
+
+def _usual(engine: EngineName | Serving) -> Parallelism:
+    """What an engine does that is told nothing; Transformers runs on the first GPU alone."""
+    return Parallelism(most=1) if serving(engine).engine == "transformers" else Parallelism()
+
+
 def _candidates(
-    model: ModelFacts, load: Load, engine: EngineName, wishes: Wishes
+    model: ModelFacts,
+    load: Load,
+    engine: EngineName | Serving,
+    wishes: Wishes,
+    spreads: Mapping[int, Spread],
 ) -> Iterator[Pick]:
-    splits = splits_of(model)
     for gpu in _types(wishes.allowed):
-        most = min(gpu.max_count or _MOST_GPUS, wishes.max_count)
-        for count, split in splits.items():
+        most = min(gpu.max_count or MOST_GPUS, wishes.max_count)
+        for count, spread in spreads.items():
             if count <= most:
-                yield _examined(model, load, engine, (gpu, count, split), wishes)
-
-
-def splits_of(model: ModelFacts) -> dict[int, Split]:
-    """Return how a model is spread over each count of GPUs that it can be spread over.
-
-    Where only whole experts divide, as fp8 blocks may have it, the split says so.
-    """
-    tensor = model.valid_tensor_parallel(_MOST_GPUS)
-    whole = model.valid_tensor_parallel(_MOST_GPUS, whole_experts=True) if model.experts else []
-    found = {size: Split(tensor=size, expert=size) for size in whole}
-    found |= {size: Split(tensor=size) for size in tensor}
-    return dict(sorted(found.items()))
+                yield _examined(model, load, engine, (gpu, count, spread), wishes)
 
 
 def _types(allowed: Sequence[str]) -> list[GPU]:
@@ -109,34 +129,55 @@ def _types(allowed: Sequence[str]) -> list[GPU]:
 def examine(
     model: ModelFacts,
     load: Load,
-    engine: EngineName,
+    engine: EngineName | Serving,
     choice: tuple[GPU, int],
     wishes: Wishes | None = None,
+    *,
+    split: Split | Parallelism | None = None,
 ) -> Pick:
-    """Work out how a model sits on a GPU type and count, tensor parallel over all of them."""
+    """Work out how a model sits on a GPU type and count.
+
+    Args:
+        model: The model, as it is loaded.
+        load: What it must bear.
+        engine: Whose memory reserve counts.
+        choice: The type and the count.
+        wishes: What the choice must keep to.
+        split: How the engine was told to spread it. Default: tensor parallelism over all GPUs.
+    """
     gpu, count = choice
-    split = splits_of(model).get(count)
-    found = _examined(model, load, engine, (gpu, count, split or Split(tensor=count)), wishes)
-    if split is None:
-        problem = f"tensor parallelism over {count} does not divide the model"
-        return replace(found, problem=problem)
-    return found
+    if isinstance(split, Split):
+        needs = f"needs {split.gpus} GPUs" if split.gpus > count else ""
+        spread = Spread(split, needs)
+    else:
+        spread = (split or _usual(engine)).over(model, count)
+    return _examined(model, load, engine, (gpu, count, spread), wishes)
 
 
 def _examined(
     model: ModelFacts,
     load: Load,
-    engine: EngineName,
-    choice: tuple[GPU, int, Split],
+    engine: EngineName | Serving,
+    choice: tuple[GPU, int, Spread],
     wishes: Wishes | None,
 ) -> Pick:
-    gpu, count, split = choice
+    gpu, count, spread = choice
+    split = spread.split
     memory = breakdown(model, load, split, gpu.total_gib, engine)
     one = Pick(gpu, count, split, memory, speed(model, load, split, gpu))
-    return replace(one, problem=_problem(model, one, wishes or Wishes(), engine))
+    problem = (
+        beyond_own(load.context, model.context_limit)
+        or _undivided(spread)
+        or _problem(model, one, wishes or Wishes(), engine)
+    )
+    return replace(one, problem=problem)
 
 
-def _problem(model: ModelFacts, one: Pick, wishes: Wishes, engine: EngineName) -> str:
+def _undivided(spread: Spread) -> str:
+    return f"{spread.problem}; {spread.cure} does" if spread.cure else spread.problem
+
+
+def _problem(model: ModelFacts, one: Pick, wishes: Wishes, engine: EngineName | Serving) -> str:
     if missing := _cannot_run(model, one.gpu, engine):
         return missing
     if not one.breakdown.fits:
@@ -149,9 +190,12 @@ def _problem(model: ModelFacts, one: Pick, wishes: Wishes, engine: EngineName) -
     return ""
 
 
-def _cannot_run(model: ModelFacts, gpu: GPU, engine: EngineName) -> str:
+def _cannot_run(model: ModelFacts, gpu: GPU, engine: EngineName | Serving) -> str:
     capability = float(gpu.compute_capability)
-    if engine != "transformers" and model.dtype == "bfloat16" and capability < 8.0:  # noqa: PLR2004
+    computes = (
+        serving(engine).engine == "transformers"
+    )  # PyTorch does what the card has no units for
+    if not computes and model.dtype == "bfloat16" and capability < 8.0:  # noqa: PLR2004
         return f"bfloat16 needs compute capability 8.0, {gpu.name} has {capability}; dtype='float16' runs"
     for name, needed in _NEEDS.items():
         if model.quantization and name in model.quantization and capability < needed:
@@ -162,7 +206,7 @@ def _cannot_run(model: ModelFacts, gpu: GPU, engine: EngineName) -> str:
 
 
 def largest_context(
-    model: ModelFacts, load: Load, split: Split, total_gib: float, engine: EngineName
+    model: ModelFacts, load: Load, split: Split, total_gib: float, engine: EngineName | Serving
 ) -> int:
     """Return the longest context that fits at a concurrency, at most the model's own; 0 if none does."""
 
@@ -173,7 +217,7 @@ def largest_context(
 
 
 def largest_concurrency(
-    model: ModelFacts, load: Load, split: Split, total_gib: float, engine: EngineName
+    model: ModelFacts, load: Load, split: Split, total_gib: float, engine: EngineName | Serving
 ) -> int:
     """Return how many requests of a context fit at once; 0 if none does."""
 

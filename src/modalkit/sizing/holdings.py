@@ -22,6 +22,7 @@ __all__ = [
     "Stage",
     "cache_lines",
     "cache_on",
+    "draft_on",
     "heaviest",
     "kept_tokens",
     "state_lines",
@@ -192,6 +193,12 @@ def kept_tokens(layer: CacheLayer, load: Load, block: int = BLOCK_TOKENS) -> int
     if layer.keeps is Keeps.ENCODER:
         return layer.window or context
     return context
+
+
+def draft_on(load: Load, split: Split) -> int:
+    """Return the bytes of what guesses ahead on one GPU: its share of the weights, and its cache."""
+    cache = sum(_cache_bytes(layer, 1, load, split) for layer in load.draft_layers)
+    return math.ceil(load.draft_bytes / split.tensor) + cache
 
 
 # ── states ──────────────────────────────────────────────────────────────────────────────────────

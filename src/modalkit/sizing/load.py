@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..errors import DeclarationError
+from .cache import CacheLayer
 from .serving import EngineName
 
 __all__ = ["BATCHED_TOKENS", "Load", "Split", "stages"]
@@ -61,6 +62,9 @@ class Load:
         cache_bytes: Bytes of a number in the KV cache: 2 for 16 bit, 1 for fp8.
         batched_tokens: Prompt tokens an engine reads at once; a sliding window holds them as well.
         lora_bytes: Adapters kept ready, in bytes before any split; see `lora_bytes`.
+        draft_bytes: Weights of what guesses ahead, before any split.
+        draft_layers: What its cache keeps.
+        offloaded_bytes: Weights that each GPU leaves in the CPU's memory.
 
     Raises:
         DeclarationError: A figure that cannot be.
@@ -71,10 +75,14 @@ class Load:
     cache_bytes: float = 2.0
     batched_tokens: int = BATCHED_TOKENS
     lora_bytes: int = 0
+    draft_bytes: int = 0
+    draft_layers: tuple[CacheLayer, ...] = ()
+    offloaded_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         least = {"context": 1, "concurrency": 1, "batched_tokens": 0, "lora_bytes": 0}
+        least |= {"draft_bytes": 0, "offloaded_bytes": 0}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 msg = f"Load.{name} must be at least {smallest}, got {getattr(self, name)!r}."

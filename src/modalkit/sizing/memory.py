@@ -14,6 +14,7 @@ from .holdings import (
     Stage,
     cache_lines,
     cache_on,
+    draft_on,
     heaviest,
     kept_tokens,
     state_lines,
@@ -62,9 +63,12 @@ def breakdown(
     """
     total, served = round(total_gib * GIB), serving(engine)
     stage = _heaviest(model, load, split, served)
-    weights = weights_on(model, split, stage)
+    weights = max(0, weights_on(model, split, stage) - load.offloaded_bytes)
+    formula = _weights_formula(model, split, stage)
+    if load.offloaded_bytes:
+        formula += f", less {load.offloaded_bytes:,} bytes in the CPU's memory"
     lines = [
-        Line("weights", weights, "by kind of tensor", _weights_formula(model, split, stage)),
+        Line("weights", weights, "by kind of tensor", formula),
         Line(
             "KV cache",
             cache_on(model, load, split, stage),
@@ -77,6 +81,9 @@ def breakdown(
         lines.append(Line("recurrent state", state, "by kind of layer", formula))
     if load.lora_bytes:
         lines.append(_adapters(model, load, split, stage))
+    if load.draft_bytes or load.draft_layers:
+        formula = f"{load.draft_bytes:,} bytes / {split.tensor} + {len(load.draft_layers)} layers of cache"
+        lines.append(Line("what guesses ahead", draft_on(load, split), "as its files say", formula))
     lines += reserve_lines(model, split, total, weights, served)
     return Breakdown(total, tuple(lines), served.note)
 
@@ -99,6 +106,8 @@ def itemised(
         "KV cache": cache_lines(model, load, split, stage),
         "recurrent state": state_lines(model, load, split, stage),
     }
+    if load.offloaded_bytes:  # nobody knows which weights stay behind
+        del parts["weights"]
     lines = (replace(line, parts=tuple(parts.get(line.what, ()))) for line in found.lines)
     return replace(found, lines=tuple(lines))
 

@@ -18,6 +18,7 @@ from .by_hand import BY_HAND
 from .cache import CacheLayer, Keeps, cache_layers
 from .composed import as_known, layout_of
 from .configs import Config, Settings
+from .context import names_context, own_context
 from .expressions import evaluate
 from .facts import GIB, ModelFacts
 from .formats import Quantization, dtype_of, quantization_of
@@ -26,7 +27,7 @@ from .parts import Division, Kind, Place, WeightPart
 from .stored import Stored, stored_in
 from .tally import Tally
 
-__all__ = ["GIB", "ModelFacts", "model_facts", "read_model"]
+__all__ = ["GIB", "ModelFacts", "figures_of", "model_facts", "read_model"]
 
 _SURPLUS = 0.005  # what files may hold beyond the config before it is taken to be loaded too
 # What SGLang takes a vision tower to be whose config does not say.
@@ -138,7 +139,7 @@ def model_facts(
         expert_block_sizes=tuple(sorted(tally.expert_widths)),
         experts=tally.expert_count,
         vision=_vision(read, parts),
-        **_of_parts(parts),
+        **figures_of(parts),
         **_of_cache(read),
         **_of_config(read),
     )
@@ -201,7 +202,7 @@ def _parts(tally: Tally, stored: int) -> tuple[WeightPart, ...]:
     return (*parts, beyond)
 
 
-def _of_parts(parts: Sequence[WeightPart]) -> dict[str, Any]:
+def figures_of(parts: Sequence[WeightPart]) -> dict[str, Any]:
     """The fields of `ModelFacts` that add up parts."""
 
     def held(chosen: Iterable[WeightPart]) -> int:
@@ -238,7 +239,8 @@ def _of_config(read: _Read) -> dict[str, Any]:
     number = read.settings.number
     return {
         "attention_heads": _heads(read.settings),
-        "max_context": number("max_position_embeddings"),
+        "max_context": own_context(read.settings, read.config.model_type),
+        "context_is_default": not names_context(read.config.raw, read.settings.prefix),
         "hidden_size": number("hidden_size"),
         "vocab_size": number("vocab_size"),
         "layers": _layers(read),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
-from ..declare.gpu import GPU, catalogue_date, gpu_catalogue
+from ..declare.gpu import GPU, catalogue_date, gpu_catalogue, gpu_spelling
 from ..errors import SizingError
 from .facts import ModelFacts
 from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, picks
@@ -136,18 +136,19 @@ def default_load(model: ModelFacts) -> Load:
 
 
 def parse_choice(text: str) -> tuple[GPU, int]:
-    """Read ``"H100:2"``.
+    """Read ``"H100:2"``, or ``"h100:2"``, as Modal does.
 
     Raises:
-        SizingError: A type that is not in the catalogue, or a count that is not a number.
+        SizingError: A type that is not in the catalogue, or a count that is not a number above 0.
     """
-    name, _, count = text.partition(":")
-    gpu = gpu_catalogue().get(name)
-    if gpu is None or (count and not count.isdigit()) or count == "0":
+    name, colon, count = text.partition(":")
+    gpu = gpu_catalogue().get(gpu_spelling(name))
+    number = count.strip()
+    if gpu is None or (colon and not number.isdecimal()) or (colon and int(number) < 1):
         known = ", ".join(dict.fromkeys(one.name for one in gpu_catalogue().values()))
         msg = f"The GPU {text!r} must be a type of the catalogue with an optional count ({known})."
         raise SizingError(msg)
-    return gpu, int(count or 1)
+    return gpu, int(number or 1)
 
 
 def _row(one: Pick) -> dict[str, object]:

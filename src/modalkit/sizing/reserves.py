@@ -53,7 +53,8 @@ def _vllm(model: ModelFacts, split: Split, total: int, weights: int, served: Ser
     widest = chunk * 10 * model.hidden_size * 2
     usual = _vllm_graphs(None) * _GRAPH_BYTES
     fixed = round(2.3 * GIB) - usual
-    working = fixed + round(min(0.05 * weights, widest or math.inf))
+    beyond = max(0, chunk - VLLM_CHUNK) * 10 * model.hidden_size * 2
+    working = fixed + round(min(0.05 * weights, widest or math.inf)) + beyond
     graphs = _vllm_graphs(served.max_requests) if served.cuda_graphs else 0
     unused = total - round(total * fraction)
     lines = [
@@ -63,7 +64,8 @@ def _vllm(model: ModelFacts, split: Split, total: int, weights: int, served: Ser
             working,
             "a rule of thumb: with the graphs it left room in 45 of 47 published setups",
             f"2.3 GiB - {usual:,} bytes of usual graphs + 5 % of the weights, at most {chunk:,} tokens x 10 x "
-            f"{model.hidden_size:,} x 2 bytes",
+            f"{model.hidden_size:,} x 2 bytes"
+            + (f" + {beyond:,} bytes of a longer chunk" if beyond else ""),
         ),
     ]
     return [*lines, _graphs_line(graphs * _GRAPH_BYTES, f"{graphs} graphs x 8 MiB", _VLLM_GRAPHS)]
@@ -103,14 +105,18 @@ def _sglang(
     graphs = (2 * batch + read) * MIB if served.cuda_graphs else 0
     working = round((512 + 1.5 * max(chunk, 2048) + 128 * split.tensor * split.pipeline) * MIB)
     ranks = f"{split.tensor} x {split.pipeline}"
+    formula = f"(512 + 1.5 x {max(chunk, 2048):,} tokens + 128 x {ranks} ranks) MiB"
+    if (told := served.memory_fraction) is not None:
+        room = max(GIB, total - round(total * told))
+        if room < working + graphs:  # SGLang starts with what is left, whatever it would have taken
+            graphs = round(graphs * room / (working + graphs))
+            working = room - graphs
+            formula = f"what 1 - mem_fraction_static {told:g} leaves, 1 GiB at least"
     lines = [
-        Line(
-            "activations",
-            working,
-            _SGLANG,
-            f"(512 + 1.5 x {max(chunk, 2048):,} tokens + 128 x {ranks} ranks) MiB",
+        Line("activations", working, _SGLANG, formula),
+        _graphs_line(
+            graphs, f"(2 x {batch} requests + {said}) MiB, as far as there is room", _SGLANG
         ),
-        _graphs_line(graphs, f"(2 x {batch} requests + {said}) MiB", _SGLANG),
     ]
     return [*lines, *_sglang_rest(model, total, working + graphs, served)]
 

@@ -10,6 +10,7 @@ no measured table of it was found, so it is marked as unchecked.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..declare.gpu import GPU
@@ -31,12 +32,15 @@ class Speed:
         tokens_per_s: Answered tokens over all requests, lowest and highest.
         first_token_s: Time to the first token of a prompt of the load's length, shortest and longest;
             None where the card's arithmetic is not in the catalogue.
-        checked: Whether a measurement stands behind it: A100-80GB at one request only.
+        tokens_checked: Whether a measurement stands behind ``tokens_per_s``: A100-80GB at one request
+            only.
+        first_token_checked: The same of ``first_token_s``; no measured table of it was found.
     """
 
     tokens_per_s: tuple[float, float]
     first_token_s: tuple[float, float] | None
-    checked: bool
+    tokens_checked: bool
+    first_token_checked: bool = False
 
 
 def speed(model: ModelFacts, load: Load, split: Split, gpu: GPU) -> Speed:
@@ -44,9 +48,10 @@ def speed(model: ModelFacts, load: Load, split: Split, gpu: GPU) -> Speed:
     size = min((known for known in _EFFICIENCY if known >= split.tensor), default=8)
     low, high = _EFFICIENCY[size]
     share = model.active_parameters / max(1, model.total_parameters)
-    touched = min(1.0, share * (load.concurrency if model.experts else 1))
+    sequences = math.ceil(load.concurrency / split.data)  # of one copy
+    touched = min(1.0, share * (sequences if model.experts else 1))
     active = model.loaded_bytes * (max(share, touched) if model.experts else 1.0)
-    cache = cache_per_gpu(model, load, split) * split.tensor
+    cache = cache_per_gpu(model, load, split) * split.tensor * split.pipeline
     bandwidth = gpu.bandwidth_gb_per_s * 1e9 * split.tensor
     steps = bandwidth / (active + cache)
     tokens = (low * steps * load.concurrency, high * steps * load.concurrency)

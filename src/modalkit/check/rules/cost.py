@@ -13,6 +13,7 @@ from ..declared import ModalFile, Option, Unit
 from ..graphics import gpu_choices
 from ..nodes import Function
 from ..rule import Problem, rule
+from ..thresholds import KEPT_WARM_USD
 
 __all__ = [
     "HOURS_PER_MONTH",
@@ -130,7 +131,7 @@ def kept_warm(file: ModalFile) -> Iterator[Problem]:
             option is None
             or not kept
             or kept < 1
-            or price < _DEAR_USD
+            or price < KEPT_WARM_USD
             or _is_explained(file, option)
         ):
             continue
@@ -140,9 +141,6 @@ def kept_warm(file: ModalFile) -> Iterator[Problem]:
             f"${kept * price * HOURS_PER_MONTH:,.0f} a month, asked or not (prices of {catalogue_date()}).",
             "min_containers=0, or a comment that says why it is worth it.",
         )
-
-
-_DEAR_USD = 1.5
 
 
 def _is_explained(file: ModalFile, option: Option) -> bool:
@@ -174,7 +172,7 @@ def idle_longer_than_start(file: ModalFile) -> Iterator[Problem]:
         option = unit.options.given.get("scaledown_window")
         window = file.names.number(option.value) if option else None
         price = gpu_usd_per_hour(file, unit)
-        if option is None or window is None or window <= _LONG_WINDOW_S or price < _DEAR_USD:
+        if option is None or window is None or window <= _LONG_WINDOW_S or price < KEPT_WARM_USD:
             continue
         yield Problem(
             option.at,

@@ -13,6 +13,7 @@ from ..models import GIB, Load, loads_of
 from ..rule import Problem, rule
 from ..services import declared_load
 from ..sizes import Size, size_of
+from ..thresholds import DEAR_USD
 
 __all__ = [
     "bf16_without_units",
@@ -33,9 +34,8 @@ _MORE_OPTIONS = ("model_kwargs", "engine_kwargs")
 _OFFLOADS = re.compile(r"offload|init_empty_weights|and_dispatch")
 _ALL_ON_GPU = ("auto", "cuda", "cuda:0", "balanced", "sequential")
 _CLUSTERED = ("modal.clustered", "modal.experimental.clustered")
-_FAR_TOO_LARGE = 0.05  # weights over memory; the cheapest card would hold them
-_DEAR_USD = 2.0
 _TP_KEYWORDS = ("tensor_parallel_size", "tp_size", "tensor_parallel")
+_IDLE_CARD = 0.05  # weights over memory; the cheapest card would hold them
 _TP_FLAGS = ("--tensor-parallel-size", "-tp", "--tp", "--tp-size")
 _SPLITS = (*_TP_FLAGS, "--data-parallel-size", "-dp", "--dp", "--dp-size", "--pipeline-parallel-size", "-pp", "--pp-size")  # fmt: skip
 
@@ -147,7 +147,7 @@ def gpu_far_too_large(file: ModalFile) -> Iterator[Problem]:
             continue
         (choice,) = choices
         used = sum(known) / (choice.total_gib * GIB)
-        if used < _FAR_TOO_LARGE and choice.usd_per_hour > _DEAR_USD and not _trains(unit):
+        if used < _IDLE_CARD and choice.usd_per_hour > DEAR_USD and not _trains(unit):
             yield Problem(
                 choice.at,
                 f"The weights of {unit.name} fill {used:.0%} of gpu={choice.text!r}, "

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING
 
 from ..findings import Severity
 from ..rule import Rule, register_rule
+from ..thresholds import DEAR_USD
 
 if TYPE_CHECKING:
-    from ...blueprint.services import Known
+    from ...blueprint.known import Known
     from ...blueprint.values import Memory, ServiceBlueprint
     from ...pricing.total import Budget
 
 __all__ = ["NOT_PLANNED", "PLAN_RULES", "PlanProblem", "PlanRule", "Planned"]
 
 _GIB = 1024**3
-_FAR_TOO_LARGE = 0.2
-_DEAR_USD = 2.0
-_ENGINE_START_S = 45.0
-_READ_BYTES_PER_S = 1e9
+_FAR_TOO_LARGE = 0.2  # of a card: weights, cache and the engine together
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +103,9 @@ def _fallback_does_not_fit(planned: Planned) -> Iterator[PlanProblem]:
 
 def _unfit(memory: Memory) -> PlanProblem:
     cure = "A larger GPU, more of them, a shorter context, or GPUProfile.fit() and `modalkit lock`."
-    if memory.largest_context > 0:
-        cure = f"A larger GPU, or context_length={memory.largest_context}."
+    if 0 < memory.largest_context < memory.context:
+        larger = "A larger GPU, or " if memory.free_bytes < 0 else ""
+        cure = f"{larger}context_length={memory.largest_context}."
     return PlanProblem(
         "gpu",
         f"On {memory.gpu}, for {memory.concurrency} requests of {memory.context:,} tokens: {memory.problem}.",
@@ -125,7 +124,7 @@ def _far_too_large(planned: Planned) -> Iterator[PlanProblem]:
     for memory in planned.blueprint.memory[:1]:
         used = (memory.total_bytes - memory.free_bytes) / memory.total_bytes
         price = planned.blueprint.price.container.gpu
-        if not memory.problem and used < _FAR_TOO_LARGE and price > _DEAR_USD:
+        if not memory.problem and used < _FAR_TOO_LARGE and price > DEAR_USD:
             yield PlanProblem(
                 "gpu",
                 f"{memory.gpu} at ${price:.2f} an hour is used to {used:.0%}.",
@@ -174,10 +173,12 @@ def _without_cache(planned: Planned) -> Iterator[PlanProblem]:
 )
 def _startup_too_short(planned: Planned) -> Iterator[PlanProblem]:
     """A start-up timeout that the weights do not fit into."""
+    from ...blueprint.speeds import loading_s  # noqa: PLC0415 - only here, and it loads the plan
+
     facts, plan = planned.known.facts, planned.known.plan
     if facts is None or plan.engine is None:
         return
-    needed = _ENGINE_START_S + facts.weight_bytes / _READ_BYTES_PER_S
+    needed = loading_s(facts)
     if needed > plan.scaling.startup_timeout:
         yield PlanProblem(
             "scaling",

@@ -1,0 +1,69 @@
+"""What speculative decoding adds to a GPU: the weights that guess ahead, and the cache they keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .cache import CacheLayer, Keeps
+from .facts import ModelFacts
+
+__all__ = ["Draft", "draft_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What guesses ahead.
+
+    Attributes:
+        weight_bytes: Its weights, before any split.
+        layers: What its cache keeps.
+        unknown: What of it nobody knows, in a sentence.
+    """
+
+    weight_bytes: int = 0
+    layers: tuple[CacheLayer, ...] = ()
+    unknown: str = ""
+
+
+def draft_of(
+    model: ModelFacts,
+    method: str,
+    name: str | None,
+    *,
+    facts: ModelFacts | None = None,
+    stored: int = 0,
+) -> Draft:
+    """Return what guesses ahead for a model.
+
+    A head that was trained for the model (``"eagle"``, ``"eagle3"``) and the model's own next-token layers
+    (``"mtp"``) keep as much for a token as one of its layers.
+
+    Args:
+        model: The model whose tokens are guessed.
+        method: How, as `Speculative` names it.
+        name: What guesses; None for the model itself, or nothing.
+        facts: What is known of that.
+        stored: Bytes of its files; 0 if nobody knows.
+    """
+    if method == "ngram":
+        return Draft()
+    if name is None:
+        return Draft(model.extra_stored_bytes, _one_layer(model))
+    weights = stored or (facts.loaded_bytes if facts else 0)
+    if not weights:
+        return Draft(
+            unknown=f"{name} is not counted: nothing is known of it; run: modalkit lock FILE"
+        )
+    if facts is not None:
+        return Draft(weights, facts.cache)
+    if method == "draft_model":
+        return Draft(
+            weights, unknown=f"the cache of {name} is not counted: its config is not known"
+        )
+    return Draft(weights, _one_layer(model))
+
+
+def _one_layer(model: ModelFacts) -> tuple[CacheLayer, ...]:
+    """A layer like the model's own that keeps every token."""
+    whole = [layer for layer in model.cache if layer.keeps is Keeps.ALL]
+    return (max(whole, key=lambda layer: layer.elements),) if whole else ()
