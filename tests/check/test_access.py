@@ -113,14 +113,36 @@ def test_an_app_from_another_file_is_not_judged() -> None:
     assert "MK602" in codes(text.replace("from shop.web import api", "api = FastAPI()"))
 
 
-@pytest.mark.parametrize(("key", "found"), [("EMPTY", True), ("$KEY", False)])
-def test_a_server_that_wants_a_key_is_closed(key: str, found: bool) -> None:
-    """``--api-key`` closes a server, unless what it wants is no key."""
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("vllm serve acme/m --api-key EMPTY", True),
+        ("vllm serve acme/m --api-key $KEY", False),
+        ("vllm serve acme/m --hf-token $KEY", True),
+        ("vllm serve acme/m --max-num-batched-tokens 8192", True),
+        ("jupyter lab --NotebookApp.token=$TOKEN", False),
+        ("jupyter lab --NotebookApp.token=''", True),
+        ("code-server --auth none", True),
+        ("code-server --auth password", False),
+    ],
+)
+def test_a_server_that_wants_a_key_is_closed(words: str, found: bool) -> None:
+    """``--api-key`` and its like close a server, unless what it wants is no key."""
     text = (
         f"{HEAD}\n\n@app.function(gpu='L4')\n@modal.web_server(8000)\ndef serve():\n"
-        f"    subprocess.Popen('vllm serve acme/m --api-key {key}', shell=True)\n"
+        f'    subprocess.Popen("{words}", shell=True)\n'
     )
     assert ("MK601" in codes(text)) is found
+
+
+@pytest.mark.parametrize("key", ["os.environ['KEY']", "KEY", "f'{KEY}'"])
+def test_a_key_that_is_not_written_out_is_one(key: str) -> None:
+    """What stands behind the flag may come from anywhere."""
+    text = (
+        f"{HEAD}\n\n@app.function(gpu='L4')\n@modal.web_server(8000)\ndef serve():\n"
+        f"    subprocess.Popen(['vllm', 'serve', 'acme/m', '--api-key', {key}])\n"
+    )
+    assert "MK601" not in codes(text)
 
 
 CORS = "from fastapi.middleware.cors import CORSMiddleware\napi = FastAPI()\n{more}\napi.add_middleware(CORSMiddleware, {options})\n"

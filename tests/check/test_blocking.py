@@ -85,6 +85,25 @@ def test_a_local_entrypoint_may_block() -> None:
     assert "MK605" not in codes(text)
 
 
+@pytest.mark.parametrize(("caller", "found"), [("modal.enter", False), ("modal.method", True)])
+def test_a_helper_of_a_class_counts_by_who_calls_it(caller: str, found: bool) -> None:
+    """What waits at start holds nobody up."""
+    text = (
+        f"{HEAD}@app.cls()\nclass Server:\n    @{caller}()\n    async def go(self):\n        await self.wait()\n\n"
+        "    async def wait(self):\n        time.sleep(1)\n"
+    )
+    assert ("MK605" in codes(text)) is found
+
+
+def test_what_runs_once_around_all_requests_may_block() -> None:
+    """A lifespan of an app is run before the first request."""
+    text = (
+        f"{HEAD}import contextlib\n\n\n@contextlib.asynccontextmanager\nasync def lifespan(api):\n    time.sleep(1)\n    yield\n\n\n"
+        "@app.function()\n@modal.asgi_app()\ndef web():\n    return FastAPI(lifespan=lifespan)\n"
+    )
+    assert "MK605" not in codes(text)
+
+
 def _shared(made: str, used: str, *, concurrent: str = "max_inputs=8", method: str = "def") -> bool:
     text = (
         f"{HEAD}@app.cls(gpu='L4')\n@modal.concurrent({concurrent})\nclass Model:\n    @modal.enter()\n"

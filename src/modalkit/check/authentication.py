@@ -31,9 +31,10 @@ _HEADERS = re.compile(
 )
 _REFUSES = {401, 403}
 _LONG = 60  # characters of a text that is no header
-_FLAGS = {"--api-key", "--admin-api-key", "--token", "--password", "--auth", "--basic-auth"}
-_NO_KEYS = {"EMPTY", "NONE", "NULL", "DUMMY"}
-_KEY_VARIABLES = {"VLLM_API_KEY", "SGLANG_API_KEY", "LLAMA_API_KEY"}
+# --api-key, --NotebookApp.token, --gradio-auth; a server's own token for the hub is none.
+_FLAGS = re.compile(r"--(?!hf\b)(?:[\w.-]*[.-])?(?:api[-_]key|token|password|auth)")
+_NO_KEYS = {"''", '""', "EMPTY", "NONE", "NULL", "DUMMY"}
+_KEY_VARIABLES = {"VLLM_API_KEY", "SGLANG_API_KEY", "LLAMA_API_KEY", "JUPYTER_TOKEN"}
 # What an app that is not made in another file of the user's is made with.
 _FRAMEWORKS = {
     "fastapi", "flask", "starlette", "gradio", "mcp", "fastmcp", "fasthtml", "django", "aiohttp", "quart", "litestar",
@@ -145,7 +146,7 @@ def _asks_by_flag(file: ModalFile, call: ast.Call) -> bool:
     for index, word in enumerate(words):
         flag, _, value = word.partition("=")
         given = value or (words[index + 1] if index + 1 < len(words) else "")
-        if flag in _FLAGS and given.upper() not in _NO_KEYS:
+        if _FLAGS.fullmatch(flag) and given.upper() not in _NO_KEYS:
             return True
     return False
 

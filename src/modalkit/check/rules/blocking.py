@@ -42,6 +42,7 @@ _CLIENTS = {
 }
 _SENDS = re.compile(r"\.(?:create|generate|stream|parse|list|retrieve|edit)$")
 _START_AND_END = ("modal.enter", "modal.exit")
+_ONCE = re.compile(r"asynccontextmanager|on_event|on_startup|before_serving")
 
 
 @rule(
@@ -55,8 +56,9 @@ def blocking_in_async(file: ModalFile) -> Iterator[Problem]:
     # Only the innermost function counts: a lambda or a plain def in it may run in a thread.
     for name, call in _calls_for_requests(file):
         around = file.nodes.scope(call)
-        cure = _async_way(file, name, call) if isinstance(around, ast.AsyncFunctionDef) else ""
-        if cure and isinstance(around, ast.AsyncFunctionDef):
+        if not isinstance(around, ast.AsyncFunctionDef) or _runs_once(around):
+            continue
+        if cure := _async_way(file, name, call):
             yield Problem(
                 call,
                 f"{name or '.remote()'} blocks {around.name}, which is async.",
@@ -64,16 +66,27 @@ def blocking_in_async(file: ModalFile) -> Iterator[Problem]:
             )
 
 
+def _runs_once(function: ast.AsyncFunctionDef) -> bool:
+    """Whether a function is run around all requests: a lifespan, a handler of the start."""
+    return any(_ONCE.search(ast.unparse(one)) for one in function.decorator_list)
+
+
 def _calls_for_requests(file: ModalFile) -> Iterator[tuple[str, ast.Call]]:
     """The calls of what runs for requests, each function once; those that run at start and end are none."""
-    starts = (one.node for unit in file.units for one in unit.methods(*_START_AND_END))
-    seen = set[ast.AST](starts)
+    seen = set[ast.AST]()
     for unit in file.units:
-        for body in unit.bodies:
-            for node in _run_by(file, unit, body) if body not in seen else ():
+        for body in _roots(unit):
+            for node in _run_by(file, unit, body):
                 if node not in seen:
                     seen.add(node)
                     yield from file.calls_in(node)
+
+
+def _roots(unit: Unit) -> list[Function]:
+    """What Modal calls for requests; helpers of a class are reached from its methods."""
+    if not isinstance(unit.node, ast.ClassDef):
+        return [unit.node]
+    return [one.node for one in unit.members if not one.runs_at(*_START_AND_END)]
 
 
 def _run_by(file: ModalFile, unit: Unit, body: Function) -> tuple[ast.AST, ...]:
