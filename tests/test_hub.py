@@ -296,3 +296,47 @@ def test_headers_of_every_shard_are_read_where_sizes_differ(hub):
     ranges = [asked for _, path, asked in hub.requests if path.endswith(".safetensors")]
     assert ranges
     assert set(ranges) == {"bytes=0-100000"}
+
+
+def test_headers_are_not_asked_where_the_sizes_are_certain(hub):
+    """Files of just the size that the config says are left alone; ``--headers`` reads them all the same."""
+    config = {
+        **llama(False),
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_attention_heads": 64,
+    }
+    layer = {
+        "self_attn.q_proj": [1024, 1024],
+        "self_attn.k_proj": [32, 1024],
+        "mlp.up_proj": [4096, 1024],
+    }
+    layer |= {"self_attn.v_proj": [32, 1024], "self_attn.o_proj": [1024, 1024]}
+    layer |= {"mlp.gate_proj": [4096, 1024], "mlp.down_proj": [1024, 4096]}
+    layer |= {"input_layernorm": [1024], "post_attention_layernorm": [1024]}
+    shapes = {"model.embed_tokens.weight": [100, 1024], "lm_head.weight": [100, 1024]}
+    shapes |= {
+        f"model.layers.{i}.{name}.weight": size for i in (0, 1) for name, size in layer.items()
+    }
+    hub.add("org/model", {"config.json": config, **in_two(shapes | {"model.norm.weight": [1024]})})
+    parameters = sum(math.prod(shape) for shape in shapes.values()) + 1024
+    assert (sized()["stored_parameters"], sized()["total_parameters"]) == (0, parameters)
+    assert not [path for _, path, _ in hub.requests if path.endswith(".safetensors")]
+    assert sized("--headers")["stored_parameters"] == parameters
+
+
+@pytest.mark.parametrize(
+    ("files", "environment", "message"),
+    [
+        ({"pytorch_model.bin": b"x"}, {}, "has no safetensors files, and only those have headers"),
+        ({"model.safetensors": b"no header at all"}, {}, "The header of 'org/model'"),
+        ({"model.safetensors": b"x"}, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+    ],
+)
+def test_headers_that_cannot_be_read_are_said(hub, files, environment, message):
+    """``--headers`` without headers to read says why."""
+    hub.add("org/model", {"config.json": QWEN, **files})
+    size("org/model")
+    done = size("org/model", "--headers", **environment)
+    assert done.returncode == 1
+    assert message in done.stderr

@@ -151,7 +151,8 @@ def test_weights_are_listed_kind_by_kind():
         "attention": layer * 2 * 1024 * 1024,
         "attention, keys and values": layer * 2 * 1024 * 512,
         "MLP": layer * 3 * 1024 * 4096,
-        "norms": layer * 2 * 1024 + 2 * 1024,
+        "norms": layer * 2 * 1024,
+        "final norm": 2 * 1024,
         "output head": 2 * 32_000 * 1024,
     }
 

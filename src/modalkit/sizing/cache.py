@@ -143,19 +143,22 @@ def cache_layers(
     """
     inside = f"{stack}.{{}}."
     own = [one for one in parameters if one.name.startswith(inside)]
-    by_layer: dict[int, list[int]] = {}  # which of them each layer has
+    alike: dict[tuple[int, ...], list[int]] = {}  # which of them the same layers have
     for index, one in enumerate(own):
-        for layer in one.layers:
-            by_layer.setdefault(layer, []).append(index)
+        alike.setdefault(one.layers, []).append(index)
+    by_layer: dict[int, tuple[int, ...]] = {}
+    for layers, indices in alike.items():
+        for layer in layers:
+            by_layer[layer] = (*by_layer.get(layer, ()), *indices)
     # LongCat-Flash has two attentions in each layer.
     attentions = max((one.copies for one in own if "attn.{}." in one.name), default=1)
     reader = _Reader(config, prefix)
     seen: dict[tuple[object, ...], list[CacheLayer]] = {}
     found: list[tuple[int, CacheLayer]] = []
-    for number, indices in sorted(by_layer.items()):
-        key = (reader.listed(number), *indices)
+    for number, has in sorted(by_layer.items()):
+        key = (reader.listed(number), *has)
         if key not in seen:
-            shapes = {own[index].name.removeprefix(inside): own[index].shape for index in indices}
+            shapes = {own[one].name.removeprefix(inside): own[one].shape for one in sorted(has)}
             seen[key] = reader.caches(reader.kind(number, shapes), shapes)
         found += [(number, one) for one in seen[key] * attentions]
     return found

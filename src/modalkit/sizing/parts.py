@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -91,6 +92,8 @@ class WeightPart:
     @property
     def name(self) -> str:
         """What a breakdown calls it."""
+        if self.kind is Kind.NORMS and self.place is not Place.LAYERS:
+            return "final norm"
         return (
             f"{self.kind}, keys and values" if self.division is Division.HEADS else str(self.kind)
         )
@@ -116,6 +119,7 @@ _MLP = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=16_384)
 def kind_of(name: str, *, inside: bool, expert: bool = False, router: bool = False) -> Kind:
     """Return what a parameter is for.
 
@@ -125,12 +129,12 @@ def kind_of(name: str, *, inside: bool, expert: bool = False, router: bool = Fal
         expert: It belongs to a routed expert.
         router: It chooses experts.
     """
+    if expert or router:  # of a tower, too
+        return Kind.EXPERTS if expert else Kind.ROUTERS
     if is_tower(name):
         if _AUDIO.search(name):
             return Kind.AUDIO
         return Kind.PROJECTOR if _PROJECTOR.search(name) else Kind.VISION
-    if expert or router:
-        return Kind.EXPERTS if expert else Kind.ROUTERS
     return _inside(name) if inside else _outside(name)
 
 

@@ -9,9 +9,10 @@ from ..errors import SizingError
 from .facts import ModelFacts
 from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, picks
 from .lines import Line
-from .load import Load
+from .load import Load, Split
 from .memory import itemised
 from .serving import EngineName, Serving, serving
+from .splits import Parallelism
 
 __all__ = ["SizeReport", "size"]
 
@@ -88,9 +89,10 @@ def size(
     model: ModelFacts,
     load: Load | None = None,
     *,
-    engine: EngineName = "vllm",
+    engine: EngineName | Serving = "vllm",
     gpu: str | None = None,
     wishes: Wishes | None = None,
+    split: Split | Parallelism | None = None,
 ) -> SizeReport:
     """Size a model.
 
@@ -98,17 +100,20 @@ def size(
         model: From `read_model`, `model_facts`, or stated by hand.
         load: Context and concurrency to bear; 8 requests of 8192 tokens by default, or of the model's
             own context where that is shorter.
-        engine: Whose memory reserve counts.
-        gpu: One choice to examine, such as ``"H100:2"``.
+        engine: Whose memory reserve counts; a `Serving` also says its release and what it was told.
+        gpu: One choice to examine, such as ``"H100:2"``; without a count, as many as ``split`` takes.
         wishes: What the picks must keep to.
+        split: How the model is spread, or what is said of it. Default: tensor parallelism over all GPUs
+            of a choice.
 
     Raises:
-        SizingError: An unknown GPU.
+        SizingError: An unknown GPU, or a count that the split does not take.
     """
     load = load or default_load(model)
-    found = picks(model, load, engine, wishes)
+    found = picks(model, load, engine, wishes, split=split)
     fitting = tuple(one for one in found if not one.problem)
-    asked = examine(model, load, engine, parse_choice(gpu)) if gpu else None
+    choice = _counted(gpu, split) if gpu else None
+    asked = examine(model, load, engine, choice, split=split) if choice else None
     best = asked or (fitting[0] if fitting else None)
     context = concurrency = 0
     if best is not None:
@@ -149,6 +154,26 @@ def parse_choice(text: str) -> tuple[GPU, int]:
         msg = f"The GPU {text!r} must be a type of the catalogue with an optional count ({known})."
         raise SizingError(msg)
     return gpu, int(number or 1)
+
+
+def _counted(text: str, split: Split | Parallelism | None) -> tuple[GPU, int]:
+    """Read a choice whose count may be left to a split.
+
+    Raises:
+        SizingError: As `parse_choice`, or the count is not what the split takes.
+    """
+    gpu, count = parse_choice(text)
+    if split is None or (":" in text and isinstance(split, Parallelism) and split.tensor is None):
+        return gpu, count
+    tensor = split.tensor or 1
+    needed = tensor * split.pipeline * split.data
+    if ":" in text and count != needed:
+        msg = (
+            f"{text!r} has {count} GPUs, but {tensor} tensor x {split.pipeline} pipeline x {split.data} data ranks "
+            f"take {needed}. Write '{gpu.name}:{needed}', or leave the count out."
+        )
+        raise SizingError(msg)
+    return gpu, needed
 
 
 def _row(one: Pick) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .configs import Settings
 from .formats import Format, Quantization, bytes_of
@@ -30,8 +30,7 @@ _PLACES = {Kind.EMBEDDINGS: Place.FIRST, Kind.HEAD: Place.LAST, Kind.NORMS: Plac
 _ORDER = {kind: number for number, kind in enumerate(Kind)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Sort:
+class _Sort(NamedTuple):
     """What parameters have in common that are counted together."""
 
     kind: Kind
@@ -82,12 +81,13 @@ class Tally:
         self.total += one.elements
         if not is_tower(one.name):
             self.active += one.elements * self._active_share(one)
-        sort = self._sorted(one)
-        for group, kind in self._groups(one):
+        kind, division, place = self._sorted(one)
+        for group, packed in self._groups(one):
             count = elements * max(1, len(group))
-            self.stored += count * (kind.bytes_per_weight if kind else self._bytes)
-            layers = group if sort.place is Place.LAYERS else ()
-            self._count(replace(sort, format=kind, layers=layers), count)
+            self.stored += count * (packed.bytes_per_weight if packed else self._bytes)
+            layers = group if place is Place.LAYERS else ()
+            sort = _Sort(kind, division, place, packed, layers)
+            self._counts[sort] = self._counts.get(sort, 0) + count
         if len(one.shape) == 2 and one.layers and not is_whole(one.name):  # noqa: PLR2004 - a linear map
             self.lora_width += (
                 sum(one.shape) * len(one.layers) * (0 if _is_expert(one) else one.copies)
@@ -96,9 +96,6 @@ class Tally:
             last = one.layers[-1]
             size = elements * self._one_size(one, last)
             self._by_layer[last] = self._by_layer.get(last, 0.0) + size
-
-    def _count(self, sort: _Sort, parameters: int) -> None:
-        self._counts[sort] = self._counts.get(sort, 0) + parameters
 
     @property
     def head_parameters(self) -> int:
@@ -165,7 +162,7 @@ class Tally:
                 )  # spread whole experts leave both whole
                 (self.expert_widths if whole else self.widths).add(width)
 
-    def _sorted(self, one: Parameter) -> _Sort:
+    def _sorted(self, one: Parameter) -> tuple[Kind, Division, Place]:
         """Say what it is for, how a split treats it, and which stages of a pipeline have it."""
         expert, router = _is_expert(one), _is_router(one.name)
         inside = bool(one.layers) and one.name.startswith(self._inside)
@@ -174,7 +171,7 @@ class Tally:
             self.expert_count = max(self.expert_count, count)
         kind = kind_of(one.name, inside=inside, expert=expert, router=router)
         place = Place.LAYERS if inside else _PLACES.get(kind, Place.EVERY)
-        return _Sort(kind, _division(one, kind), place)
+        return kind, _division(one, kind), place
 
     def _active_share(self, one: Parameter) -> float:
         if not _is_expert(one) or not self._per_token:
