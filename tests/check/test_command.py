@@ -56,6 +56,10 @@ def test_the_exit_code_says_whether_to_go_on(run, text, argv, code):
         (["--explain", "unknown-gpuu"], "Did you mean 'unknown-gpu'?"),
         (["--budget", "cheap"], "Write 500/month or 3/hour"),
         (["--format", "xml"], "'xml' is not one of"),
+        (["--json", "--format", "github"], "leave out one of --json and --format github"),
+        (["--diff", "--format", "sarif"], "--diff and --explain know text and json"),
+        (["--explain", "MK101", "--format", "github"], "--diff and --explain know text and json"),
+        (["--diff", "--fix"], "give one of them"),
     ],
 )
 def test_a_wrong_command_says_what_to_type(run, argv, said):
@@ -126,3 +130,40 @@ def test_the_hook_and_the_workflow_are_what_their_tools_read():
     steps = workflow["jobs"]["check"]["steps"]
     assert any("modalkit check" in step.get("run", "") for step in steps)
     assert workflow["permissions"]["pull-requests"] == "write"
+
+
+OLD = 'import modal\n\nstub = modal.Stub("x")\n\n\n@stub.function(keep_warm=1)\ndef f(): ...\n'
+
+
+def test_a_diff_is_data_too(run):
+    """--diff --json says what --fix would change and for which findings, and writes nothing."""
+    Path("a.py").write_text(OLD)
+    code, printed = run("a.py", "--diff", "--json")
+    document = json.loads(printed)
+    (file,) = document["files"]
+    assert code == 1
+    assert file["path"] == "a.py"
+    assert '+app = modal.App("x")' in file["diff"]
+    assert [one["code"] for one in file["fixed"]] == ["MK801", "MK802"]
+    assert Path("a.py").read_text() == OLD
+    Path("a.py").write_text("import modal\n")
+    code, printed = run("a.py", "--diff", "--format", "json")
+    assert (code, json.loads(printed)["files"]) == (0, [])
+
+
+def test_a_rule_is_data_too(run):
+    """--explain --json has a rule's words and both of its examples."""
+    (rule,) = json.loads(run("--explain", "MK101", "--json")[1])["rules"]
+    assert rule["name"] == "unknown-gpu"
+    assert rule["failing"]
+    assert rule["passing"]
+    assert len(json.loads(run("--explain", "all", "--format", "json")[1])["rules"]) > 80
+
+
+def test_a_fix_leaves_one_report_on_standard_output(tmp_path, monkeypatch):
+    """--fix --format json prints the report alone; what was rewritten goes to standard error."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.py").write_text(OLD)
+    done = CliRunner().invoke(command, ["a.py", "--fix", "--json", "--select", "MK8"])
+    assert json.loads(done.stdout)["findings"] == []
+    assert "MK801 renamed-name" in done.stderr

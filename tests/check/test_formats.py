@@ -78,3 +78,71 @@ def test_long_lines_are_cut_around_the_caret(tmp_path):
     lines = finding_text(finding).split("\n")
     assert max(map(len, lines[1:3])) < 140
     assert lines[1][lines[2].index("^") :].startswith('"H1OO"')
+
+
+def test_sarif_writes_addresses_and_rewrites(tmp_path, monkeypatch):
+    """A path is encoded as an address, absolute ones have a scheme, and safe fixes are replacements."""
+    monkeypatch.chdir(tmp_path)
+    old = "import modal\n\nstub = modal.Stub('x')\n"
+    (tmp_path / "a #1.py").write_text(old)
+    (tmp_path / "b.py").write_text(old)
+    report = check_paths(["a #1.py", str(tmp_path / "b.py")])
+    (run,) = json.loads(as_sarif(report))["runs"]
+    places = [one["locations"][0]["physicalLocation"] for one in run["results"]]
+    addresses = {one["artifactLocation"]["uri"] for one in places}
+    assert addresses == {"a%20%231.py", (tmp_path / "b.py").as_uri()}
+    for result in run["results"]:
+        (change,) = result["fixes"][0]["artifactChanges"]
+        assert change["artifactLocation"]["uri"] in addresses
+        first = change["replacements"][0]
+        assert first["deletedRegion"]["startLine"] == 3
+        assert first["insertedContent"]["text"] == "modal.App"
+
+
+def test_sarif_has_nothing_that_its_schema_does_not_know(report):
+    """Objects of the log have the properties of SARIF 2.1.0, and regions count from one."""
+    known = {
+        "log": {"$schema", "version", "runs"},
+        "run": {"tool", "columnKind", "results"},
+        "driver": {"name", "semanticVersion", "rules"},
+        "rule": {"id", "name", "shortDescription", "fullDescription", "help", "defaultConfiguration", "properties"},
+        "result": {"ruleId", "level", "message", "locations", "fixes"},
+    }  # fmt: skip
+    log = json.loads(as_sarif(report))
+    (run,) = log["runs"]
+    driver = run["tool"]["driver"]
+    held = [("log", log), ("run", run), ("driver", driver)]
+    held += [("rule", one) for one in driver["rules"]] + [("result", one) for one in run["results"]]
+    assert all(set(one) <= known[kind] for kind, one in held)
+    regions = [one["locations"][0]["physicalLocation"]["region"] for one in run["results"]]
+    assert all(min(v for v in one.values() if isinstance(v, int)) >= 1 for one in regions)
+
+
+def test_a_masked_rewrite_is_not_in_sarif(tmp_path):
+    """A fix that would write the stars of a masked key is left out of the log."""
+    key = "hf_" + "QwErTyUiOp7412589630aSdFgHjKlZxCvB"
+    file = tmp_path / "a.py"
+    file.write_text(
+        "import modal\n\napp = modal.App()\n\n\n"
+        f"@app.function(secret=modal.Secret.from_dict({{'T': '{key}'}}))\ndef f(): ...\n"
+    )
+    (run,) = json.loads(as_sarif(check_paths([str(file)])))["runs"]
+    assert {one["ruleId"] for one in run["results"]} >= {"MK201", "MK802"}
+    assert not any("fixes" in one for one in run["results"])
+
+
+@pytest.mark.parametrize("name", ["a%b.py", "a,b:c.py", "a\nb.py"])
+def test_github_annotations_escape_any_name(tmp_path, monkeypatch, name):
+    """What would end a property of a workflow command is written as its code."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(
+        'import modal\n\napp = modal.App("x")\nf = app.function(gpu="H1OO")\n'
+    )
+    (line,) = as_github(check_paths([name])).split("\n")
+    properties = line.removeprefix("::error ").partition("::")[0]
+    written = dict(one.split("=", 1) for one in properties.split(","))
+    escaped = {"%25": "%", "%2C": ",", "%3A": ":", "%0A": "\n"}
+    read = written["file"]
+    for code, char in [*list(escaped.items())[1:], ("%25", "%")]:
+        read = read.replace(code, char)
+    assert read == name

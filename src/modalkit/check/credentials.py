@@ -5,6 +5,7 @@ What looks like an example (``sk-xxxx``, ``your-key``, ``user:password@localhost
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections import Counter
@@ -25,10 +26,36 @@ _SHAPES = re.compile(
     | ya29\.[A-Za-z0-9_-]{30,}                              # Google OAuth
     | AccountKey=[A-Za-z0-9+/=]{60,}                        # Azure storage
     | dckr_pat_[A-Za-z0-9_-]{20,}
-    | shpat_[a-fA-F0-9]{32}
+    | shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}
+    | api_org_[A-Za-z0-9]{30,}                              # Hugging Face, of an organisation
+    | GOCSPX-[A-Za-z0-9_-]{24,}                             # Google OAuth client
+    | xapp-\d-[A-Z0-9]+-\d+-[a-f0-9]{32,}                   # Slack app
+    | whsec_[A-Za-z0-9+/=]{24,}                             # signing secret of webhooks
+    | dapi[a-f0-9]{32}                                      # Databricks
+    | do[opr]_v1_[a-f0-9]{64}                               # DigitalOcean
+    | hv[sb]\.[A-Za-z0-9_-]{24,}                            # Vault
+    | sntr(?:ys|yu)_[A-Za-z0-9_=+/-]{40,}                   # Sentry
+    | lin_api_[A-Za-z0-9]{32,}                              # Linear
+    | ntn_[A-Za-z0-9]{40,}                                  # Notion
+    | glsa_[A-Za-z0-9]{32}_[a-fA-F0-9]{8}                   # Grafana
+    | sb[ps]_[a-f0-9]{40} | sb_secret_[A-Za-z0-9_-]{20,}    # Supabase
+    | wandb_v1_[A-Za-z0-9_]{40,}                            # Weights & Biases
+    | rpa_[A-Z0-9]{32,}                                     # RunPod
+    | esecret_[A-Za-z0-9]{20,}                              # Anyscale
+    | nfp_[A-Za-z0-9]{36}                                   # Netlify
+    | key-[a-f0-9]{32}                                      # Mailgun
+    | figd_[A-Za-z0-9_-]{36,}                               # Figma
+    | AGE-SECRET-KEY-1[0-9A-Z]{58}
+    | PMAK-[a-f0-9]{24}-[a-f0-9]{34}                        # Postman
     )""",
     re.VERBOSE,
 )
+# ``sk-`` and words: the name of a thing, not a key.
+_WORDS_ALONE = re.compile(r"sk(?:-(?:[a-z]+|v?\d{1,3}))+")
+_SK = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]+")
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]+\.(?P<claims>eyJ[A-Za-z0-9_-]+)")
+# What the claims of a token say that documentation shows, or that every browser gets.
+_OPEN_CLAIMS = re.compile(rb"1234567890|John Doe|example|\"role\": ?\"anon\"", re.IGNORECASE)
 _URL = re.compile(
     r"\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|rediss?|amqps?|mssql|mariadb|https?)"
     r"(?:\+\w+)?://(?P<user>[^:/@\s]*):(?P<password>[^@\s/]+)@(?P<host>[^:/\s?]+)"
@@ -70,8 +97,23 @@ def is_key(text: str) -> bool:
     if (found := _URL.search(text)) is not None:
         return _is_real_login(found)
     if holds_credential(text):
-        return not _PLACEHOLDER.search(text) and _varied(text)
+        return not _PLACEHOLDER.search(text) and _varied(text) and not _is_open(text)
     return bool(_SHAPES.search(text)) and not _PLACEHOLDER.search(text)
+
+
+def _is_open(text: str) -> bool:
+    """Whether what has the shape of a key is words, or a token that anyone may have."""
+    if (named := _SK.search(text)) is not None:
+        return bool(_WORDS_ALONE.fullmatch(named[0]))
+    token = _JWT.search(text)
+    if token is None:
+        return False
+    claims = token["claims"]
+    try:
+        said = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
+    except ValueError:
+        return False
+    return bool(_OPEN_CLAIMS.search(said))
 
 
 def _is_real_login(found: re.Match[str]) -> bool:

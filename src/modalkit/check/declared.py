@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TypeVar
 
 from .images import Image, read_image
+from .mappings import Mappings
 from .names import Names
 from .nodes import Function, Nodes
 from .source import SourceFile
@@ -23,6 +24,7 @@ __all__ = ["SERVE", "Decorator", "Member", "ModalFile", "Option", "Options", "Un
 _Node = TypeVar("_Node", bound=ast.AST)
 _REGISTERS = {"function": "function", "cls": "class", "server": "server"}
 _APP = "modal.App()"
+_PARTIAL = "functools.partial"
 SERVE = {"modalkit.serve", "modalkit.compile.serve"}
 _IMAGES = ("modal.Image", "modalkit.ImageSpec")
 # More of them than that is generated code, which would only take long.
@@ -161,6 +163,7 @@ class ModalFile:
         self.budget = budget
         self.nodes = Nodes(source.tree)
         self.names = Names(self.nodes)
+        self.mappings = Mappings(self.nodes, self.names)
         self._within: dict[type[ast.AST], dict[ast.AST, list[ast.AST]]] = {}
 
     @cached_property
@@ -221,38 +224,10 @@ class ModalFile:
             if keyword.arg is not None:
                 given[keyword.arg] = Option(keyword.value, keyword)
                 continue
-            spread = self._entries(keyword.value)
-            complete = complete and spread is not None
-            given.update(spread or {})
+            spread = self.mappings.entries(keyword.value)
+            complete = complete and spread.complete and all(one.sure for one in spread.found)
+            given |= {one.name: Option(one.value, one.value) for one in spread.found if one.sure}
         return Options(given, complete)
-
-    def _entries(self, node: ast.expr, depth: int = 0) -> dict[str, Option] | None:
-        """The entries of a dict that is written out somewhere; None when it may hold others."""
-        if isinstance(node, ast.Name) and depth < 5:  # noqa: PLR2004 - names of names of dicts
-            _, bindings = self.names.bindings(node)
-            value = bindings[0].value if len(bindings) == 1 else None
-            return None if value is None else self._entries(value, depth + 1)
-        if isinstance(node, ast.Dict):
-            return self._written(node, depth)
-        if isinstance(node, ast.Call) and self.names.qualname(node.func) == "dict":
-            options = self.options(node)
-            return dict(options.given) if options.complete and not node.args else None
-        return None
-
-    def _written(self, node: ast.Dict, depth: int) -> dict[str, Option] | None:
-        found: dict[str, Option] = {}
-        for key, value in zip(node.keys, node.values, strict=True):
-            if key is None:
-                inner = self._entries(value, depth + 1) if depth < 5 else None  # noqa: PLR2004
-                if inner is None:
-                    return None
-                found.update(inner)
-                continue
-            name = self.names.text(key)
-            if name is None:
-                return None
-            found[name] = Option(value, value)
-        return found
 
     # -- functions and classes
 
@@ -273,9 +248,33 @@ class ModalFile:
         return tuple(self._decorator(one) for one in node.decorator_list)
 
     def _decorator(self, node: ast.expr) -> Decorator:
-        if isinstance(node, ast.Call):
-            return Decorator(self.names.qualname(node.func), node, self.options(node))
-        return Decorator(self.names.qualname(node), node, Options())
+        if not isinstance(node, ast.Call):
+            return Decorator(self.names.qualname(node), node, Options())
+        return self._through(node) or self._called(node)
+
+    def _called(self, call: ast.Call) -> Decorator:
+        return Decorator(self.names.qualname(call.func), call, self.options(call))
+
+    def _through(self, call: ast.Call) -> Decorator | None:
+        """What a function or a partial of this file registers when it decorates, under its own name."""
+        if not isinstance(call.func, ast.Name):
+            return None
+        _, bindings = self.names.bindings(call.func)
+        value = bindings[0].value if len(bindings) == 1 else None
+        partial = isinstance(value, ast.Call) and self.names.qualname(value.func) == _PARTIAL
+        if partial and isinstance(value, ast.Call) and value.args:
+            made = Decorator(self.names.qualname(value.args[0]), call, self.options(value))
+            complete = made.options.complete
+        else:
+            returned = self.mappings.returned(call.func)
+            if not isinstance(returned, ast.Call) or not isinstance(returned.func, ast.Attribute):
+                return None
+            made, complete = self._called(returned), False  # what it is given may be changed inside
+        if self.registers(made) is None:
+            return None
+        own = self.options(call)
+        options = Options({**made.options.given, **own.given}, complete and own.complete)
+        return Decorator(made.qualname, call, options)
 
     def registers(self, decorator: Decorator) -> str | None:
         """Return what a decorator registers on an app: ``"function"``, ``"class"``, ``"server"``.

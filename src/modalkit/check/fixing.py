@@ -15,8 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .dockerfiles import is_dockerfile
 from .files import find_files
 from .findings import Edit, Finding
+from .layout import Formatter, line_limit
 from .runner import check_source
 from .settings import Settings
 from .source import SourceFile, UnreadableError, parse_source, read_source
@@ -163,14 +165,26 @@ def _touch(one: Edit, other: Edit) -> bool:
 def _applied(path: str, text: str, chosen: list[Finding]) -> tuple[str | None, list[Finding]]:
     """The text after some fixes, and which of them were applied: each leaves Python behind."""
     fixes = [one.fix for one in chosen if one.fix is not None]
-    together = apply_edits(text, [edit for fix in fixes for edit in fix.edits])
-    if _is_python(path, together) and together != text:
-        return together, chosen
+    together = [edit for fix in fixes for edit in fix.edits]
+    if (after := _edited(path, text, together)) is not None:
+        return after, chosen
     for finding, fix in zip(chosen, fixes, strict=True):
-        alone = apply_edits(text, fix.edits)
-        if _is_python(path, alone) and alone != text:
-            return alone, [finding]
+        if (after := _edited(path, text, fix.edits)) is not None:
+            return after, [finding]
     return None, []
+
+
+def _edited(path: str, text: str, edits: Sequence[Edit]) -> str | None:
+    """The text after edits, laid out as it was; None where it is the same, or no Python."""
+    after = apply_edits(text, edits)
+    if after == text or not _is_python(path, after):
+        return None
+    endings = set(_LINE.findall(text))
+    if len(endings) != 1:
+        return after
+    formatter, newline = Formatter(line_limit(path)), endings.pop()
+    plain = formatter.after(_LINE.sub("\n", text), _LINE.sub("\n", after), edits)
+    return plain.replace("\n", newline)
 
 
 def _is_python(path: str, text: str) -> bool:
@@ -210,6 +224,8 @@ def fix_paths(
     changed: dict[str, Fixed] = {}
     for candidate in find_files(paths, settings):
         path = Path(candidate.path)
+        if is_dockerfile(path):
+            continue  # no rule over them has a rewrite
         try:
             if not candidate.named and read_source(path, only_modal=True) is None:
                 continue

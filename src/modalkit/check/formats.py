@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import PurePath
+from urllib.parse import quote
 
-from .findings import Finding, Severity
-from .rule import all_rules
+from .examples import example_of
+from .findings import Finding, Severity, Span
+from .fixing import Fixed
+from .rule import Rule, all_rules
 from .runner import CheckReport
 
-__all__ = ["as_github", "as_json", "as_sarif"]
+__all__ = ["as_github", "as_json", "as_sarif", "changes_as_json", "rules_as_json"]
 
 _LEVELS: Mapping[Severity, str] = {
     Severity.ERROR: "error",
@@ -30,6 +33,58 @@ def as_json(report: CheckReport) -> str:
         "findings": [one.as_json() for one in report.findings],
     }
     return json.dumps(document, indent=2)
+
+
+def rules_as_json(rules: Sequence[Rule]) -> str:
+    """Return the words and examples of rules as one JSON document."""
+    document = {"schema_version": 1, "rules": [_explained(one) for one in rules]}
+    return json.dumps(document, indent=2)
+
+
+def _explained(rule: Rule) -> dict[str, object]:
+    example = example_of(rule)
+    return {
+        "code": rule.code,
+        "name": rule.name,
+        "severity": rule.severity,
+        "group": rule.group,
+        "reads": rule.reads,
+        "summary": rule.summary,
+        "why": rule.why,
+        "text": example.text if example else "",
+        "failing": example.failing if example else None,
+        "passing": example.passing if example else None,
+    }
+
+
+def changes_as_json(changed: Mapping[str, Fixed], *, unsafe: bool) -> str:
+    """Return what ``--fix`` would change as one JSON document, each file with its diff.
+
+    Args:
+        changed: What would become of each file, by its path.
+        unsafe: Whether unsafe fixes were asked for.
+    """
+    files = [
+        {
+            "path": path,
+            "diff": fixed.diff(path),
+            "fixed": [_named(one) for one in fixed.applied],
+            "unsafe_left": fixed.unsafe,
+        }
+        for path, fixed in changed.items()
+    ]
+    document = {
+        "schema_version": 1,
+        "modalkit": version("modalkit"),
+        "unsafe_fixes": unsafe,
+        "files": files,
+    }
+    return json.dumps(document, indent=2)
+
+
+def _named(finding: Finding) -> dict[str, object]:
+    says = finding.fix.says if finding.fix is not None else ""
+    return {"code": finding.code, "name": finding.name, "message": finding.message, "says": says}
 
 
 def as_sarif(report: CheckReport) -> str:
@@ -63,21 +118,44 @@ def as_sarif(report: CheckReport) -> str:
 
 
 def _result(finding: Finding) -> dict[str, object]:
-    span = finding.span
-    region = {
-        "startLine": span.line,
-        "startColumn": span.column,
-        "endLine": span.end_line,
-        "endColumn": span.end_column,
-        "snippet": {"text": finding.source_line},
-    }
-    place = {"uri": PurePath(finding.path).as_posix()}
+    region = {**_region(finding.span), "snippet": {"text": finding.source_line}}
+    place = {"artifactLocation": {"uri": _uri(finding.path)}, "region": region}
+    fix = _fix(finding)
     return {
         "ruleId": finding.code,
         "level": _LEVELS[finding.severity],
         "message": {"text": f"{finding.message} {finding.why} Write: {finding.instead}"},
-        "locations": [{"physicalLocation": {"artifactLocation": place, "region": region}}],
+        "locations": [{"physicalLocation": place}],
+        **({"fixes": [fix]} if fix else {}),
     }
+
+
+def _region(span: Span) -> dict[str, object]:
+    return {
+        "startLine": span.line,
+        "startColumn": span.column,
+        "endLine": span.end_line,
+        "endColumn": span.end_column,
+    }
+
+
+def _uri(path: str) -> str:
+    """A path as an address: absolute ones with their scheme, every other sign than a path's own encoded."""
+    plain = PurePath(path)
+    return plain.as_uri() if plain.is_absolute() else quote(plain.as_posix(), safe="/,;=@&+$!*'()~")
+
+
+def _fix(finding: Finding) -> dict[str, object] | None:
+    """A safe rewrite; none that would write a masked key."""
+    fix = finding.fix
+    if fix is None or not fix.safe or any(one.shown not in {None, one.text} for one in fix.edits):
+        return None
+    replacements = [
+        {"deletedRegion": _region(one.span), "insertedContent": {"text": one.text}}
+        for one in fix.edits
+    ]
+    change = {"artifactLocation": {"uri": _uri(finding.path)}, "replacements": replacements}
+    return {"description": {"text": fix.says}, "artifactChanges": [change]}
 
 
 def as_github(report: CheckReport) -> str:

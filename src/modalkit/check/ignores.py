@@ -1,11 +1,14 @@
 """``# modalkit: ignore[MK101] reason``: findings that the author of a file has judged.
 
-A comment holds for its own line; one that stands alone holds for the next line of code. An ignore
-that silences nothing is a finding, so that none outlives its reason.
+A comment holds for its own line; on the first or last line of a statement, or of a definition's
+decorators and head, for all of that. One that stands alone holds for the next line of code, and
+``# modalkit: ignore-file[MK302] reason`` for the whole file. Rules go by code or by name. An ignore that
+silences nothing, or says no reason, is a finding, so that none outlives its reason.
 """
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -13,64 +16,137 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .findings import Finding, Span
+from .rule import all_rules
 from .source import SourceFile
 
-__all__ = ["Ignore", "read_ignores", "unsilenced"]
+__all__ = ["Comment", "Ignore", "ignore_of", "read_ignores", "unsilenced"]
 
-_COMMENT = re.compile(r"#\s*modalkit:\s*ignore\b(?:\[(?P<codes>[^\]]*)\])?", re.IGNORECASE)
+_COMMENT = re.compile(
+    r"#\s*modalkit:\s*ignore(?P<wide>-file)?\b(?:\[(?P<rules>[^\]]*)\])?(?P<reason>[^#]*)",
+    re.IGNORECASE,
+)
 _MARK = re.compile(r"modalkit:\s*ignore", re.IGNORECASE)
+_EVERY_LINE = (1, 10**9)
+_COMPOUND = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+_DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment as it stands in a file.
+
+    Attributes:
+        text: It, from its ``#``.
+        line: Its line, counted from 1.
+        column: Its first column, counted from 1.
+        lines: The first and the last line of what it holds for.
+    """
+
+    text: str
+    line: int
+    column: int
+    lines: tuple[int, int]
 
 
 @dataclass(slots=True)
 class Ignore:
-    """One comment.
+    """One comment that silences findings.
 
     Attributes:
         span: The comment.
-        line: The line of code it holds for.
-        codes: What it silences; empty when it names nothing.
+        lines: The first and the last line that it holds for.
+        codes: What it silences.
+        unknown: What it names that is no rule.
+        reason: Why.
         used: The codes that it did silence.
     """
 
     span: Span
-    line: int
+    lines: tuple[int, int]
     codes: tuple[str, ...]
+    unknown: tuple[str, ...]
+    reason: str
     used: set[str] = field(default_factory=set)
 
     def silences(self, finding: Finding) -> bool:
         """Whether it is about a finding; it is remembered as used then."""
-        if finding.code not in self.codes:
-            return False
-        if not finding.span.line <= self.line <= max(finding.span.end_line, finding.span.line):
+        first, last = self.lines
+        end = max(finding.span.end_line, finding.span.line)
+        if finding.code not in self.codes or finding.span.line > last or end < first:
             return False
         self.used.add(finding.code)
         return True
 
 
+def ignore_of(comment: Comment) -> Ignore | None:
+    """Return what a comment silences; None for any other comment."""
+    match = _COMMENT.search(comment.text)
+    if match is None:
+        return None
+    named = {word: one.code for one in all_rules() for word in (one.code.lower(), one.name)}
+    words = [word.strip() for word in (match["rules"] or "").split(",") if word.strip()]
+    codes = dict.fromkeys(named[word.lower()] for word in words if word.lower() in named)
+    return Ignore(
+        span=Span(comment.line, comment.column, comment.line, comment.column + len(comment.text)),
+        lines=_EVERY_LINE if match["wide"] else comment.lines,
+        codes=tuple(codes),
+        unknown=tuple(word for word in words if word.lower() not in named),
+        reason=match["reason"].strip(" \t-:.,"),
+    )
+
+
 def read_ignores(source: SourceFile) -> tuple[Ignore, ...]:
-    """Return every ignore comment of a file."""
+    """Return every ignore comment of a Python file."""
     if not _MARK.search(source.text):
         return ()
-    return tuple(_ignores(source))
+    found = (ignore_of(comment) for comment in _comments(source))
+    return tuple(one for one in found if one is not None)
 
 
-def _ignores(source: SourceFile) -> Iterator[Ignore]:
+def _comments(source: SourceFile) -> Iterator[Comment]:
+    extents = list(_extents(source))
     try:
         for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
-            if token.type == tokenize.COMMENT and (match := _COMMENT.search(token.string)):
-                yield _ignore(source, token, match)
+            if token.type == tokenize.COMMENT and _MARK.search(token.string):
+                line, column = token.start
+                alone = not source.line(line)[:column].strip()
+                held = _held(_next_code(source, line) if alone else line, extents)
+                yield Comment(token.string, line, column + 1, held)
     except (tokenize.TokenError, SyntaxError):
         return  # the tree has been read; at worst a comment of an odd file is not seen
 
 
-def _ignore(source: SourceFile, token: tokenize.TokenInfo, match: re.Match[str]) -> Ignore:
-    line, column = token.start
-    codes = tuple(
-        word.strip().upper() for word in (match["codes"] or "").split(",") if word.strip()
-    )
-    span = Span(line, column + 1, line, token.end[1] + 1)
-    alone = not source.line(line)[:column].strip()
-    return Ignore(span, _next_code(source, line) if alone else line, codes)
+def _held(line: int, extents: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The lines for which a comment at a line holds: the largest piece of code that starts or ends there."""
+    mine = [one for one in extents if line in one]
+    return max(mine, key=lambda one: one[1] - one[0], default=(line, line))
+
+
+def _extents(source: SourceFile) -> Iterator[tuple[int, int]]:
+    """The first and last line of every statement, decorator, and head of what has a body."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, _DEFINITION):
+            yield from ((one.lineno, one.end_lineno or one.lineno) for one in node.decorator_list)
+            yield _first_line(node), _head_end(source, node)
+        elif isinstance(node, _COMPOUND):
+            yield node.lineno, node.lineno
+        elif isinstance(node, ast.stmt):
+            yield node.lineno, node.end_lineno or node.lineno
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(one.lineno for one in decorators)])
+
+
+def _head_end(
+    source: SourceFile, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+) -> int:
+    """The line in which the head of a definition ends: the last one of code before its body."""
+    line = _first_line(node.body[0]) - 1
+    while line > node.lineno and source.line(line).strip()[:1] in {"", "#"}:
+        line -= 1
+    return max(line, node.lineno)
 
 
 def _next_code(source: SourceFile, line: int) -> int:

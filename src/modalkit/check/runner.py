@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from os.path import relpath
+from pathlib import Path
 
 from .declared import ModalFile
+from .dockerfiles import dockerfiles_of, is_dockerfile, read_dockerfile
 from .files import Candidate, find_files
 from .findings import Finding, Severity, Span
-from .ignores import Ignore, read_ignores, unsilenced
+from .ignores import Ignore, ignore_of, read_ignores, unsilenced
 from .masking import without_keys
-from .rule import Problem, Rule, all_rules
-from .rules.itself import IGNORE_NAMES_NOTHING, RULE_FAILED, SYNTAX, UNREADABLE, UNUSED_IGNORE
+from .rule import Problem, Rule, all_rules, find_rule
+from .rules.dockerfiles import dockerfile_problems
+from .rules.itself import RULE_FAILED, SYNTAX, UNREADABLE, ignore_problems
 from .rules.plans import NOT_PLANNED
 from .settings import Settings
 from .source import SourceFile, UnreadableError, read_source
 
-__all__ = ["CheckReport", "check_paths", "check_source"]
+__all__ = ["CheckReport", "check_dockerfile", "check_paths", "check_source"]
 
 _KEYS = ("MK201", "MK202")
 _FIT_BY_NAME = {"MK111", "MK112", "MK117", "MK119"}
@@ -75,11 +79,48 @@ def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
 
 
 def _check_file(candidate: Candidate, settings: Settings) -> list[Finding]:
+    if is_dockerfile(candidate.path):
+        return check_dockerfile(candidate.path, settings)
     try:
         source = read_source(candidate.path, only_modal=not candidate.named)
     except UnreadableError as error:
         return _unreadable(candidate.path, error, settings)
-    return check_source(source, settings) if source is not None else []
+    if source is None:
+        return []
+    return [*check_source(source, settings), *_built_from(source, settings)]
+
+
+def _built_from(source: SourceFile, settings: Settings) -> Iterator[Finding]:
+    """What is found in the Dockerfiles from which a file builds images."""
+    if "from_dockerfile" not in source.text:
+        return
+    for path in dockerfiles_of(ModalFile(source)):
+        yield from check_dockerfile(_as_given(path, source.path), settings)
+
+
+def _as_given(path: Path, beside: str) -> str:
+    """A path as people would have written it: from the current folder, unless all paths are absolute."""
+    return str(path) if Path(beside).is_absolute() else relpath(path)
+
+
+def check_dockerfile(path: str, settings: Settings | None = None) -> list[Finding]:
+    """Run the rules that know Dockerfiles over one, and apply its ignore comments."""
+    settings = settings or Settings()
+    try:
+        dockerfile = read_dockerfile(path)
+    except UnreadableError as error:
+        return _unreadable(path, error, settings)
+    source = dockerfile.source
+    every = [
+        _placed(find_rule(code), problem, source)
+        for code, problem in dockerfile_problems(dockerfile)
+    ]
+    keys = [one.span for one in every if one.code in _KEYS]
+    found = [one for one in every if settings.wants(find_rule(one.code))]
+    named = (ignore_of(comment) for comment in dockerfile.comments())
+    ignores = tuple(one for one in named if one is not None)
+    said = [*unsilenced(found, ignores), *_ignore_findings(source, ignores, settings)]
+    return without_keys(source, said, keys)
 
 
 def _unreadable(path: str, error: UnreadableError, settings: Settings) -> list[Finding]:
@@ -117,8 +158,7 @@ def _plan_findings(file: ModalFile, settings: Settings, static: list[Finding]) -
     for rule, problem in plan_problems(file, settings):
         span = file.source.span(problem.at)
         if rule.code not in NOT_PLANNED or span.line not in explained:
-            line = file.source.line(span.line)
-            yield _finding(rule, problem, file.source.path, span, line)
+            yield _placed(rule, problem, file.source)
 
 
 def _static_findings(file: ModalFile, settings: Settings) -> Iterator[Finding]:
@@ -130,9 +170,12 @@ def _static_findings(file: ModalFile, settings: Settings) -> Iterator[Finding]:
             problems = list(rule.find(file))
         except Exception as error:  # noqa: BLE001 - one rule must not hide what the others found
             problems, rule = [_failed(rule, error)], RULE_FAILED  # noqa: PLW2901 - said under its own code
-        for problem in problems:
-            span = source.span(problem.at)
-            yield _finding(rule, problem, source.path, span, source.line(span.line))
+        yield from (_placed(rule, problem, source) for problem in problems)
+
+
+def _placed(rule: Rule, problem: Problem, source: SourceFile) -> Finding:
+    span = source.span(problem.at)
+    return _finding(rule, problem, source.path, span, source.line(span.line))
 
 
 def _failed(rule: Rule, error: Exception) -> Problem:
@@ -168,29 +211,6 @@ def _ignore_findings(
     source: SourceFile, ignores: tuple[Ignore, ...], settings: Settings
 ) -> Iterator[Finding]:
     for ignore in ignores:
-        line = source.line(ignore.span.line)
-        if not ignore.codes:
-            if settings.wants(IGNORE_NAMES_NOTHING):
-                problem = Problem(
-                    ignore.span,
-                    "The comment names no rule.",
-                    "Write # modalkit: ignore[MK101] and the reason.",
-                )
-                yield _finding(IGNORE_NAMES_NOTHING, problem, source.path, ignore.span, line)
-            continue
-        unused = [code for code in ignore.codes if code not in ignore.used and _ran(code, settings)]
-        if unused and settings.wants(UNUSED_IGNORE):
-            problem = Problem(
-                ignore.span,
-                f"{', '.join(unused)} is not found here.",
-                "Remove it from the comment.",
-            )
-            yield _finding(UNUSED_IGNORE, problem, source.path, ignore.span, line)
-
-
-def _ran(code: str, settings: Settings) -> bool:
-    """Whether a rule was looked for, so that an ignore of it can be called unused."""
-    rule = next((one for one in all_rules() if one.code == code), None)
-    if rule is None:
-        return True
-    return settings.wants(rule) and not (settings.static and rule.reads == "plan")
+        for rule, problem in ignore_problems(ignore, settings):
+            if settings.wants(rule):
+                yield _placed(rule, problem, source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import codecs
 import io
+import sys
 import tokenize
 import warnings
 from dataclasses import dataclass
@@ -17,8 +18,16 @@ from pathlib import Path
 from stat import S_ISREG
 
 from .findings import Span
+from .pythons import Written, written_for
 
-__all__ = ["MOST_BYTES", "SourceFile", "UnreadableError", "parse_source", "read_source"]
+__all__ = [
+    "MOST_BYTES",
+    "SourceFile",
+    "UnreadableError",
+    "parse_source",
+    "read_source",
+    "read_text",
+]
 
 MOST_BYTES = 1_000_000  # a hand-written file is far below; parsing one takes about two seconds
 
@@ -118,6 +127,15 @@ def read_source(path: str | Path, *, only_modal: bool = False) -> SourceFile | N
     return parse_source(str(path), _text(data))
 
 
+def read_text(path: str | Path) -> str:
+    """Read a file that is no Python, its line endings as newlines.
+
+    Raises:
+        UnreadableError: It cannot be read, is too large, or is no text.
+    """
+    return _text(_data(Path(path)))
+
+
 def parse_source(path: str, text: str) -> SourceFile:
     """Parse a text as the file of that name.
 
@@ -179,12 +197,26 @@ def _plain(error: Exception) -> str:
 
 
 def _not_python(error: SyntaxError, text: str) -> UnreadableError:
-    line = max(error.lineno or 1, 1)
-    column = max(error.offset or 1, 1)
-    return UnreadableError(
-        f"The file is not Python that this interpreter reads: {error.msg}.",
-        "Correct the line, or run the check with the Python version that the file is written for.",
-        span=Span(line, column, line, column + 1),
-        text=text,
-        is_syntax=True,
-    )
+    line, column = max(error.lineno or 1, 1), max(error.offset or 1, 1)
+    lines = text.split("\n")
+    written = written_for(lines[line - 1] if line <= len(lines) else "", error.msg)
+    message, cure = _words(error.msg, written)
+    span = Span(line, column, line, column + 1)
+    return UnreadableError(message, cure, span=span, text=text, is_syntax=True)
+
+
+def _words(said: str, written: Written | None) -> tuple[str, str]:
+    """What is wrong, and what to do: the line is wrong, or the Python that reads it is another one."""
+    if written is None:
+        wrong = f"The file is not Python that this interpreter reads: {said}."
+        cure = "Correct the line, or run the check with the Python version that the file is written for."
+    elif written.is_newer:
+        running = ".".join(map(str, sys.version_info[:2]))
+        reads = f"Python {written.python} and later read"
+        wrong = f"The line has {written.construct}, which {reads}, and the check runs on Python {running}."
+        cure = f"Run modalkit check on Python {written.python} or later, which the containers need too."
+    else:
+        had = f"It has {written.construct}, as Python 2 had."
+        wrong = f"The file is not Python that this interpreter reads: {said}. {had}"
+        cure = "Rewrite it for Python 3: Modal has no Python 2."
+    return wrong, cure

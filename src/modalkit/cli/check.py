@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..check import CheckReport, Severity, check_paths, find_rule
+from ..check import CheckReport, Severity, all_rules, check_paths, find_rule
 from ..check.settings import Settings, read_settings
 from ..check.text import finding_text, summary_text
 from ..errors import ModalkitError
@@ -29,9 +29,7 @@ _LONG_WORK = 200  # files; below, it is over before anyone wonders
     "--format",
     "form",
     type=click.Choice(["text", "json", "sarif", "github"]),
-    default="text",
-    show_default=True,
-    help="How findings are written.",
+    help="How findings are written [text]; --diff and --explain know text and json.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -50,7 +48,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     exclude: tuple[str, ...],
-    form: str,
+    form: str | None,
     as_json: bool,
     fail_on: str | None,
     budget: str | None,
@@ -73,8 +71,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     command itself is wrong.
     """  # noqa: D301 - click reads the character
     try:
+        form = _chosen(form, as_json=as_json, only_data=diff or explain is not None)
         if explain is not None:
-            click.echo(_explanation(explain))
+            click.echo(_explanation(explain, form))
             return
         settings = read_settings(Path.cwd()).with_choices(
             select=_codes(select),
@@ -84,17 +83,28 @@ def command(  # noqa: PLR0917 - click passes them by name
             budget=budget,
             static=static or None,
         )
-        _rewrite(paths or (".",), settings, fix=fix, diff=diff, unsafe=unsafe_fixes)
+        _rewrite(paths or (".",), settings, form, fix=fix, diff=diff, unsafe=unsafe_fixes)
         report = check_paths(paths or (".",), settings, progress=_progress())
     except ModalkitError as error:
         raise click.UsageError(str(error)) from error
-    click.echo(_written(report, "json" if as_json else form))
+    click.echo(_written(report, form))
     if report.fails(settings):
         raise SystemExit(1)
 
 
+def _chosen(form: str | None, *, as_json: bool, only_data: bool) -> str:
+    """The one format that is asked for."""
+    if as_json and form not in {None, "json"}:
+        msg = f"--json is --format json, so leave out one of --json and --format {form}."
+        raise click.UsageError(msg)
+    if only_data and form in {"sarif", "github"}:
+        msg = f"--format {form} writes findings; --diff and --explain know text and json."
+        raise click.UsageError(msg)
+    return "json" if as_json else form or "text"
+
+
 def _rewrite(
-    paths: tuple[str, ...], settings: Settings, *, fix: bool, diff: bool, unsafe: bool
+    paths: tuple[str, ...], settings: Settings, form: str, *, fix: bool, diff: bool, unsafe: bool
 ) -> None:
     """Do what ``--fix`` and ``--diff`` ask for; a diff is all that is printed then."""
     if fix and diff:
@@ -110,12 +120,16 @@ def _rewrite(
     if fix:
         check_fix.fix(paths, settings, unsafe=unsafe)
     else:
-        raise SystemExit(int(check_fix.show_diff(paths, settings, unsafe=unsafe)))
+        show = check_fix.print_changes if form == "json" else check_fix.show_diff
+        raise SystemExit(int(show(paths, settings, unsafe=unsafe)))
 
 
-def _explanation(code: str) -> str:
-    from ..check.pages import listing, rule_text  # noqa: PLC0415 - a check does not need it
+def _explanation(code: str, form: str) -> str:
+    from ..check.formats import rules_as_json  # noqa: PLC0415 - a check does not need it
+    from ..check.pages import listing, rule_text  # noqa: PLC0415 - the same
 
+    if form == "json":
+        return rules_as_json(all_rules() if code == "all" else (find_rule(code),))
     return listing() if code == "all" else rule_text(find_rule(code))
 
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ..check.fixing import Fixed, fix_paths
+from ..check.formats import changes_as_json
 from ..check.settings import Settings
 
-__all__ = ["fix", "show_diff"]
+__all__ = ["fix", "print_changes", "show_diff"]
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -33,6 +34,13 @@ def show_diff(paths: Sequence[str], settings: Settings, *, unsafe: bool) -> bool
         for line in fixed.diff(path).splitlines():
             click.echo(_coloured(line) if sys.stdout.isatty() else line)
     click.echo(_summary(changed, unsafe=unsafe), err=True)
+    return bool(changed)
+
+
+def print_changes(paths: Sequence[str], settings: Settings, *, unsafe: bool) -> bool:
+    """Print as JSON what ``fix`` would change; return whether it would change anything."""
+    changed = fix_paths(paths, settings, unsafe=unsafe, write=False)
+    click.echo(changes_as_json(changed, unsafe=unsafe))
     return bool(changed)
 
 

@@ -156,13 +156,12 @@ def g():
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        ("ONE", "if BIG:\n    ONE = gpu.L4(count=2)\nelse:\n    ONE = gpu.T4()"),
-        ("ONE", "ONE = gpu.L4(count=2) if BIG else gpu.T4()"),
         ("Conf.one", "class Conf:\n    one = gpu.L4(count=2)"),
         ('TABLE["one"]', 'TABLE = {"one": gpu.L4(count=2)}'),
-        ("ONE", "FIRST = gpu.L4(count=2)\nONE = FIRST"),
+        ("ONE", "ONE = make(gpu.L4(count=2))"),
+        ("ONE", "if BIG:\n    ONE = gpu.L4(count=2)\nelse:\n    ONE = gpu.B9(count=3)"),
     ],
-    ids=["branches", "choice", "class", "dict", "alias"],
+    ids=["class", "dict", "function", "unknown"],
 )
 def test_a_gpu_whose_count_is_read_stays(name: str, given: str, unsafe: bool) -> None:
     """Where the count of a GPU is read and which GPU is not sure, the finding says what to write."""
@@ -174,6 +173,29 @@ def test_a_gpu_whose_count_is_read_stays(name: str, given: str, unsafe: bool) ->
     assert '@app.function(gpu="L4:2")' in fixed.text
     words = [one.instead for one in fixed.left if one.code == "MK805"]
     assert '"L4:2", and the number itself where .count is read.' in words
+
+
+@pytest.mark.parametrize("big", ["0", "1"])
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ("if BIG:\n    ONE = gpu.L4(count=2)\nelse:\n    ONE = gpu.T4()", (1, 2)),
+        ("ONE = gpu.L4(count=2) if BIG else gpu.T4()", (1, 2)),
+        ("FIRST = gpu.L4(count=2)\nONE = FIRST", (2, 2)),
+        ("ONE = gpu.L4(count=3 + BIG) if BIG else gpu.A100(size='80GB', count=8)", (8, 4)),
+    ],
+    ids=["branches", "choice", "alias", "computed"],
+)
+def test_the_count_of_one_gpu_of_several_is_read_from_its_name(
+    given: str, counts: tuple[int, int], big: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every GPU that may be meant is known, the fixed program counts what the old one counted."""
+    fixed = fix_text("gpus.py", GPUS.format(name="ONE", given=given))
+    assert not [one for one in fixed.left if one.code.startswith("MK8")]
+    monkeypatch.setenv("BIG", big)
+    names: dict[str, object] = {}
+    exec(compile(fixed.text, "gpus.py", "exec"), names)
+    assert names["g"].local() == counts[int(big)]
 
 
 def test_a_count_of_the_programs_own_stops_no_fix() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..declared import ModalFile, Unit
+from ..declared import ModalFile
 from ..findings import Edit
 from ..rule import Problem, rule
 from .changes import change
 from .draft import Draft
-from .old_code import Keyword, app_calls, keywords, outdated
+from .keywords import Keyword, keywords, removed
+from .old_code import app_calls, outdated
 from .spelling import spell
 
 __all__ = ["concurrent_inputs", "decorator_line"]
@@ -26,40 +27,69 @@ _OLD = "allow_concurrent_inputs"
 )
 def concurrent_inputs(file: ModalFile) -> Iterator[Problem]:
     """Concurrent inputs asked for with a keyword."""
-    decorated: dict[ast.AST, tuple[Keyword, list[Unit]]] = {}
-    seen: set[ast.AST] = set()
-    units = {unit.registered.node: unit for unit in file.units}
+    placed: dict[ast.AST, tuple[Keyword, ast.Call, list[ast.expr]]] = {}
     for name, call in app_calls(file):
-        keyword = next((one for one in keywords(file, call) if one.name == _OLD), None)
-        if keyword is None:
-            continue
-        if name.endswith("with_options"):
-            yield _with_options(file, call, keyword)
-        elif call in units:
-            decorated.setdefault(keyword.key, (keyword, []))[1].append(units[call])
-        elif name.startswith("modal.App()") and keyword.key not in seen:
-            seen.add(keyword.key)
+        for keyword in (one for one in keywords(file, call) if one.name == _OLD):
+            if name.endswith("with_options"):
+                yield _with_options(file, call, keyword)
+            elif name.startswith("modal.App()"):
+                _, _, decorators = placed.setdefault(keyword.key, (keyword, call, []))
+                decorators += _decorators(file, call, keyword)
+    for keyword, call, decorators in placed.values():
+        if decorators:
+            yield _decorated(file, keyword, decorators)
+        else:
             yield _applied(file, call, keyword)
-    for key, (keyword, mine) in decorated.items():
-        if key not in seen:
-            yield _decorated(file, keyword, mine)
 
 
-def _decorated(file: ModalFile, keyword: Keyword, units: list[Unit]) -> Problem:
+def _decorators(file: ModalFile, call: ast.Call, keyword: Keyword) -> list[ast.expr]:
+    """The decorators by which a call of ``app.function`` reaches what it registers.
+
+    It is one itself, the options come out of one (``@on_gpu(...)``, whose function registers), or it is
+    a ``functools.partial`` that decorates under its own name.
+    """
+    written = [call, keyword.holder]
+    if found := [one for one in written if isinstance(one, ast.Call) and _decorates(file, one)]:
+        return list(found[:1])
+    statement = file.nodes.parent(call)
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    if not isinstance(target, ast.Name):
+        return []
+    mine = file.names.bindings(target)[1]
+    uses = [one for one in file.nodes.of(ast.Name) if one.id == target.id and one is not target]
+    uses = [one for one in uses if file.names.bindings(one)[1] == mine]
+    calls = [file.nodes.parent(one) for one in uses]
+    decorators = [one for one in calls if isinstance(one, ast.Call) and _decorates(file, one)]
+    return list(decorators) if len(decorators) == len(uses) else []
+
+
+def _decorates(file: ModalFile, node: ast.expr) -> bool:
+    return node in getattr(file.nodes.parent(node), "decorator_list", [])
+
+
+def _decorated(file: ModalFile, keyword: Keyword, decorators: list[ast.expr]) -> Problem:
     known, draft = change("allow-concurrent-inputs"), Draft(file)
     value = draft.of(keyword.value)
-    removed = _removed(draft, keyword)
+    without = removed(draft, keyword)
     if value == "None":
-        return outdated(known, keyword.key, "Nothing: remove it.", removed)
+        return outdated(known, keyword.key, "Nothing: remove it.", without)
     spelled = spell(file, "concurrent")
     words = f"Write @modal.concurrent(max_inputs={value}) below the decorator of the app."
-    already = any(one.qualname == "modal.concurrent" for unit in units for one in unit.decorators)
-    movable = isinstance(keyword.value, ast.Constant | ast.Name) or not keyword.is_spread
-    if spelled is None or already or not movable:
+    alike = isinstance(keyword.value, ast.Constant | ast.Name) and keyword.sure
+    movable = alike or keyword.holder in decorators
+    already = any(_is_concurrent(file, one) for one in decorators)
+    if spelled is None or already or not movable or not without:
         return outdated(known, keyword.key, words)
     line = f"@{spelled.text}(max_inputs={value})"
-    added = [decorator_line(draft, unit.registered.node, line) for unit in units]
-    return outdated(known, keyword.key, words, [*removed, *added, *spelled.edits])
+    added = [decorator_line(draft, one, line) for one in decorators]
+    return outdated(known, keyword.key, words, [*without, *added, *spelled.edits])
+
+
+def _is_concurrent(file: ModalFile, decorator: ast.expr) -> bool:
+    """Whether what a decorator is on has ``@modal.concurrent`` already."""
+    decorators: list[ast.expr] = getattr(file.nodes.parent(decorator), "decorator_list", [])
+    called = (one.func if isinstance(one, ast.Call) else one for one in decorators)
+    return any(file.names.qualname(one) == "modal.concurrent" for one in called)
 
 
 def _applied(file: ModalFile, call: ast.Call, keyword: Keyword) -> Problem:
@@ -86,12 +116,6 @@ def decorator_line(draft: Draft, above: ast.expr, line: str) -> Edit:
     """Insert a decorator below another one."""
     end = draft.line_end(draft.end(above))
     return draft.insert(end, f"\n{draft.indent(draft.start(above))}{line}")
-
-
-def _removed(draft: Draft, keyword: Keyword) -> list[Edit]:
-    if isinstance(keyword.holder, ast.Call):
-        return draft.remove_argument(keyword.holder, keyword.key)
-    return draft.remove_entry(keyword.holder, keyword.key)
 
 
 def _with_options(file: ModalFile, call: ast.Call, keyword: Keyword) -> Problem:

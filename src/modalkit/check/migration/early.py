@@ -11,7 +11,8 @@ from ..nodes import Function
 from ..rule import Problem
 from .changes import change
 from .draft import Draft
-from .old_code import keywords, outdated
+from .keywords import keywords
+from .old_code import outdated
 from .spelling import spell
 
 __all__ = ["function_methods", "reference", "setup_commands"]

@@ -10,7 +10,8 @@ from ..findings import Edit
 from ..rule import Problem, rule
 from .changes import change
 from .draft import Draft
-from .old_code import app_calls, keywords, outdated
+from .keywords import keywords, renamed
+from .old_code import app_calls, outdated
 from .spelling import spell
 
 __all__ = ["file_system"]
@@ -65,8 +66,7 @@ def _as_volumes(file: ModalFile, made: list[ast.Attribute], imported: list[ast.N
             continue
         seen.add(old.key)
         if volumes is None:
-            start = draft.start(old.key) + (0 if isinstance(old.key, ast.keyword) else 1)
-            edits.append(draft.edit(start, start + len(old.name), "volumes"))
+            edits += renamed(draft, old, "volumes")
         elif (
             isinstance(volumes.value, ast.Dict)
             and not old.is_spread

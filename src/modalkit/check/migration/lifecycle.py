@@ -115,7 +115,8 @@ def _plain_name(
         return None
     taken = {one.name for one in own_methods(held)} | _attributes(held)
     # Inside the class body the method would hide a decorator of the same name.
-    bare = "." not in spelled.text
+    imported = {one.asname or one.name for one in file.nodes.of(ast.alias)}
+    bare = "." not in spelled.text or plain in imported
     names = [f"on_{plain}", f"{plain}_container"] if bare else [plain, f"on_{plain}"]
     return next((one for one in names if one not in taken), None)
 

@@ -10,8 +10,9 @@ from ..findings import Edit
 from ..rule import Problem, rule
 from .changes import change
 from .draft import Draft
+from .keywords import Keyword, keywords, removed
 from .mounts import Layers, is_mount, read_mounts
-from .old_code import Keyword, app_calls, keywords, outdated
+from .old_code import app_calls, outdated
 from .spelling import Spelled, spell
 
 __all__ = ["default_image", "mounted_files"]
@@ -23,6 +24,8 @@ _TAKES = {
     "modal.App().spawn_sandbox",
 }
 _APPS = {"modal.App", "modal.Stub"}
+_OWNERS = {*_TAKES, *_APPS, "modal.Image().run_function"}
+_WORDS = "Write image=image.add_local_dir(local_path, remote_path)."
 _SHORT = 60  # characters of an expression that may be written twice
 _DEEP = 5  # names of names of lists; a name may stand for itself: x = x + y
 
@@ -32,6 +35,8 @@ def mounted_files(file: ModalFile) -> Iterator[Problem]:
     """Local files taken along by a mount."""
     placed: set[ast.AST] = set()
     for name, call in app_calls(file):
+        if name not in _OWNERS:
+            continue
         mounts = next((one for one in keywords(file, call) if one.name == "mounts"), None)
         if mounts is None or mounts.key in placed:
             continue
@@ -40,7 +45,7 @@ def mounted_files(file: ModalFile) -> Iterator[Problem]:
             yield _on_unit(file, call, mounts)
         elif name in _APPS:
             yield _on_app(file, call, mounts)
-        elif name == "modal.Image().run_function":
+        else:
             yield _in_build(file, call, mounts)
     yield from _in_images(file)
     yield from _unused(file)
@@ -49,10 +54,10 @@ def mounted_files(file: ModalFile) -> Iterator[Problem]:
 def _on_unit(file: ModalFile, call: ast.Call, mounts: Keyword) -> Problem:
     known, draft = change("mounts"), Draft(file)
     layers = read_mounts(file, mounts.value)
-    if layers is None or mounts.is_spread:
-        return outdated(
-            known, mounts.key, "Write image=image.add_local_dir(local_path, remote_path)."
-        )
+    if layers is None:
+        return outdated(known, mounts.key, _WORDS)
+    if mounts.is_spread:
+        return _shared(file, mounts, layers)
     image = next((one for one in keywords(file, call) if one.name == "image"), None)
     if not layers.text:
         return outdated(
@@ -70,6 +75,25 @@ def _on_unit(file: ModalFile, call: ast.Call, mounts: Keyword) -> Problem:
     text = f"image={base.text}{layers.text}"
     edits = [draft.replace(mounts.key, text), *base.edits]
     return outdated(known, mounts.key, f"Write {text}.", edits, safe=layers.safe)
+
+
+def _shared(file: ModalFile, mounts: Keyword, layers: Layers) -> Problem:
+    """Mounts in a dict of options: the files go onto the image of every call that spreads it."""
+    known, draft = change("mounts"), Draft(file)
+    images: dict[ast.expr, None] = {}
+    for name, call in app_calls(file):
+        given = {one.name: one for one in keywords(file, call)} if name in _TAKES else {}
+        if "mounts" not in given or given["mounts"].key is not mounts.key:
+            continue
+        image = given.get("image")
+        if image is None or not (image.sure and given["mounts"].sure):
+            return outdated(known, mounts.key, _WORDS)
+        images[image.value] = None
+    added = {edit: None for one in images for edit in _added(draft, one, layers)}
+    without = removed(draft, mounts)
+    return outdated(
+        known, mounts.key, _WORDS, [*without, *added] if without else None, safe=layers.safe
+    )
 
 
 def _on_image_of_app(file: ModalFile, call: ast.Call, mounts: Keyword, layers: Layers) -> Problem:

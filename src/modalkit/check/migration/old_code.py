@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from ..declared import ModalFile
@@ -11,7 +11,7 @@ from ..findings import Edit, Fix
 from ..rule import Problem
 from .changes import Change
 
-__all__ = ["Keyword", "app_calls", "called", "keywords", "outdated"]
+__all__ = ["app_calls", "called", "outdated"]
 
 _REGISTERING = {"function", "cls"}
 
@@ -85,66 +85,7 @@ def _named_calls(file: ModalFile) -> tuple[tuple[str, ast.Call], ...]:
 
 def _partly(file: ModalFile, call: ast.Call, name: str) -> str:
     """What a call of ``functools.partial`` will call."""
-    if name == "functools.partial" and call.args and isinstance(call.args[0], ast.Attribute):
+    is_partial = file.names.qualname(call.func) == "functools.partial"
+    if is_partial and call.args and isinstance(call.args[0], ast.Attribute):
         return called(file, ast.Call(func=call.args[0], args=[], keywords=[]))
     return name
-
-
-class Keyword:
-    """One option of a call, wherever it is written: in the call or in a dict that it spreads.
-
-    Attributes:
-        name: The option.
-        value: Its value.
-        key: What holds its name: a keyword, or the key of a dict.
-        holder: The call or the dict it is written in.
-    """
-
-    __slots__ = ("holder", "key", "name", "value")
-
-    def __init__(
-        self,
-        name: str,
-        value: ast.expr,
-        key: ast.keyword | ast.Constant,
-        holder: ast.Call | ast.Dict,
-    ) -> None:
-        self.name, self.value, self.key, self.holder = name, value, key, holder
-
-    @property
-    def is_spread(self) -> bool:
-        """Whether it comes out of a dict, which other calls may spread too."""
-        return isinstance(self.holder, ast.Dict) or getattr(self.holder.func, "id", "") == "dict"
-
-
-def keywords(file: ModalFile, call: ast.Call | ast.Dict, depth: int = 0) -> Iterator[Keyword]:
-    """Yield the options of a call, those of the dicts that it spreads too."""
-    if depth > 4:  # noqa: PLR2004 - dicts that spread dicts
-        return
-    pairs: list[tuple[ast.AST | None, ast.expr]]
-    if isinstance(call, ast.Dict):
-        pairs = list(zip(call.keys, call.values, strict=True))
-    else:
-        pairs = [(one if one.arg else None, one.value) for one in call.keywords]
-    for key, value in pairs:
-        if key is None:
-            spread = _dict(file, value)
-            if spread is not None:
-                yield from keywords(file, spread, depth + 1)
-        elif isinstance(key, ast.keyword):
-            yield Keyword(key.arg or "", value, key, call)
-        elif isinstance(key, ast.Constant) and isinstance(key.value, str):
-            yield Keyword(key.value, value, key, call)
-
-
-def _dict(file: ModalFile, node: ast.expr) -> ast.Call | ast.Dict | None:
-    """The one dict that a spread expression is, if that is sure."""
-    if isinstance(node, ast.Name):
-        _, bindings = file.names.bindings(node)
-        value = bindings[0].value if len(bindings) == 1 else None
-        return None if value is None or isinstance(value, ast.Name) else _dict(file, value)
-    if isinstance(node, ast.Dict):
-        return node
-    if isinstance(node, ast.Call) and file.names.qualname(node.func) == "dict" and not node.args:
-        return node
-    return None

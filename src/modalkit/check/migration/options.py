@@ -12,8 +12,9 @@ from ..rule import Problem, rule
 from .changes import Change, change, changes_of
 from .draft import Draft
 from .early import setup_commands
+from .keywords import Keyword, keywords, removed, renamed
 from .names import renamed_members
-from .old_code import Keyword, app_calls, called, keywords, outdated
+from .old_code import app_calls, called, outdated
 
 __all__ = ["dropped_option", "old_sandbox", "renamed_option"]
 
@@ -81,13 +82,19 @@ def _by_call(code: str) -> dict[str, dict[str, Change]]:
 
 def _rewritten(file: ModalFile, call: ast.Call, keyword: Keyword, known: Change) -> Problem:
     if known.new is None:
-        return outdated(known, keyword.key, "", _removed(file, keyword))
-    other = next((one for one in keywords(file, call) if one.name == known.new), None)
+        return outdated(known, keyword.key, "", removed(Draft(file), keyword))
+    others = (one for one in keywords(file, call) if one.name == known.new)
+    other = next((one for one in others if _meet(keyword, one)), None)
     if other is not None:
         return _both(Draft(file), keyword, other, known)
-    edits = [_renamed(Draft(file), keyword, known.new), *_count_of_bool(file, keyword)]
+    edits = [*renamed(Draft(file), keyword, known.new), *_count_of_bool(file, keyword)]
     value = file.source.segment(keyword.value)
     return outdated(known, keyword.key, f"Write {known.new}={value}.", edits)
+
+
+def _meet(keyword: Keyword, other: Keyword) -> bool:
+    """Whether a call gets both options, and not one on one way through the program and one on another."""
+    return keyword.holder is other.holder or (keyword.sure and other.sure)
 
 
 def _both(draft: Draft, keyword: Keyword, other: Keyword, known: Change) -> Problem:
@@ -97,14 +104,8 @@ def _both(draft: Draft, keyword: Keyword, other: Keyword, known: Change) -> Prob
     call = keyword.holder
     if other.holder is not call or not isinstance(call, ast.Call):
         return outdated(known, keyword.key, words)
-    edits = [_renamed(draft, keyword, other.name), *draft.remove_argument(call, other.key)]
+    edits = [*renamed(draft, keyword, other.name), *draft.remove_argument(call, other.key)]
     return outdated(known, keyword.key, words, edits)
-
-
-def _renamed(draft: Draft, keyword: Keyword, new: str) -> Edit:
-    if isinstance(keyword.key, ast.keyword):
-        return draft.rename(keyword.key, new)
-    return draft.replace(keyword.key, draft.of(keyword.key).replace(keyword.name, new))
 
 
 def _count_of_bool(file: ModalFile, keyword: Keyword) -> list[Edit]:
@@ -117,13 +118,6 @@ def _count_of_bool(file: ModalFile, keyword: Keyword) -> list[Edit]:
     )
 
 
-def _removed(file: ModalFile, keyword: Keyword) -> list[Edit]:
-    draft = Draft(file)
-    if isinstance(keyword.holder, ast.Call):
-        return draft.remove_argument(keyword.holder, keyword.key)
-    return draft.remove_entry(keyword.holder, keyword.key)
-
-
 def _reshaped(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
     """Options whose value is written differently too."""
     given = {one.name: one for one in keywords(file, call)}
@@ -133,7 +127,7 @@ def _reshaped(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
     if (snapshot := given.get("_experimental_enable_gpu_snapshot")) is not None:
         text = f'{{"enable_gpu_snapshot": {draft.of(snapshot.value)}}}'
         edits = [
-            _renamed(draft, snapshot, "experimental_options"),
+            *renamed(draft, snapshot, "experimental_options"),
             draft.replace(snapshot.value, text),
         ]
         free = "experimental_options" not in given
@@ -142,7 +136,7 @@ def _reshaped(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
     inputs = given.get("max_inputs")
     if inputs is not None and isinstance(inputs.value, ast.Constant):
         edits = [
-            _renamed(draft, inputs, "single_use_containers"),
+            *renamed(draft, inputs, "single_use_containers"),
             draft.replace(inputs.value, "True"),
         ]
         one = inputs.value.value == 1
@@ -153,14 +147,14 @@ def _reshaped(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
 def _secret(draft: Draft, secret: Keyword, others: Keyword | None) -> Problem:
     text = draft.of(secret.value)
     if others is None:
-        edits = [_renamed(draft, secret, "secrets"), draft.replace(secret.value, f"[{text}]")]
+        edits = [*renamed(draft, secret, "secrets"), draft.replace(secret.value, f"[{text}]")]
         return outdated(change("secret"), secret.key, f"Write secrets=[{text}].", edits)
     words = f"Add {text} to secrets."
     if not isinstance(others.value, ast.List) or others.holder is not secret.holder:
         return outdated(change("secret"), secret.key, words)
     after = ", " if others.value.elts else ""
     edits = [
-        *_removed(draft.file, secret),
+        *removed(draft, secret),
         draft.insert(draft.start(others.value) + 1, text + after),
     ]
     return outdated(change("secret"), secret.key, words, edits)
@@ -169,7 +163,7 @@ def _secret(draft: Draft, secret: Keyword, others: Keyword | None) -> Problem:
 def _progress(file: ModalFile, call: ast.Call, keyword: Keyword) -> Problem:
     """``app.run(show_progress=True)`` is a context of its own now."""
     item = file.nodes.parent(call)
-    edits = _removed(file, keyword)
+    edits = removed(Draft(file), keyword)
     shown = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
     if shown and isinstance(item, ast.withitem):
         edits.append(Draft(file).insert(Draft(file).start(call), "modal.enable_output(), "))
@@ -206,5 +200,5 @@ def _terminal(file: ModalFile, call: ast.Call, keyword: Keyword) -> Problem:
     draft = Draft(file)
     if called(file, call) == "?.exec" and "modal" not in draft.of(keyword.value):
         return outdated(change("pty-info"), keyword.key, "Write pty=True.")
-    edits = [_renamed(draft, keyword, "pty"), draft.replace(keyword.value, "True")]
+    edits = [*renamed(draft, keyword, "pty"), draft.replace(keyword.value, "True")]
     return outdated(change("pty-info"), keyword.key, "Write pty=True.", edits)

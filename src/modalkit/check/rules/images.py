@@ -6,14 +6,11 @@ import ast
 import re
 from collections.abc import Iterator
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
-from ...declare.pins import is_pinned
 from ..cures import pin_fix
 from ..declared import ModalFile
 from ..images import Image, Step
 from ..packages import Install, installs
+from ..pins import is_fragile, open_name
 from ..rule import Problem, rule
 
 __all__ = [
@@ -26,17 +23,6 @@ __all__ = [
     "volatile_before_stable",
 ]
 
-# Packages whose releases break each other, so that an unpinned one breaks an image built next month.
-_FRAGILE = frozenset(
-    {"vllm", "sglang", "torch", "torchvision", "torchaudio", "transformers", "diffusers", "flash-attn", "xformers", "triton",
-     "bitsandbytes", "tensorrt-llm", "tensorflow", "jax", "peft", "trl", "unsloth", "deepspeed", "llama-cpp-python", "auto-gptq",
-     "autoawq", "sentence-transformers", "accelerate", "ctranslate2", "faster-whisper", "whisperx"}
-)  # fmt: skip
-
-
-# They build the image and are not of it; `pip install --upgrade pip` asks for the newest on purpose.
-_INSTALLERS = frozenset({"pip", "setuptools", "wheel", "uv"})
-
 
 def _loose(file: ModalFile) -> Iterator[tuple[ast.Call, list[tuple[str, Install]]]]:
     """Each step with the requirements it leaves open, by name."""
@@ -45,19 +31,10 @@ def _loose(file: ModalFile) -> Iterator[tuple[ast.Call, list[tuple[str, Install]
             loose = [
                 (name, one)
                 for one in installs(step, file.names)
-                if (name := _loose_name(one.requirement)) is not None
+                if (name := open_name(one.requirement)) is not None
             ]
             if loose:
                 yield step.call, loose
-
-
-def _loose_name(text: str) -> str | None:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        return None
-    name = canonicalize_name(requirement.name)
-    return None if is_pinned(text) or name in _INSTALLERS else name
 
 
 @rule(
@@ -69,7 +46,7 @@ def _loose_name(text: str) -> str | None:
 def unpinned_engine(file: ModalFile) -> Iterator[Problem]:
     """An inference engine or framework of which any newer release may come."""
     for _, loose in _loose(file):
-        found = [one for name, one in loose if _breaks(name, one)]
+        found = [one for name, one in loose if is_fragile(name, one.requirement)]
         if found:
             yield _unpinned(file, found)
 
@@ -83,15 +60,9 @@ def unpinned_engine(file: ModalFile) -> Iterator[Problem]:
 def unpinned_requirement(file: ModalFile) -> Iterator[Problem]:
     """Another package without an exact version."""
     for _, loose in _loose(file):
-        found = [one for name, one in loose if not _breaks(name, one)]
+        found = [one for name, one in loose if not is_fragile(name, one.requirement)]
         if found:
             yield _unpinned(file, found)
-
-
-def _breaks(name: str, one: Install) -> bool:
-    """Whether another release of a fragile package may come, not only a patch: ``~=4.44.0`` is one."""
-    operators = {each.operator for each in Requirement(one.requirement).specifier}
-    return name in _FRAGILE and not operators & {"~=", "==", "<", "<="}
 
 
 def _unpinned(file: ModalFile, found: list[Install]) -> Problem:
