@@ -17,6 +17,9 @@ import modal, vllm
 from modalkit import GPUProfile, ModelService, Scaling, SGLang, Transformers, VLLM, WeightCache, serve
 
 app = modal.App("demo")
+SETTINGS = {"model": "acme/Foo-70B"}
+CHANGED = {"model": "acme/Foo-70B"}
+CHANGED["model"] = "acme/Foo-1B"
 
 
 """
@@ -195,11 +198,21 @@ def test_the_proposed_context_passes() -> None:
         ),
         ("", "self.name = 'acme/Foo-70B'; self.llm = vllm.LLM(self.name)", True),
         ("", "self.llm = vllm.LLM(self.name)", False),
+        ("", "self.llm = vllm.LLM(SETTINGS['model'])", True),
+        ("", "self.llm = vllm.LLM(CHANGED['model'])", False),
     ],
 )
 def test_helpers_and_attributes_say_what_is_loaded(above: str, line: str, found: bool) -> None:
     """A helper of the file loads for whoever calls it, and an attribute that is set once is its value."""
     assert ("MK111" in _fit(_plain(line, "'L4'", above))) is found
+
+
+def test_a_parameter_says_what_is_loaded_unless_told() -> None:
+    """The default of ``modal.parameter`` is what the class loads."""
+    text = _plain("self.llm = vllm.LLM(self.name)", "'L4'")
+    given = "class Chat:\n    name: str = modal.parameter(default='acme/Foo-70B')\n"
+    assert "MK111" in _fit(text.replace("class Chat:\n", given))
+    assert not _fit(text.replace("class Chat:\n", given.replace("default='acme/Foo-70B'", "")))
 
 
 def test_what_another_unit_loads_is_on_its_own_gpu() -> None:

@@ -141,7 +141,7 @@ def _loaded(file: ModalFile, call: ast.Call, name: str) -> Iterator[Load]:
 
 
 def _attribute_text(file: ModalFile, node: ast.expr) -> str | None:
-    """The text of ``self.model_id``, where the class body or one of its methods sets it once."""
+    """The text of ``self.model_id``, where the class body or a method sets it once; a parameter's default."""
     if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
         return None
     own = (one for one in file.nodes.ancestors(node) if isinstance(one, ast.ClassDef))
@@ -149,7 +149,12 @@ def _attribute_text(file: ModalFile, node: ast.expr) -> str | None:
     if owner is None:
         return None
     values = _set_by(owner).get(node.attr, [])
-    return file.names.text(values[0]) if len(values) == 1 else None
+    if len(values) != 1:
+        return None
+    value = values[0]
+    if isinstance(value, ast.Call) and file.names.qualname(value.func) == "modal.parameter":
+        return file.names.text(file.options(value).value("default"))
+    return file.names.text(value)
 
 
 @lru_cache(maxsize=64)  # a class is asked for each of its loads

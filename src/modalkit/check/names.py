@@ -10,6 +10,7 @@ import ast
 import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 
 from .bindings import Binding, Bindings, position
 from .nodes import Nodes, Scope
@@ -183,7 +184,36 @@ class Names:
             return -value if isinstance(value, int | float) else None
         if isinstance(node, ast.BinOp):
             return self._computed(node, depth)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            return self._entry(node.value, self._constant(node.slice, depth + 1), depth)
         return None
+
+    def _entry(self, owner: ast.Name, key: object, depth: int) -> object:
+        """The entry of a dict that is written once and never changed: ``SETTINGS["model"]``."""
+        scope, bindings = self.bindings(owner)
+        written = bindings[0].value if scope is not None and len(bindings) == 1 else None
+        if key is None or not isinstance(written, ast.Dict) or owner.id in self._changed:
+            return None
+        pairs = list(zip(written.keys, written.values, strict=True))
+        if not all(isinstance(known, ast.Constant) for known, _ in pairs):
+            return None  # another dict, or a name, may bring the same key
+        found = [
+            one for known, one in pairs if isinstance(known, ast.Constant) and known.value == key
+        ]
+        return self._constant(found[-1], depth + 1) if found else None
+
+    @cached_property
+    def _changed(self) -> frozenset[str]:
+        """The names of dicts that are written to somewhere, by an entry or by a method."""
+        entries = (
+            one for one in self._nodes.of(ast.Subscript) if not isinstance(one.ctx, ast.Load)
+        )
+        called = (
+            one.func for one in self._nodes.of(ast.Call) if isinstance(one.func, ast.Attribute)
+        )
+        owners = [one.value for one in entries]
+        owners += [one.value for one in called if one.attr in _CHANGES]
+        return frozenset(one.id for one in owners if isinstance(one, ast.Name))
 
     def _single(self, node: ast.Name, depth: int) -> object:
         scope, bindings = self.bindings(node)
@@ -215,6 +245,7 @@ class Names:
             return None
 
 
+_CHANGES = {"update", "pop", "setdefault", "clear", "popitem"}
 _ENVIRONMENT = {"os.environ.get", "os.getenv"}
 _Numbers = Callable[[float, float], float]
 _ARITHMETIC: Mapping[type[ast.operator], _Numbers] = {
