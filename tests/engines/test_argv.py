@@ -15,6 +15,7 @@ from modalkit.runtime.transformers.options import add_engine_flags
 EAGLE = Speculative(method="eagle3", draft_model="org/eagle", draft_tokens=4)
 DRAFT = Speculative(method="draft_model", draft_model="org/small", draft_tokens=5)
 LORA = (LoRA("sql", "org/sql-lora"), LoRA("law", "/adapters/law"))
+LATER = LoRA("later", "org/later-lora", on_demand=True)
 
 SGLANG = [
     ({}, ()),
@@ -77,6 +78,10 @@ SGLANG = [
     (
         {"lora": [LoRA("a", "/a")], "max_lora_rank": 64},
         ("--max-lora-rank", "64", "--enable-lora", "--lora-paths", "a=/a"),
+    ),
+    (
+        {"lora": LORA[:1], "extra_args": ("--max-loaded-loras", "64")},
+        ("--enable-lora", "--lora-paths", "sql=org/sql-lora", "--max-loaded-loras", "64"),
     ),
     (
         {"lora": LORA, "lora_slots": 2},
@@ -157,6 +162,8 @@ VLLM_ROWS = [
         ),
     ),
     ({"lora_folder": "/cache/adapters"}, ("--enable-lora",)),
+    ({"lora": [LORA[0], LATER]}, ("--enable-lora", "--lora-modules", "sql=org/sql-lora")),
+    ({"lora": [LATER], "lora_slots": 4}, ("--max-loras", "4", "--enable-lora")),
     ({"task": "rerank"}, ("--runner", "pooling")),
     (
         {"structured_output": "llguidance"},
