@@ -113,15 +113,9 @@ def model_facts(
     Raises:
         SizingError: An architecture, layer kind or quantisation this version does not know.
     """
-    read = _read(raw, described)
     files = stored if isinstance(stored, Stored) else Stored(stored)
-    tally = _tallied(read)
-    counted = _by_headers(read, tally, files)
-    if _head_is_tied(tally, counted):
-        read = _read({**raw, "tie_word_embeddings": True}, described)
-        tally = _tallied(read)
-    differs = counted and abs(counted - tally.total) > _SURPLUS * tally.total
-    total = counted if differs else tally.total
+    read, tally, counted = _counted(raw, described, files)
+    total = _total(tally, counted)
     parts = _parts(tally, files.bytes)
     return ModelFacts(
         name=name,
@@ -179,6 +173,28 @@ def _tallied(read: _Read) -> Tally:
     for one in read.found:
         tally.add(one)
     return tally
+
+
+def _counted(
+    raw: Mapping[str, object], described: Mapping[str, object] | None, files: Stored
+) -> tuple[_Read, Tally, int]:
+    """Count by the config, and by the files' headers (0 where nobody has read them).
+
+    Files that lack exactly the output head tell that it is the embedding, whatever the config says.
+    """
+    read = _read(raw, described)
+    tally = _tallied(read)
+    counted = _by_headers(read, tally, files)
+    if not _head_is_tied(tally, counted):
+        return read, tally, counted
+    tied = _read({**raw, "tie_word_embeddings": True}, described)
+    return tied, _tallied(tied), counted
+
+
+def _total(tally: Tally, counted: int) -> int:
+    """The parameters of the config, or those of the files where they are others."""
+    differs = counted and abs(counted - tally.total) > _SURPLUS * tally.total
+    return counted if differs else tally.total
 
 
 def _by_headers(read: _Read, tally: Tally, files: Stored) -> int:
