@@ -215,6 +215,14 @@ def test_a_context_beyond_the_models_own_is_a_problem(changed, engine, works):
     assert found.problem == "" if works else wanted in found.problem
 
 
+def test_a_context_that_the_config_does_not_name_is_held_against_nobody():
+    """An architecture's default is no word of this model's."""
+    silent = {name: value for name, value in QWEN_8B.items() if name != "max_position_embeddings"}
+    assert (
+        "model was made for" not in on("H200:8", asked(VLLM(context_length=LONG), silent)).problem
+    )
+
+
 def test_a_fit_beyond_the_models_own_context_says_so():
     """Not one card is at fault, and the message says what to write."""
     with pytest.raises(

@@ -22,6 +22,7 @@ from modalkit.plan import engine_of, plan_service
 from modalkit.sizing.cache import CacheLayer, Keeps
 from modalkit.sizing.memory import Split, breakdown
 from modalkit.sizing.model import ModelFacts, model_facts
+from modalkit.sizing.report import parse_choice
 
 QWEN_8B = {
     "model_type": "qwen3",
@@ -94,6 +95,10 @@ def test_an_impossible_wish_is_refused_where_it_is_written(wish, message):
 def test_types_are_taken_as_modal_takes_them():
     """Modal writes a type in capitals itself, so that ``h100`` is one."""
     assert GPUProfile.fit(allowed=["h100!", "a10g"]).allowed == ("H100!", "A10G")
+    assert parse_choice("h100:2") == parse_choice("H100:2") == (gpu_catalogue()["H100"], 2)
+    for wrong in ("h1oo", "h100:", "h100:0", "h100:two"):
+        with pytest.raises(SizingError, match=wrong):
+            parse_choice(wrong)
 
 
 def test_the_cheapest_comes_first_and_every_fallback_fits():

@@ -34,7 +34,7 @@ __all__ = ["show"]
 _GIB = 1024**3
 _BAR = 32
 _WIDEST = 200  # of the table of prices, which is as wide as its figures and never cut
-_SHADES = "█▓▒░"
+_SHADES = "█▓▒░▚▞"
 
 
 def show(report: PlanReport, console: Console) -> None:
