@@ -3,7 +3,7 @@
     python bench/check_fix.py --write
 
 The programs are those of tests/check/migration/old_programs. What was counted by hand on public programs,
-which are not in the repository, is text below with its date.
+which are not in the repository, stands in the results with its date and is kept.
 """
 
 from __future__ import annotations
@@ -26,36 +26,13 @@ PROGRAMS = ROOT / "tests" / "check" / "migration" / "old_programs"
 RESULTS = ROOT / "bench" / "results" / "check_fix.md"
 LOADS = "import runpy, sys, warnings; warnings.simplefilter('error'); runpy.run_path(sys.argv[1], run_name='loaded')"
 
-PUBLIC = """\
-## Public programs, by hand (2026-11-21)
+BY_HAND = "## Public programs, by hand"
 
-25 public files of 2023 to 2025 that use Modal, found by searching public code for `from modal import Stub`,
-`container_idle_timeout=`, `modal.Mount.from_local_dir(` and `shared_volumes={`; none is in the repository. They are excerpts of at most 2,000 characters around the match, with the bodies of functions
-shortened and everything that Modal reads kept; packages that are not installed here were stood in for. "Loads" means that the file
-imports with modal 1.6.4; none was run, since they need GPUs, accounts and services of others.
 
-| | of 25 |
-|---|--:|
-| load as they are | 1 |
-| load after `--fix` | 23 |
-| ... and Modal warns of nothing | 18 |
-| load after `--fix --unsafe-fixes`, and Modal warns of nothing | 23 |
-
-The five that load and are warned of use network file systems, which only `--unsafe-fixes` turns into volumes. The two that do
-not load: `modal.DebianSlim()` of 2022, and `web_endpoint("POST")`, which the Modal of its own time refused too. Two findings
-stay with the text to write: mounts in a list that a function builds, and `stub.serve()` under `__main__`.
-
-117 rewrites (104 of them safe) were read by hand against what the old client did: none was false. One is worth knowing: a
-`@modal.build()` that downloads weights becomes `@modal.enter()`, so they are downloaded at each cold start until they
-are on a Volume.
-
-On the first run 17 and 21 loaded cleanly (`--fix`, `--unsafe-fixes`). Four gaps that it showed were closed then, so the table is
-not of unseen programs: `app.function(...)(f)` with concurrent inputs, an option under both of its names, `is_inside(image)` before more
-than imports, and network file systems imported by name.
-
-What this does not show: programs over several files that share an app (`stub` keeps its name where a file beside it imports it, no
-more), and whether each program still computes the same on a GPU.
-"""
+def by_hand() -> str:
+    """What was counted by hand and stands at the end of the results, which a new run keeps."""
+    _, title, text = RESULTS.read_text("utf-8").partition(BY_HAND)
+    return title + text
 
 
 def loads(path: Path) -> bool:
@@ -98,7 +75,7 @@ each of them through the local Modal; here they are imported, with every warning
 Fixing one takes {statistics.median(times) * 1000:.0f} ms (median; slowest {max(times) * 1000:.0f} ms): every round of rewrites reads and
 checks the file again with all rules, and the first file pays for importing them.
 
-{PUBLIC}"""
+{by_hand()}"""
 
 
 def main() -> int:
