@@ -44,6 +44,20 @@ def test_a_command_sees_what_the_function_sees(plane, container, tmp_path_factor
         assert "seen" in run_in(plane, container, "cat", "/tmp/left-by-function").stdout
 
 
+def test_all_that_a_command_prints_arrives_before_its_end(plane, container):
+    """The client prints in the background and goes when it knows the exit code: that comes last."""
+    said = run_in(plane, container, "sh", "-c", "yes 1234567 | head -c 16000000; echo no >&2")
+    assert said.returncode == 0, said.stderr[-500:]
+    assert len(said.stdout) == 16_000_000 + len("no\n"), said.stdout[-20:]
+
+
+def test_what_a_command_leaves_running_does_not_hold_its_end(plane, container):
+    """A program behind it that keeps its output open, and one that goes on printing, are not waited for."""
+    for left in ("sleep 300", "while sleep 0.1; do echo more; done"):
+        said = run_in(plane, container, "sh", "-c", f"echo started; ({left}) & exit 0")
+        assert "started\n" in said.stdout, said.stderr
+
+
 def test_a_container_is_reached_as_a_newer_sandbox_too(plane, container):
     """The client takes a container whose id ends in V for a newer sandbox's, and asks another way."""
     asked = (

@@ -14,7 +14,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -186,7 +186,7 @@ async def _poll(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message
 async def _wait(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Wait for the end of a command."""
     command = _command(place, (await _request(stream)).exec_id)
-    await command.ended.wait()
+    await command.end_of_all()
     yield router.TaskExecWaitResponse(**command.how_it_ended())
 
 
@@ -195,9 +195,9 @@ async def _read(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message
     request = await _request(stream)
     command = _command(place, request.exec_id)
     stderr = request.file_descriptor == router.TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDERR
-    transcript = command.stderr if stderr else command.stdout
-    async for data in transcript.read(request.offset):
-        yield router.TaskExecStdioReadResponse(data=data)
+    async with aclosing(command.read(stderr=stderr, offset=request.offset)) as printed:
+        async for data in printed:
+            yield router.TaskExecStdioReadResponse(data=data)
 
 
 async def _write(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,19 @@ from grpclib.const import Status
 
 from ..processes.launcher import read_from, read_pipe
 from ..protocol import refuse
-from ..waiting import Latch
+from ..waiting import Bell, Latch
 from .terminals import END_OF_INPUT, Terminal
 from .transcripts import Transcript
 
 __all__ = ["Attendant", "Command", "Order", "with_secrets"]
 
 _LENGTH = struct.Struct("!I")
+# `modal container exec` prints in the background, and ends as soon as it knows how the command has
+# ended: what was printed by then and is on its way is lost. So whoever reads has a start.
+_HEAD_START_S = 0.05
+# What a command leaves running may hold its output open, silent or not, for as long as it likes.
+_SILENCE_S = 0.5
+_LAST_WORDS_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +138,35 @@ class Command:
     code: int | None = None
     signal: int | None = None
     ended: Latch = field(default_factory=Latch)
+    _readers: int = 0
+    _read: Bell = field(default_factory=Bell)
 
     def how_it_ended(self) -> dict[str, int]:
         """Return ``code`` or ``signal``; nothing while it runs."""
         found = {"code": self.code, "signal": self.signal}
         return {name: number for name, number in found.items() if number is not None}
+
+    async def read(self, *, stderr: bool, offset: int) -> AsyncGenerator[bytes, None]:
+        """Yield what it prints from ``offset`` on, until it prints no more."""
+        self._readers += 1
+        try:
+            async for data in (self.stderr if stderr else self.stdout).read(offset):
+                yield data
+                self._read.ring()
+        finally:
+            self._readers -= 1
+            self._read.ring()
+
+    async def end_of_all(self) -> None:
+        """Wait for its end, and until whoever reads it meanwhile has what it printed."""
+        await self.ended.wait()
+        if not self._readers:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                while self._readers:
+                    await asyncio.wait_for(self._read.next().wait(), _SILENCE_S)
+        await asyncio.sleep(_HEAD_START_S)
 
     def end(self, code: int | None, number: int | None) -> None:
         """It has ended this way."""

@@ -1,0 +1,75 @@
+"""When a command's end is told: after those who read it have what it printed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from modalkit.local.sandboxes.commands import Command, Stdin
+from modalkit.local.sandboxes.transcripts import Transcript
+
+
+async def ended_command(tmp_path, *, printed: bytes, still_open: bool = False) -> Command:
+    """A command that has printed something and ended; ``still_open``: it left a program behind."""
+    ours, _theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=ours)
+    command = Command(Stdin(writer), Transcript(tmp_path), Transcript(tmp_path))
+    command.stdout.write(printed)
+    command.stderr.end()
+    if not still_open:
+        command.stdout.end()
+    command.end(0, None)
+    return command
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_its_end_is_told_after_all_it_printed_was_read(tmp_path, readers):
+    """Readers that take their time have everything before the exit code is known."""
+    told: list[str] = []
+
+    async def read_slowly(command: Command) -> None:
+        async for piece in command.read(stderr=False, offset=0):
+            await asyncio.sleep(0.01)
+            told.append(f"{len(piece)}")
+
+    async def tell(command: Command) -> None:
+        await command.end_of_all()
+        told.append("ended")
+
+    async def main() -> None:
+        command = await ended_command(tmp_path, printed=b"x" * 1000)
+        reading = [asyncio.create_task(read_slowly(command)) for _ in range(readers)]
+        await asyncio.gather(*reading, asyncio.create_task(tell(command)))
+
+    asyncio.run(main())
+    assert told == ["1000"] * readers + ["ended"]
+
+
+def test_its_end_is_told_although_its_output_stays_open(tmp_path):
+    """A program that the command left behind keeps its output open and silent: nobody waits for that."""
+
+    async def main() -> bool:
+        command = await ended_command(tmp_path, printed=b"started", still_open=True)
+        reading = asyncio.create_task(anext(command.read(stderr=False, offset=7), None))
+        await asyncio.sleep(0)
+        await command.end_of_all()
+        still_reading = not reading.done()
+        command.stdout.end()
+        await reading
+        return still_reading
+
+    assert asyncio.run(main())
+
+
+def test_nobody_who_reads_is_not_waited_for(tmp_path):
+    """Without a reader the end is told at once, in the same turn of the event loop."""
+
+    async def main() -> bool:
+        command = await ended_command(tmp_path, printed=b"x", still_open=True)
+        waiting = asyncio.create_task(command.end_of_all())
+        await asyncio.sleep(0)
+        return waiting.done()
+
+    assert asyncio.run(main())
