@@ -269,3 +269,43 @@ def test_a_name_that_another_file_takes_is_kept(tmp_path: Path) -> None:
     )
     fix_paths([str(tmp_path)], Settings())
     assert (tmp_path / "common.py").read_text() == "import modal\nstub = modal.App('x')\n"
+
+
+APP = "import modal\n\napp = modal.App('x')\nimage = modal.Image.debian_slim()\nN = 8\nD = 'data'\n\n\n"
+
+
+@pytest.mark.parametrize(("value", "moved"), [("n", False), ("N", True), ("8", True)])
+def test_a_value_that_a_decorator_does_not_see_stays(value: str, moved: bool) -> None:
+    """An argument of the function that makes the options is no name of the module."""
+    program = (
+        f"{APP}def opts(n):\n    return dict(gpu='T4', allow_concurrent_inputs={value})\n\n\n"
+        "@app.function(**opts(8))\ndef f(): ...\n"
+    )
+    fixed = fix_text("p.py", program)
+    assert (f"@modal.concurrent(max_inputs={value})" in fixed.text) is moved
+    assert [one.code for one in fixed.left if one.code == "MK804"] == ([] if moved else ["MK804"])
+
+
+@pytest.mark.parametrize(("value", "moved"), [("d", False), ("D", True), ("'data'", True)])
+def test_a_folder_that_an_image_does_not_see_stays(value: str, moved: bool) -> None:
+    """A mount in a function that makes the options goes onto the image only where its names are."""
+    program = (
+        f"{APP}def opts(d):\n    return dict(mounts=[modal.Mount.from_local_dir({value}, remote_path='/x')])\n\n\n"
+        "@app.function(image=image, **opts('data'))\ndef f(): ...\n"
+    )
+    fixed = fix_text("p.py", program)
+    assert (f"image.add_local_dir({value}, remote_path='/x')" in fixed.text) is moved
+    assert any(one.code == "MK806" for one in fixed.left) is not moved
+
+
+def test_a_value_that_another_one_overrides_is_not_written() -> None:
+    """Of two numbers for one call the last holds, so that both are named and none is moved."""
+    program = (
+        f"{APP}BASE = {{'gpu': 'T4', 'allow_concurrent_inputs': 10}}\n\n\n"
+        "@app.function(**{**BASE, 'allow_concurrent_inputs': 100})\ndef f(): ...\n"
+    )
+    fixed = fix_text("p.py", program)
+    assert fixed.text == program
+    assert [one.span.line for one in fixed.left if one.code == "MK804"] == [9, 12]
+    alone = fix_text("p.py", program.replace(", 'allow_concurrent_inputs': 100", ""))
+    assert "@modal.concurrent(max_inputs=10)" in alone.text

@@ -17,6 +17,9 @@ from .spelling import spell
 __all__ = ["concurrent_inputs", "decorator_line"]
 
 _OLD = "allow_concurrent_inputs"
+_SEVERAL = (
+    "Write @modal.concurrent(max_inputs=...) below the decorator of the app, with the last of them."
+)
 
 
 @rule(
@@ -28,15 +31,20 @@ _OLD = "allow_concurrent_inputs"
 def concurrent_inputs(file: ModalFile) -> Iterator[Problem]:
     """Concurrent inputs asked for with a keyword."""
     placed: dict[ast.AST, tuple[Keyword, ast.Call, list[ast.expr]]] = {}
+    rivals: set[ast.AST] = set()  # of one call, which has the value of the last of them
     for name, call in app_calls(file):
-        for keyword in (one for one in keywords(file, call) if one.name == _OLD):
+        found = [one for one in keywords(file, call) if one.name == _OLD]
+        rivals |= {one.key for one in found} if len(found) > 1 else set()
+        for keyword in found:
             if name.endswith("with_options"):
                 yield _with_options(file, call, keyword)
             elif name.startswith("modal.App()"):
                 _, _, decorators = placed.setdefault(keyword.key, (keyword, call, []))
                 decorators += _decorators(file, call, keyword)
     for keyword, call, decorators in placed.values():
-        if decorators:
+        if keyword.key in rivals:
+            yield outdated(change("allow-concurrent-inputs"), keyword.key, _SEVERAL)
+        elif decorators:
             yield _decorated(file, keyword, decorators)
         else:
             yield _applied(file, call, keyword)
@@ -76,6 +84,7 @@ def _decorated(file: ModalFile, keyword: Keyword, decorators: list[ast.expr]) ->
     spelled = spell(file, "concurrent")
     words = f"Write @modal.concurrent(max_inputs={value}) below the decorator of the app."
     alike = isinstance(keyword.value, ast.Constant | ast.Name) and keyword.sure
+    alike = alike and all(file.names.means_same(keyword.value, one) for one in decorators)
     movable = alike or keyword.holder in decorators
     already = any(_is_concurrent(file, one) for one in decorators)
     if spelled is None or already or not movable or not without:

@@ -88,6 +88,8 @@ def _shared(file: ModalFile, mounts: Keyword, layers: Layers) -> Problem:
         image = given.get("image")
         if image is None or not (image.sure and given["mounts"].sure):
             return outdated(known, mounts.key, _WORDS)
+        if not file.names.means_same(mounts.value, image.value):
+            return outdated(known, mounts.key, _WORDS)
         images[image.value] = None
     added = {edit: None for one in images for edit in _added(draft, one, layers)}
     without = removed(draft, mounts)
@@ -103,7 +105,7 @@ def _on_image_of_app(file: ModalFile, call: ast.Call, mounts: Keyword, layers: L
     app = file.names.latest(owner) if isinstance(owner, ast.Name) else None
     given = file.options(app).value("image") if isinstance(app, ast.Call) else None
     words = f"Write image=image{layers.text}."
-    if given is None:
+    if given is None or not file.names.means_same(mounts.value, given):
         return outdated(known, mounts.key, words)
     edits = [*draft.remove_argument(call, mounts.key), *_added(draft, given, layers)]
     return outdated(known, mounts.key, words, edits, safe=False)
