@@ -163,3 +163,16 @@ def test_a_broken_dockerfile_ends_in_findings(tmp_path, data):
     path = tmp_path / "Dockerfile"
     path.write_bytes(data)
     assert {one.code for one in check_dockerfile(str(path))} <= {"MK902", "MK303"}
+
+
+def test_options_without_end_are_read_in_no_time(tmp_path: Path) -> None:
+    """Dashes in a row can be read in one way alone: each more would double the time otherwise."""
+    assert found(tmp_path, f"FROM {'--a' * 5000} b c\n") == []
+    assert found(tmp_path, f"FROM {'--a=b ' * 500}ubuntu\n") == [("MK303", 1, "ubuntu")]
+
+
+def test_a_path_that_cannot_be_one_is_left(tmp_path: Path) -> None:
+    """A name longer than a file system takes is the file's own trouble, and ends no check."""
+    file = tmp_path / "app.py"
+    file.write_text(BUILDS.replace("docker/gpu.Dockerfile", "a" * 300))
+    assert check_paths([str(file)], Settings(static=True)).files == 1

@@ -126,6 +126,16 @@ def test_a_thousand_functions_end(tmp_path):
     assert "MK990" not in {one.code for one in _check(tmp_path, MODAL + text.encode())}
 
 
+def test_a_name_that_no_file_can_have_is_looked_up_nowhere(tmp_path):
+    """A module with a name longer than a file system takes is not there, and no rule fails on it."""
+    name = "a" * 300
+    text = (
+        f"import {name}\n\napp = modal.App('x')\n\n\n@app.function()\ndef f():\n    import {name}\n"
+    )
+    text += f"    return transformers.AutoModel.from_pretrained('./{name}')\n"
+    assert "MK990" not in {one.code for one in _check(tmp_path, MODAL + text.encode())}
+
+
 def test_links_that_go_in_circles_end(tmp_path):
     """A folder that links to itself is searched once, and a broken link is passed over."""
     (tmp_path / "a").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from .declared import ModalFile
 from .findings import Span
 from .ignores import Comment
-from .paths import read_path
+from .paths import is_file, read_path
 from .source import SourceFile, read_text
 
 __all__ = ["Dockerfile", "Instruction", "dockerfiles_of", "is_dockerfile", "read_dockerfile"]
@@ -43,7 +44,8 @@ class Instruction:
         return Span(*self._place(start), *self._place(max(end - 1, start), after=1))
 
     def _place(self, offset: int, after: int = 0) -> tuple[int, int]:
-        at, line, column = max(one for one in self.pieces if one[0] <= offset)
+        index = bisect_right(self.pieces, offset, key=lambda one: one[0]) - 1
+        at, line, column = self.pieces[index]
         return line, column + offset - at + after
 
 
@@ -68,8 +70,11 @@ class Dockerfile:
 
     def _behind(self, number: int) -> tuple[int, int]:
         """The lines of the instruction in which a line stands, or of the first one after it."""
-        extents = ((one.pieces[0][1], one.pieces[-1][1]) for one in self.instructions)
-        return next((one for one in extents if one[1] >= number), (number, number))
+        index = bisect_left(self.instructions, number, key=lambda one: one.pieces[-1][1])
+        if index == len(self.instructions):
+            return number, number
+        pieces = self.instructions[index].pieces
+        return pieces[0][1], pieces[-1][1]
 
 
 def is_dockerfile(path: str | Path) -> bool:
@@ -91,7 +96,7 @@ def dockerfiles_of(file: ModalFile) -> Iterator[Path]:
         given = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "path")]
         path = read_path(file, given[0]) if given else None
         bases = [folder, Path.cwd(), *folder.parents[:_MOST_ABOVE]] if path is not None else []
-        found = next((base / path for base in bases if path and (base / path).is_file()), None)
+        found = next((base / path for base in bases if path and is_file(base / path)), None)
         if found is not None:
             yield found
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 
 from .declared import ModalFile
 
-__all__ = ["read_path"]
+__all__ = ["is_file", "read_path"]
 
 _DEEPEST = 20  # names of names, folders of folders
 _SAME = {"resolve", "absolute", "expanduser", "as_posix", "__str__"}
 _MADE = {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "str", "os.fspath", "os.path.abspath",
          "os.path.realpath"}  # fmt: skip
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False for what cannot be a path, such as a name that is too long."""
+    return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises for those
 
 
 def read_path(file: ModalFile, node: ast.expr, depth: int = 0) -> Path | None:

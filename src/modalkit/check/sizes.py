@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import SizingError
 from .declared import ModalFile
 from .models import Load, named_parameters, weight_bytes
+from .paths import is_file
 
 if TYPE_CHECKING:
     from ..sizing.model import ModelFacts
@@ -76,7 +77,7 @@ def _known_facts(name: str) -> ModelFacts | None:
 
 @cache
 def _folder_facts(folder: str) -> ModelFacts | None:
-    if not (Path(folder) / "config.json").is_file():
+    if not is_file(Path(folder) / "config.json"):
         return None
     from ..sizing.model import read_model  # noqa: PLC0415 - loads pydantic; few files have one
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..declared import ModalFile, Unit
 from ..findings import Edit
+from ..paths import is_file
 from ..rule import Problem, rule
 from .changes import change
 from .draft import Draft
@@ -33,7 +34,7 @@ def local_module(file: ModalFile) -> Iterator[Problem]:
     missing: dict[str, ast.stmt] = {}
     for node in file.nodes.tree.body:
         for module in _modules(node):
-            if (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file():
+            if is_file(folder / f"{module}.py") or is_file(folder / module / "__init__.py"):
                 missing.setdefault(module, node)
     units = [one for one in file.units if _is_alone(file, one)]
     if not missing or not units or len(units) != len(file.units):

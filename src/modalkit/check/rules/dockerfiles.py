@@ -20,7 +20,11 @@ _SETS = re.compile(
 _SETS_ONE = re.compile(
     r"\s*(?P<name>[A-Za-z_]\w*)\s+(?P<quote>[\"']?)(?P<value>[^\s\"']+)(?P=quote)\s*$"
 )
-_FROM = re.compile(r"(?:\s*--\S+)*\s*(?P<image>\S+)(?:\s+AS\s+(?P<stage>\S+))?\s*$", re.IGNORECASE)
+_FROM = re.compile(
+    # An option ends where a space follows, so that its dashes can be read in one way alone.
+    r"(?:\s*--\S+(?=\s))*\s*(?P<image>\S+)(?:\s+AS\s+(?P<stage>\S+))?\s*$",
+    re.IGNORECASE,
+)
 _VARIABLE = re.compile(r"\$\{?(?P<name>\w+)(?::?-(?P<default>[^}]*))?\}?")
 _MOVING = (":latest", ":nightly", ":main")
 _ENV_FILE = re.compile(r"(?:^|[\s/\"'\[])(?P<file>\.env(?:\.\w+)?)(?=[\s\"',])")

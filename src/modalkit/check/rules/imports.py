@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..declared import ModalFile, Unit
 from ..migration.endpoints import fastapi_fix
 from ..packages import Installed, installed_in, is_bare, is_standard, package_for
+from ..paths import is_file
 from ..rule import Problem, rule
 
 __all__ = [
@@ -60,7 +62,7 @@ def _is_local(file: ModalFile, module: str) -> bool:
     top = module.partition(".")[0]
     folder = Path(file.source.path).parent
     for here in (folder, *list(folder.parents)[:2]):
-        if (here / f"{top}.py").exists() or (here / top).is_dir():
+        if is_file(here / f"{top}.py") or os.path.isdir(here / top):  # noqa: PTH112 - as `is_file`
             return True
     return any(
         file.names.text(argument) == top
@@ -200,4 +202,4 @@ def _gets_no_files(file: ModalFile, unit: Unit) -> bool:
 def _is_beside(folder: Path, top: str, file: ModalFile) -> bool:
     beside = folder / f"{top}.py"
     itself = Path(file.source.path).name == beside.name
-    return (beside.is_file() and not itself) or (folder / top / "__init__.py").is_file()
+    return (is_file(beside) and not itself) or is_file(folder / top / "__init__.py")
