@@ -137,3 +137,51 @@ def test_a_service_loads_in_its_load() -> None:
     )
     (found,) = [one for one in findings(text) if one.code == "MK401"]
     assert "load(self)" in found.instead
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (("if self.model is not None:", "    return self.model(x)", "self.model = fresh()"), set()),
+        (("if self.model is not None:", "    return 1", "self.model = whisper.load_model('base')"), {"MK410"}),
+        (("global model", "if model is not None:", "    return model(x)", "model = whisper.load_model('base')"), {"MK410"}),
+        (("kept = model", "if kept is not None:", "    return kept(x)", "self.model = whisper.load_model('base')"), {"MK410"}),
+        (("if not x:", "    return ''", "self.model = whisper.load_model('base')"), {"MK401"}),
+        (("text = x.strip()", "if not text:", "    return ''", "self.model = whisper.load_model('base')"), {"MK401"}),
+        (("if self.model is None:", "    print(x)", "self.model = whisper.load_model('base')"), {"MK401"}),
+    ],
+)  # fmt: skip
+def test_a_return_before_a_load_guards_it(lines: tuple[str, ...], found: set[str]) -> None:
+    """What is kept ends a call before the load; what a call is given says nothing of the next one."""
+    assert _method(*lines) == found
+
+
+@pytest.mark.parametrize(
+    ("use", "found"),
+    [
+        ("for token in work.remote_gen('hi'):\n        print(token)", False),
+        ("print([one for one in work.remote(1)])", False),
+        ("for n in range(9):\n        for one in work.remote(n):\n            print(one)", True),
+        ("print([one for n in range(9) for one in work.remote(n)])", True),
+        ("print([work.remote(n) for n in work.local(1)])", True),
+        ("while work.remote(1):\n        pass", True),
+    ],
+)
+def test_what_a_loop_goes_over_is_called_once(use: str, found: bool) -> None:
+    """A loop reads an answer piece by piece; only what stands in its body is called again."""
+    text = (
+        f"{HEAD}@app.function(gpu='L4')\ndef work(x):\n    return whisper.load_model('base').transcribe(x)\n\n\n"
+        f"@app.local_entrypoint()\ndef main():\n    {use}\n"
+    )
+    assert ("MK401" in codes(text)) is found
+
+
+@pytest.mark.parametrize(("line", "found"), [("loss.backward(); steps.step()", False), ("loss.item()", True)])  # fmt: skip
+def test_a_run_with_a_training_loop_may_load(line: str, found: bool) -> None:
+    """Each run of a sweep starts from the published weights, whoever wrote its loop."""
+    text = (
+        f"{HEAD}@app.function(gpu='L4')\ndef sweep(rate):\n    net = torch.load('/models/a.pt')\n"
+        f"    loss = net(rate)\n    {line}\n\n\n"
+        "@app.local_entrypoint()\ndef main():\n    sweep.map([1, 2])\n"
+    )
+    assert ("MK401" in codes(text)) is found

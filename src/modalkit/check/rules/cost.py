@@ -23,6 +23,7 @@ __all__ = [
     "impossible_limit",
     "kept_warm",
     "no_max_containers",
+    "starts_training",
     "training_timeout",
     "web_decorators",
 ]
@@ -69,22 +70,23 @@ def training_timeout(file: ModalFile) -> Iterator[Problem]:
 def _trains(file: ModalFile, unit: Unit) -> str:
     """The name of what trains when it is called: a function, or a method of a class; empty for neither."""
     if not isinstance(unit.node, ast.ClassDef):
-        found = _TRAINING.search(unit.name) or _starts_training(file, unit.node)
+        found = _TRAINING.search(unit.name) or starts_training(file, unit.node)
         return unit.name if found else ""
     for member in unit.methods("modal.method"):
-        if _starts_training(file, member.node):
+        if starts_training(file, member.node):
             return f"{unit.name}.{member.name}"
     return ""
 
 
-def _starts_training(file: ModalFile, body: Function) -> bool:
+def starts_training(file: ModalFile, body: Function) -> bool:
+    """Return whether a function trains: by a trainer, a command for it, or a loop of its own."""
     methods = set()
     for name, call in file.calls_in(body):
         words = " ".join(text for text, _ in command_words(file, call))
         if name.endswith(_TRAINERS) or _TRAINING_COMMANDS.search(words):
             return True
         methods.add(call.func.attr if isinstance(call.func, ast.Attribute) else "")
-    return {"backward", "step"} <= methods  # a loop of one's own
+    return {"backward", "step"} <= methods
 
 
 def web_decorators(unit: Unit) -> list[ast.expr]:

@@ -11,6 +11,7 @@ from ..declared import ModalFile, Unit
 from ..loaders import SlowCall, slow_calls
 from ..nodes import Function
 from ..rule import Problem, rule
+from .cost import starts_training
 
 __all__ = ["called_over_many", "loaded_at_first_call", "loaded_per_call"]
 
@@ -75,7 +76,9 @@ def _called_bodies(file: ModalFile, unit: Unit) -> Iterator[Function]:
 
 
 def _is_leisurely(file: ModalFile, body: Function) -> bool:
-    trains = any("Trainer" in name for name, _ in file.calls_in(body))
+    trains = any("Trainer" in name for name, _ in file.calls_in(body)) or starts_training(
+        file, body
+    )
     return trains or bool(_AT_LEISURE.search(body.name.lower()))
 
 
@@ -107,13 +110,25 @@ _LOOPS = (
 
 
 def _is_repeated(file: ModalFile, call: ast.Call) -> bool:
-    """Whether a call stands in a loop of its function."""
+    """Whether a loop of its function makes a call again; what a loop goes over is called once."""
+    inner: ast.AST = call
     for above in file.nodes.ancestors(call):
-        if isinstance(above, _LOOPS):
+        if isinstance(above, _LOOPS) and inner is not _iterated(above):
             return True
         if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             return False
+        if not isinstance(above, ast.comprehension):
+            inner = above
     return False
+
+
+def _iterated(loop: ast.AST) -> ast.expr | None:
+    """What a loop goes over, which is worked out before its first round."""
+    if isinstance(loop, ast.For | ast.AsyncFor):
+        return loop.iter
+    if isinstance(loop, ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp):
+        return loop.generators[0].iter
+    return None
 
 
 def _loads(file: ModalFile, unit: Unit, body: Function) -> Iterator[tuple[ast.AST, SlowCall]]:
@@ -147,7 +162,11 @@ def _helper(file: ModalFile, unit: Unit, call: ast.Call) -> Function | None:
 
 def _is_conditional(file: ModalFile, call: ast.Call) -> bool:
     """Whether a call does not happen at each run of its function; what stands in ``try`` does."""
+    inner: ast.AST = call
     for above in file.nodes.ancestors(call):
+        if _is_guarded(file, above, inner):
+            return True
+        inner = above
         if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             return False
         if isinstance(above, ast.If | ast.IfExp | ast.ExceptHandler | ast.While | ast.Match):
@@ -155,6 +174,35 @@ def _is_conditional(file: ModalFile, call: ast.Call) -> bool:
         if isinstance(above, ast.For):
             return True
     return False
+
+
+def _is_guarded(file: ModalFile, above: ast.AST, inner: ast.AST) -> bool:
+    """Whether a statement comes after ``if self.model is not None: return``, in the block it stands in."""
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(above, name, None)
+        if isinstance(block, list) and inner in block:
+            before = block[: block.index(inner)]
+            return any(_is_guard(file, one) for one in before)
+    return False
+
+
+def _is_guard(file: ModalFile, statement: ast.stmt) -> bool:
+    """Whether a statement returns by what is kept between calls, not by what a call is given."""
+    if not isinstance(statement, ast.If) or not isinstance(statement.body[-1], ast.Return):
+        return False
+    function = file.nodes.function(statement)
+    waiting: list[ast.expr] = [statement.test]
+    seen: set[ast.AST] = set()
+    while waiting:
+        for name in (one for one in ast.walk(waiting.pop()) if isinstance(one, ast.Name)):
+            scope, bindings = file.names.bindings(name)
+            if scope is not function or name.id in {"self", "cls"} or _outlives(file, name):
+                continue
+            if any(one.value is None for one in bindings):
+                return False
+            waiting += [one.value for one in bindings if one.value and one.at not in seen]
+            seen.update(one.at for one in bindings)
+    return True
 
 
 def _is_kept(file: ModalFile, call: ast.Call) -> bool:
