@@ -205,8 +205,9 @@ def test_sglang_without_a_key_is_found_behind_a_public_url(words: list[str], fou
     line = f"subprocess.Popen({words})"
     assert ("MK612" in codes(HEAD + SERVER.format(auth=False, line=line))) is found
     assert "MK612" not in codes(HEAD + SERVER.format(auth=True, line=line))
-    unclear = f"subprocess.Popen({words} + more)"
-    assert ("MK612" in codes(HEAD + SERVER.format(auth=False, line=unclear))) is False
+    for unclear in (f"{words} + more", f"[*{words}, '--enable-metrics', *more]"):
+        line = f"subprocess.Popen({unclear})"
+        assert ("MK612" in codes(HEAD + SERVER.format(auth=False, line=line))) is False
 
 
 def test_what_another_unit_runs_is_not_the_endpoints() -> None:

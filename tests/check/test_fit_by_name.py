@@ -169,6 +169,31 @@ def test_options_that_are_not_known_may_say_a_context(line: str) -> None:
     assert not _fit(_plain(line, "'L4'"))
 
 
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("['--enable-prefix-caching', *more]", False),
+        ("['--enable-prefix-caching'] + more", False),
+        ("['--port', port]", True),
+        ("['--port', str(port)]", True),
+    ],
+)
+def test_words_that_are_not_known_may_say_a_context(command: str, found: bool) -> None:
+    """One word behind a flag is its value; a list behind a flag that takes none may hold any flag."""
+    line = f"subprocess.Popen(['vllm', 'serve', 'Qwen/Qwen3-8B'] + {command})"
+    assert ("MK117" in _fit(_plain(line, "'L4'"))) is found
+
+
+@pytest.mark.parametrize(
+    ("added", "found"),
+    [("command += more", False), ("command.extend(more)", False), ("command += ['--port', port]", True)],
+)  # fmt: skip
+def test_words_may_be_added_to_a_command(added: str, found: bool) -> None:
+    """A list that is not known and goes into the command may say a context too."""
+    line = f"command = ['vllm', 'serve', 'Qwen/Qwen3-8B', '--enable-prefix-caching']; {added}; subprocess.Popen(command)"
+    assert ("MK117" in _fit(_plain(line, "'L4'"))) is found
+
+
 def test_what_was_assumed_is_said() -> None:
     """A message names the parameters and the number format that it counts with."""
     by_name = next(one for one in findings(_plain("vllm.LLM('acme/Foo-70B-GPTQ')", "'L4'")))

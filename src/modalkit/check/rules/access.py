@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ..authentication import asks_who_calls, says_public
-from ..commands import command_words
+from ..commands import SPLICED, command_words
 from ..declared import Decorator, ModalFile, Unit
 from ..nodes import Function
 from ..rule import Problem, rule
@@ -176,7 +176,7 @@ def _starts_sglang(words: list[str]) -> bool:
 
 def _values_alone(words: list[str]) -> bool:
     """Whether every word that is not known is what a flag takes, so that no flag is hidden."""
-    return all(
+    return SPLICED not in words and all(
         (word and "\0" not in word) or before.startswith("--") for before, word in pairwise(words)
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..commands import SPLICED
 from ..declared import ModalFile, Unit
 from ..graphics import Choice
 from ..models import GIB, Load
@@ -35,6 +36,7 @@ _UNCLEAR = (
     "--config", "--hf-overrides", "--rope-scaling", "--json-model-override-args", "--kv-cache-memory-bytes",
     "--num-gpu-blocks-override", "--dtype", "--runner", "--task",
 )  # fmt: skip
+_HIDING = {*_UNCLEAR, SPLICED}
 _UNCLEAR_KEYWORDS = {word.removeprefix("--").replace("-", "_") for word in _UNCLEAR}
 
 
@@ -162,7 +164,7 @@ def _is_unknown(number: float | None) -> bool:
 
 def _is_unclear(file: ModalFile, load: Load) -> bool:
     given = file.options(load.call).given
-    if _UNCLEAR_KEYWORDS & set(given) or any(word in _UNCLEAR for word in load.flags):
+    if _UNCLEAR_KEYWORDS & set(given) or any(word in _HIDING for word in load.flags):
         return True
     # A word that is not known may be any flag, unless a flag takes it.
     before = ("", *load.flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..commands import SPLICED
 from ..declared import ModalFile, Unit
 from ..models import Load, loads_of
 from ..rule import Problem, rule
@@ -70,7 +71,7 @@ def revision_not_pinned(file: ModalFile) -> Iterator[Problem]:
             if load.is_small or _is_local(file, load):
                 continue
             if load.flags:
-                pinned = "--revision" in load.flags
+                pinned = "--revision" in load.flags or SPLICED in load.flags
             else:
                 pinned = file.options(load.call).given.get("revision") is not None
                 pinned = pinned or not file.options(load.call).complete or not _takes_revision(load)
@@ -110,6 +111,7 @@ def untrusted_moving_code(file: ModalFile) -> Iterator[Problem]:
                 _trusts(file, load)
                 and "revision" not in given
                 and "--revision" not in load.flags
+                and SPLICED not in load.flags
                 and "code_revision" not in given
             ):
                 yield Problem(
