@@ -71,6 +71,16 @@ def test_each_set_has_its_source(one: dict[str, str]) -> None:
         ('debian_slim().pip_install("torch==2.8.0", "https://host/flash_attn-2.8.3-cp312-linux_x86_64.whl")', False),
         ('debian_slim().pip_install("torch==2.8.0", "flash-attn==2.8.3", find_links="https://host/wheels")', False),
         ('debian_slim().pip_install("torch==2.8.0", "flash-attn-4==4.0.0b18")', False),
+        ('debian_slim().pip_install("accelerate==1.10.0").pip_install("flash-attn==2.8.3", extra_options="--no-build-isolation")', False),
+        ('debian_slim().pip_install("numpy==2.0.0").pip_install("flash-attn==2.8.3", extra_options="--no-build-isolation")', True),
+        ('debian_slim().pip_install_from_requirements("r.txt").pip_install("flash-attn==2.8.3", extra_options="--no-build-isolation")', False),
+        ('debian_slim().uv_sync().uv_pip_install("flash-attn==2.8.3", extra_options="--no-build-isolation")', False),
+        ('debian_slim().uv_sync().uv_pip_install("flash-attn==2.8.3")', True),
+        ('debian_slim().run_commands("pip install torch==2.8.0", "pip install flash-attn==2.8.3 --no-build-isolation")', False),
+        ('debian_slim().run_commands("pip install torch==2.8.0 && pip install flash-attn==2.8.3 --no-build-isolation")', False),
+        ('debian_slim().run_commands("pip install torch==2.8.0 flash-attn==2.8.3 --no-build-isolation")', True),
+        ('debian_slim().pip_install("torch==2.8.0", "flash-attn @ https://host/flash_attn-2.8.3-cp312-linux_x86_64.whl")', False),
+        ('debian_slim().pip_install("torch==2.8.0", "flash-attn @ git+https://host/flash-attention")', True),
     ],
 )  # fmt: skip
 def test_flash_attn_is_built_beside_torch(chain: str, found: bool) -> None:

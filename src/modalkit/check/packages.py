@@ -25,6 +25,7 @@ from .names import Names
 __all__ = [
     "Install",
     "Installed",
+    "brought_by",
     "installed_in",
     "installs",
     "is_bare",
@@ -169,8 +170,14 @@ def installed_in(image: Image | None, names: Names) -> Installed:
     for step in image.steps:
         complete = complete and _is_readable(step, names)
         named += [one.requirement for one in installs(step, names)]
-    found, known = _closure(named)
-    return Installed(frozenset(found), complete and known)
+    brought = brought_by(named)
+    return Installed(brought.distributions, complete and brought.complete)
+
+
+def brought_by(requirements: Iterable[str]) -> Installed:
+    """Return the distributions that requirements bring, and whether these are all."""
+    found, known = _closure(requirements)
+    return Installed(frozenset(found), known)
 
 
 def is_bare(image: Image, names: Names) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion
 
 from ..declared import ModalFile
 from ..images import Image, Step
-from ..packages import installs
+from ..packages import Install, brought_by, installed_in, installs, requirements_of
 from ..rule import Problem, rule
 
 __all__ = ["engines_together", "flash_attn_alone"]
@@ -129,6 +129,7 @@ def _exact(file: ModalFile, image: Image) -> Iterator[tuple[str, tuple[str, ast.
 
 
 _OPEN_BUILD = re.compile(r"--no-build-isolation|NO_BUILD_ISOLATION")
+_NEXT_COMMAND = re.compile(r"&&|\|\||;|\n")
 _ELSEWHERE = {"find_links", "index_url", "extra_index_url"}
 
 
@@ -143,19 +144,49 @@ def flash_attn_alone(file: ModalFile) -> Iterator[Problem]:
     if "flash" not in file.source.text:
         return
     for image in file.images:
-        has_torch = image.base not in {"debian_slim", "micromamba"} or image.partial
-        for step in image.steps:
-            names = {_name(one.requirement): one.at for one in installs(step, file.names)}
-            at = names.get("flash-attn")
-            sees_torch = has_torch and _is_open(file, image, step)
-            if at is not None and not sees_torch and not _may_be_built(file, step):
+        for index, step in enumerate(image.steps):
+            at, before = _flash_attn(file, step)
+            if at is None or _may_be_built(file, step):
+                continue
+            earlier = replace(image, steps=image.steps[:index])
+            if not (_is_open(file, image, step) and _may_have_torch(file, earlier, before)):
                 yield Problem(
                     at,
                     "flash-attn is built without torch beside it.",
                     '.uv_pip_install("torch==VERSION"), then .uv_pip_install("flash-attn==VERSION", '
                     'extra_options="--no-build-isolation"), or the address of a wheel.',
                 )
-            has_torch = has_torch or bool(names.keys() & {"torch", "vllm", "sglang"})
+
+
+def _flash_attn(file: ModalFile, step: Step) -> tuple[ast.expr | None, list[str]]:
+    """Where a step builds flash-attn, if it does, and what its commands before that one install."""
+    before: list[str] = []
+    for command in _commands(file, step):
+        for one in command:
+            if _name(one.requirement) == "flash-attn" and ".whl" not in one.requirement:
+                return one.at, before
+        before += [one.requirement for one in command]
+    return None, []
+
+
+def _commands(file: ModalFile, step: Step) -> Iterator[list[Install]]:
+    """What each command of a step installs, in their order; a step of pip is one command."""
+    found = list(installs(step, file.names))
+    if step.method not in {"run_commands", "run"}:
+        yield found
+        return
+    for node in dict.fromkeys(one.at for one in found):
+        for command in _NEXT_COMMAND.split(file.names.text(node) or ""):
+            yield [Install(one, node) for one in requirements_of(command)]
+
+
+def _may_have_torch(file: ModalFile, earlier: Image, before: Iterable[str]) -> bool:
+    """Whether torch is there before a command, or may be: brought by another package, or by what is not known."""
+    if earlier.base != "debian_slim":
+        return True
+    there, added = installed_in(earlier, file.names), brought_by(before)
+    known = there.complete and added.complete
+    return not known or "torch" in there.distributions | added.distributions
 
 
 def _name(requirement: str) -> str:
