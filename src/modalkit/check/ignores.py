@@ -104,22 +104,28 @@ def read_ignores(source: SourceFile) -> tuple[Ignore, ...]:
 
 
 def _comments(source: SourceFile) -> Iterator[Comment]:
-    extents = list(_extents(source))
+    extents = _longest(_extents(source))
     try:
         for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
             if token.type == tokenize.COMMENT and _MARK.search(token.string):
                 line, column = token.start
                 alone = not source.line(line)[:column].strip()
-                held = _held(_next_code(source, line) if alone else line, extents)
+                holds_at = _next_code(source, line) if alone else line
+                held = extents.get(holds_at, (holds_at, holds_at))
                 yield Comment(token.string, line, column + 1, held)
     except (tokenize.TokenError, SyntaxError):
         return  # the tree has been read; at worst a comment of an odd file is not seen
 
 
-def _held(line: int, extents: Iterable[tuple[int, int]]) -> tuple[int, int]:
+def _longest(extents: Iterable[tuple[int, int]]) -> dict[int, tuple[int, int]]:
     """The lines for which a comment at a line holds: the largest piece of code that starts or ends there."""
-    mine = [one for one in extents if line in one]
-    return max(mine, key=lambda one: one[1] - one[0], default=(line, line))
+    found: dict[int, tuple[int, int]] = {}
+    for first, last in extents:
+        for line in (first, last):
+            known = found.setdefault(line, (first, last))
+            if last - first > known[1] - known[0]:
+                found[line] = first, last
+    return found
 
 
 def _extents(source: SourceFile) -> Iterator[tuple[int, int]]:

@@ -106,11 +106,16 @@ class Mappings:
 
     def callers(self, function: ast.AST) -> list[ast.Call]:
         """Return the calls of a function of this file by its name."""
-        return [
-            call
-            for call in self.nodes.of(ast.Call)
-            if isinstance(call.func, ast.Name) and self.definition(call.func) is function
-        ]
+        return self._callers.get(function, [])[:_MOST]
+
+    @cached_property
+    def _callers(self) -> dict[ast.AST, list[ast.Call]]:
+        found: dict[ast.AST, list[ast.Call]] = {}
+        for call in self.nodes.of(ast.Call):
+            called = self.definition(call.func) if isinstance(call.func, ast.Name) else None
+            if called is not None:
+                found.setdefault(called, []).append(call)
+        return found
 
     def definition(self, node: ast.Name) -> ast.AST | None:
         """Return the one function or class that a name is."""
@@ -122,11 +127,20 @@ class Mappings:
     def returned(self, function: ast.Name) -> ast.expr | None:
         """Return what a function of this file returns, where it has one way to."""
         definition = self.definition(function)
-        returns = [
-            one for one in self.nodes.of(ast.Return) if self.nodes.function(one) is definition
-        ]
+        returns = self.returns(definition)
         plain = isinstance(definition, ast.FunctionDef) and not definition.decorator_list
         return returns[0].value if plain and len(returns) == 1 else None
+
+    def returns(self, function: ast.AST | None) -> list[ast.Return]:
+        """Return the ``return`` statements of a function itself."""
+        return self._returns.get(function, [])
+
+    @cached_property
+    def _returns(self) -> dict[ast.AST | None, list[ast.Return]]:
+        found: dict[ast.AST | None, list[ast.Return]] = {}
+        for one in self.nodes.of(ast.Return):
+            found.setdefault(self.nodes.function(one), []).append(one)
+        return found
 
 
 class _Walk:
@@ -217,11 +231,7 @@ class _Walk:
     def _returned(self, function: ast.Name, *, sure: bool, depth: int) -> None:
         """What a function of the file returns."""
         definition = self._mappings.definition(function)
-        returns = [
-            one
-            for one in self._nodes.of(ast.Return)
-            if one.value is not None and self._nodes.function(one) is definition
-        ]
+        returns = [one for one in self._mappings.returns(definition) if one.value is not None]
         if not isinstance(definition, ast.FunctionDef) or not returns or definition.decorator_list:
             self.complete = False
             return

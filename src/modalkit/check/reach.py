@@ -33,6 +33,7 @@ class _Tops:
         self._file = file
         self._referred: dict[ast.AST, tuple[ast.AST, ...]] = {}
         self._reached: dict[ast.AST, tuple[ast.AST, ...]] = {}
+        self._methods: dict[ast.ClassDef, dict[str, list[ast.AST]]] = {}
         self._defining: dict[str, list[ast.AST]] = {}
         self._registering: dict[str, list[ast.AST]] = {}
         # What another unit runs is in a container of its own.
@@ -86,13 +87,17 @@ class _Tops:
             return
         for above in self._file.nodes.ancestors(node):
             if isinstance(above, ast.ClassDef):
-                functions = (
-                    one
-                    for one in above.body
-                    if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
-                )
-                yield from (one for one in functions if one.name == node.attr)
+                yield from self._methods_of(above).get(node.attr, ())
                 return
+
+    def _methods_of(self, owner: ast.ClassDef) -> dict[str, list[ast.AST]]:
+        """The methods of a class by name; a class is asked for each ``self.name`` of its body."""
+        if owner not in self._methods:
+            found = self._methods[owner] = {}
+            for one in owner.body:
+                if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                    found.setdefault(one.name, []).append(one)
+        return self._methods[owner]
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.stmt]:

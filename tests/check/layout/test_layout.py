@@ -13,6 +13,7 @@ import pytest
 from modalkit.check.fixing import fix_file, fix_text
 from modalkit.check.layout import laid_out, line_limit
 from modalkit.check.layout.pieces import UnknownLayoutError
+from modalkit.check.layout.sameness import is_same_program
 
 PROGRAMS = Path(__file__).parent.parent / "migration" / "old_programs"
 _BETWEEN = '"""between"""\n'
@@ -91,6 +92,23 @@ def test_statements_are_laid_out_as_ruff_lays_them_out(limit):
         assert found == expected
         assert laid_out(expected, indent, limit) == expected
     assert known > (500 if limit > 40 else 150)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("f(x,y)\n", "f(\n    x,\n    y,\n)\n", True),
+        ("x = ('a' 'b')\n", 'x = "ab"\n', True),
+        ("f(x)\n", "f\n(x)\n", False),
+        ("f(a, (b, c))\n", "f((a, b), c)\n", False),
+        ("x = 1\n", "x = True\n", False),
+        ("x = a - (b - c)\n", "x = a - b - c\n", False),
+        ("f(x)\n", "f(x\n", False),
+    ],
+)
+def test_a_layout_is_kept_only_where_the_program_is_the_same(before, after, same):
+    """Spaces and quotes are layout; what Python reads otherwise, or not at all, is none."""
+    assert is_same_program(before, after) is same
 
 
 @pytest.mark.parametrize("limit", [88, 64])

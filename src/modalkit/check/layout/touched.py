@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from ..findings import Edit
 from .pieces import UnknownLayoutError
+from .sameness import is_same_program
 from .statements import laid_out
 
 __all__ = ["Formatter", "line_limit"]
@@ -66,7 +68,7 @@ class _Text:
 
     def _alone(self, start: int, end: int) -> Iterator[_Unit]:
         """What begins its line and shares its last one with a comment at most."""
-        first, last = self.text.count("\n", 0, start) + 1, self.text.count("\n", 0, end) + 1
+        first, last = bisect_right(self._starts, start), bisect_right(self._starts, end)
         before = self.text[self._starts[first - 1] : start]
         if not before.strip() and self.behind(end)[:1] in {"", "#"}:
             yield _Unit(start, end, first, last)
@@ -98,6 +100,8 @@ class Formatter:
     def after(self, before: str, after: str, edits: Sequence[Edit]) -> str:
         """Return a text after its edits with the statements they touch laid out as they were before.
 
+        What would be another program laid out is returned as it is.
+
         Args:
             before: The text before, its line endings being newlines.
             after: The text after.
@@ -116,7 +120,7 @@ class Formatter:
             unit = chosen[start]
             words = self._laid_out(new, unit)
             text = text if words is None else text[: unit.start] + words + text[unit.end :]
-        return text
+        return text if is_same_program(after, text) else after
 
     def _laid_out(self, text: _Text, unit: _Unit) -> str | None:
         """A unit as it should be; None where that is not known."""
