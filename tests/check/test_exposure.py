@@ -106,6 +106,8 @@ def test_a_row_that_comes_twice_is_noted(line: str) -> None:
         ("db.execute('DELETE FROM t WHERE day = 1')", "db.execute('INSERT INTO t VALUES (1)')"),
         ("frame.to_sql('t', engine, if_exists='replace')",),
         ("open('/data/log.csv', 'w').write('x')",),
+        ("open('log.csv', 'a').write('x')",),
+        ("open('/tmp/log.csv', 'a').write('x')",),
         ("slack.chat_postMessage(channel='a', text='b')",),
     ],
 )

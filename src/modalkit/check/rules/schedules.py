@@ -182,7 +182,8 @@ def _appends(file: ModalFile, name: str, method: str, call: ast.Call) -> bool:
         return file.names.text(options.value("if_exists")) == "append"
     mode = options.value("mode") or (call.args[1] if len(call.args) > 1 else None)
     path = file.names.text(call.args[0]) if call.args else None
-    is_kept = path is not None and not path.startswith("/tmp")  # noqa: S108 - what does not outlive the container
+    # Only a Volume outlives the container, and is mounted by an absolute path.
+    is_kept = path is not None and path.startswith("/") and not path.startswith("/tmp")  # noqa: S108
     return name == "open" and is_kept and (file.names.text(mode) or "").startswith("a")
 
 
