@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -236,3 +238,77 @@ def test_something_else_on_the_port_is_hung_up_on():
         return received
 
     assert asyncio.run(run())
+
+
+class RecordingTransport(asyncio.Transport):
+    """A stand-in for a socket: it remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class HeldTimers(asyncio.SelectorEventLoop):
+    """An event loop whose timers go off when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Callable[[], object]] = []
+
+    def call_later(self, delay, callback, *args, context=None):
+        self.held.append(lambda: callback(*args))
+        return super().call_later(3600, callback, *args, context=context)
+
+
+def _opened(stream_ids) -> bytes:
+    """Return the frames of empty requests."""
+    block, frames = literal(b":path", b"/t/Echo"), b""
+    for stream_id in stream_ids:
+        frames += struct.pack(">HBBBL", 0, len(block), 1, 4, stream_id) + block
+        frames += struct.pack(">HBBBL", 0, 5, 0, 1, stream_id) + bytes(5)
+    return frames
+
+
+async def _answer_one(answers: list[asyncio.Future[bytes]]) -> None:
+    answers.pop(0).set_result(b"")
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_a_timer_with_nothing_left_to_write_holds_nothing_up():
+    """What a rush gathered may go out before its timer: that one is no write which others wait after."""
+    loop, transport, answers = HeldTimers(), RecordingTransport(), []
+
+    def answer(_headers, _body):
+        answers.append(loop.create_future())
+        return answers[-1]
+
+    connection = Connection(answer, set())
+
+    async def rush_and_end() -> None:
+        connection.connection_made(transport)
+        connection.data_received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _opened(range(1, 81, 2)))
+        while not loop.held:
+            await _answer_one(answers)  # right after a write: it is to wait for a timer
+        while len(answers) > 1:
+            await _answer_one(answers)  # few are left: all goes out at once
+
+    async def rush_again() -> int:
+        loop.held.pop(0)()
+        connection.data_received(_opened(range(81, 121, 2)))
+        before = len(transport.written)
+        await _answer_one(answers)
+        return len(transport.written) - before
+
+    loop.run_until_complete(rush_and_end())
+    time.sleep(0.01)  # the last write is long ago
+    assert loop.run_until_complete(rush_again()) == 1
+    connection.connection_lost(None)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()

@@ -362,11 +362,13 @@ class Connection(asyncio.Protocol):
 
     def _write(self) -> None:
         self._gathering = False
+        if not self._out:
+            return  # something urgent took what this was to wait for
         self._written_at = time.monotonic()
         data = b"".join(self._out)
         self._out.clear()
         self._held = 0
-        if data and not self._transport.is_closing():
+        if not self._transport.is_closing():
             self._transport.write(data)
 
     def _wake(self) -> None:
