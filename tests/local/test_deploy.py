@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import httpx
+
+from modalkit.local.store.database import Database
+from modalkit.local.store.records import Records
 
 APPS = Path(__file__).parent / "apps"
 PATIENCE_S = 120
@@ -83,3 +87,20 @@ def test_a_redeployed_function_runs_the_new_code(local, tmp_path: Path):
     source.write_text(source.read_text().replace("number * number", "number + 1"))
     local("modal", "deploy", str(source))
     assert local("python", "-c", CALL).stdout == "12\n"
+
+
+def test_an_app_whose_version_is_lost_does_not_hide_the_others(local, tmp_path: Path):
+    """`modal app list` names apps at rest, and one that nothing is known of any more too."""
+    state = ["--state", str(tmp_path / "state")]
+    for name in ("whole", "lost"):
+        source = tmp_path / f"{name}.py"
+        source.write_text(
+            f"import modal\napp = modal.App({name!r})\n@app.function()\ndef f(): ...\n"
+        )
+        assert local(*state, "modal", "deploy", str(source)).returncode == 0
+    records = Records(Database(tmp_path / "state" / "records.db"))
+    records.delete(f"{records.by_name('app', 'main', 'lost').id}/v1")
+    records.close()
+    done = local(*state, "modal", "app", "list", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {name for row in json.loads(done.stdout) for name in row.values()} >= {"whole", "lost"}
