@@ -74,6 +74,7 @@ class FunctionEntry:
     options: api.FunctionOptions = field(default_factory=api.FunctionOptions)
     release: Release | None = None
     _pool: InputPool | ServerPool | None = None
+    _former: list[InputPool | ServerPool] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -132,19 +133,26 @@ class FunctionEntry:
     def pools(self) -> list[InputPool | ServerPool]:
         """The pools that were used so far, its variants' included."""
         own = [self._pool] if self._pool is not None else []
+        own += [pool for pool in self._former if pool.containers]
         return own + [pool for variant in self.variants.values() for pool in variant.pools]
 
     def redefine(self, definition: api.Function) -> None:
         """Take a new definition; containers of the old one finish what they do.
 
-        Its variants follow, and what `update_autoscaler` changed is forgotten.
+        Its variants follow, and what `update_autoscaler` changed is forgotten. A function that takes
+        calls and a server are of two kinds: what becomes the other gets a new pool.
         """
         if definition == self.definition:
             return
+        same_kind = serves_http(definition) == serves_http(self.definition)
         self.definition = definition
-        if self._pool is not None:
+        if self._pool is not None and same_kind:
             self._pool.settings.Clear()
             self._pool.retire_all()
+        elif self._pool is not None:
+            self._pool.wind_down()
+            self._former = [pool for pool in [self._pool, *self._former] if pool.containers]
+            self._pool = None
         for variant in self.variants.values():
             variant.redefine(self._with_options(variant.options))
 

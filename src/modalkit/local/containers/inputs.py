@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ..calls.fair_queue import FairQueue
-from ..protocol import api
+from ..protocol import api, serves_http
 from .container import Container, Ended
 from .factory import ContainerFactory
 from .pools import DEFAULT_LIMIT, ContainerPool
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..apps.functions import FunctionEntry
     from ..calls.calls import Calls, Input
 
-__all__ = ["InputPool"]
+__all__ = ["InputPool", "pool_of"]
 
 _CANCEL_GRACE_S = 5.0
 # An input whose container died runs again elsewhere, as on Modal; one that kills every container
@@ -62,7 +62,7 @@ class InputPool(ContainerPool):
     def submit(self, entry: Input) -> None:
         """Queue an input."""
         if self.stopped:
-            self._calls.settle(entry, _terminated("The app was stopped."))
+            self._calls.settle(entry, self._over)
             return
         entry.queued_at = time.monotonic()
         self._queue.put(entry)
@@ -70,10 +70,10 @@ class InputPool(ContainerPool):
         if self._queue:
             self.adjust()
 
+    @override
     def next_inputs(
         self, container: Container, batch_max: int
     ) -> list[Input] | Awaitable[list[Input]]:
-        """Take work for a container, now or when there is some; an empty list tells it to end."""
         self.became_ready(container)
         if container.retiring:
             container.expect_end()
@@ -121,10 +121,25 @@ class InputPool(ContainerPool):
             self._interrupt(entry, container, 0.0 if kill_container else _CANCEL_GRACE_S)
 
     @override
+    def wind_down(self) -> None:
+        super().wind_down()
+        self._give_up(self._over)
+
+    @override
     async def stop(self, grace_s: float) -> None:
         while self._queue:
             self._calls.settle(self._queue.take(), _terminated("The app was stopped."))
         await super().stop(grace_s)
+
+    @property
+    def _over(self) -> api.GenericResult:
+        """Why no container will take an input any more."""
+        if not serves_http(self.function.definition):
+            return _terminated("The app was stopped.")
+        name = self.function.name
+        return _terminated(
+            f"{name!r} was redeployed as a server: it takes HTTP requests, not calls."
+        )
 
     def _dispatch(self) -> None:
         while self._queue and self._polls:
@@ -280,6 +295,14 @@ class InputPool(ContainerPool):
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
+
+
+def pool_of(container: Container) -> InputPool:
+    """Return the pool that a container takes its inputs from, its function's or its former one."""
+    if not isinstance(container.pool, InputPool):
+        msg = f"{container.function.name!r} is a server: it takes HTTP requests, not calls."
+        raise TypeError(msg)
+    return container.pool
 
 
 def _terminated(reason: str) -> api.GenericResult:

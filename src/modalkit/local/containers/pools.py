@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from .factory import ContainerFactory
 
 if TYPE_CHECKING:
     from ..apps.functions import FunctionEntry
+    from ..calls.calls import Input
 
 __all__ = ["DEFAULT_LIMIT", "ContainerPool", "Scaling"]
 
@@ -138,6 +140,12 @@ class ContainerPool:
         for container in list(self.containers):
             self.retire(container)
         self._backoff.forget()
+
+    def wind_down(self) -> None:
+        """Start nothing any more, because another pool does; containers finish what they do and end."""
+        self.stopped = True
+        for container in list(self.containers):
+            self.retire(container)
 
     async def stop(self, grace_s: float) -> None:
         """End every container and take no more work."""
@@ -271,6 +279,12 @@ class ContainerPool:
     def _waiting_for_others(self) -> int:
         """Count busy containers that wait for calls of their own; they must not block those."""
         return 0
+
+    def next_inputs(
+        self, container: Container, batch_max: int
+    ) -> list[Input] | Awaitable[list[Input]]:
+        """Take work for a container, now or when there is some; an empty list tells it to end."""
+        raise NotImplementedError
 
     def dismiss(self, container: Container) -> None:
         """Tell a retiring container to end once its work is done."""

@@ -158,7 +158,13 @@ class ServerPool(ContainerPool):
             loop.call_later(self.function.startup_timeout_s, self._let_outgoing_go)
             self.turned_away()  # an idle one too was there to answer at once: so shall the new one
 
-    def next_inputs(self, container: Container, _batch_max: int) -> Awaitable[list[Input]]:
+    @override
+    def wind_down(self) -> None:
+        self._outgoing.clear()
+        super().wind_down()
+
+    @override
+    def next_inputs(self, container: Container, batch_max: int) -> Awaitable[list[Input]]:
         """Let a class with `http_server` wait for what never comes: it hears here when to end."""
         self._asking[container] = asyncio.get_running_loop().create_future()
         return self._asking[container]

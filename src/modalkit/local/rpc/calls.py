@@ -11,6 +11,7 @@ from grpclib.const import Status
 from ..apps.functions import FunctionEntry, Functions
 from ..calls.calls import Calls, FunctionCall
 from ..calls.results import FinishedCall
+from ..containers.inputs import pool_of
 from ..containers.pools import DEFAULT_LIMIT
 from ..ids import input_token
 from ..protocol import Empty, api, fitting, refuse
@@ -172,7 +173,8 @@ class CallRpcs:
 
     def _cancel(self, call: FunctionCall, *, kill_containers: bool) -> None:
         for entry in list(call.unfinished.values()):
-            call.function.pool.cancel(entry, kill_container=kill_containers)
+            pool = pool_of(entry.container) if entry.container else call.function.pool
+            pool.cancel(entry, kill_container=kill_containers)
 
     def _expect_caller(self, call: FunctionCall) -> None:
         """A caller stopped waiting for outputs: if it does not come back, nobody wants them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from ..calls.calls import Input
+from ..containers.inputs import pool_of
 from ..protocol import Empty, api
 from ..wire.grpc_server import Caller, rpc
 
@@ -40,7 +41,7 @@ class ContainerRpcs:
     ) -> api.FunctionGetInputsResponse | Awaitable[api.FunctionGetInputsResponse]:
         """Hand out work, now or when there is some."""
         container = caller.own_container
-        entries = container.function.any_pool.next_inputs(container, request.batch_max_size)
+        entries = container.pool.next_inputs(container, request.batch_max_size)
         return _handed_out(entries) if isinstance(entries, list) else _hand_out_later(entries)
 
     @rpc("FunctionPutOutputs")
@@ -48,7 +49,7 @@ class ContainerRpcs:
         """Take outputs."""
         container = caller.own_container
         for output in request.outputs:
-            container.function.pool.finished(container, output)
+            pool_of(container).finished(container, output)
         return Empty()
 
     @rpc("FunctionGetDynamicConcurrency")
@@ -56,7 +57,7 @@ class ContainerRpcs:
         self, request: api.FunctionGetDynamicConcurrencyRequest, caller: Caller
     ) -> api.FunctionGetDynamicConcurrencyResponse:
         """Say how many inputs the container may work on."""
-        pool = caller.own_container.function.pool
+        pool = pool_of(caller.own_container)
         allowed = pool.concurrency(request.target_concurrency, request.max_concurrency)
         return api.FunctionGetDynamicConcurrencyResponse(concurrency=allowed)
 

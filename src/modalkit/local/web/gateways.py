@@ -37,12 +37,28 @@ class Gateways:
     async def open(self, function: FunctionEntry, definition: api.Function) -> None:
         """Open the ports that a function needs with a definition and that are not open yet."""
         for method in wanted_endpoints(definition):
+            await self._close_of_other_kind(function, definition, method)
             if method not in function.endpoints:
                 hook = _webhook(definition, method)
                 endpoint = self._make(function, definition, method, hook.requested_suffix)
                 await endpoint.open()
                 function.endpoints[method] = endpoint
                 self._mention_domains(hook, endpoint)
+
+    @staticmethod
+    async def _close_of_other_kind(
+        function: FunctionEntry, definition: api.Function, method: str
+    ) -> None:
+        """Make room where a web function became a server, or the other way round.
+
+        A definition that is not in force yet leaves the endpoint to the one that is.
+        """
+        is_server = serves_http(definition)
+        endpoint = function.endpoints.get(method)
+        if endpoint is None or isinstance(endpoint, ServerEndpoint) == is_server:
+            return
+        if serves_http(function.definition) == is_server:
+            await function.endpoints.pop(method).close()
 
     def _make(
         self, function: FunctionEntry, definition: api.Function, method: str, label: str

@@ -95,20 +95,23 @@ class ServerEndpoint:
         Raises:
             HttpError: No replica accepts connections.
         """
+        pool = self._pool
         for container in self._candidates(head):
-            self._pool.connected(container)
+            pool.connected(container)
             try:
                 return await self._connect(container)
             except OSError:
-                self._pool.disconnected(container)
+                pool.disconnected(container)
             except BaseException:
-                self._pool.disconnected(container)
+                pool.disconnected(container)
                 raise
         raise self._unavailable()
 
     def done(self, replica: ReplicaSide, *, reusable: bool) -> None:
         """A request was answered, or will not be."""
-        self._pool.disconnected(replica.container)
+        pool = replica.container.pool
+        assert isinstance(pool, ServerPool)  # noqa: S101 - what a server's replica is in
+        pool.disconnected(replica.container)
         sides = self._open[replica.container]
         if reusable and len(sides) < _KEPT_OPEN and not replica.container.retiring:
             replica.idle_since = time.monotonic()
@@ -121,7 +124,11 @@ class ServerEndpoint:
     @property
     def _pool(self) -> ServerPool:
         pool = self.function.any_pool
-        assert isinstance(pool, ServerPool)  # noqa: S101 - what a server's pool is
+        if not isinstance(pool, ServerPool):
+            msg = (
+                f"{self.function.name} is not deployed as a server; if it soon is, try again then."
+            )
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, msg)
         return pool
 
     def _candidates(self, head: RequestHead | None) -> list[Container]:
