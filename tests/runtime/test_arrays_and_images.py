@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import socket
+import zlib
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -105,6 +106,17 @@ def in_base64(array) -> str:
     return base64.b64encode(npy(array)).decode()
 
 
+def header(text: str) -> bytes:
+    """How numpy.save begins, with a header of one's own."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+def archive() -> bytes:
+    written = io.BytesIO()
+    np.savez(written, points=np.ones((3, 2)))
+    return written.getvalue()
+
+
 def png(colour=(255, 0, 0)) -> bytes:
     written = io.BytesIO()
     Image.new("RGB", (4, 4), colour).save(written, "PNG")
@@ -144,6 +156,44 @@ def test_an_array_that_does_not_fit_is_a_422_with_its_place(client, points, mask
     (problem,) = got.json()["detail"]
     assert problem["loc"][:2] == ["body", place]
     assert says in problem["msg"]
+
+
+SHAPED = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04",
+        archive(),
+        b"\x93NUMP",
+        b"\x93NUMPY",
+        header("{'descr'\n"),
+        header(SHAPED % "(1, 2)"),
+        header(SHAPED % f"({10**14}, 2)"),
+        header(SHAPED % f"({10**30}, 2)"),
+    ],
+)
+def test_a_file_that_numpy_did_not_save_is_a_422(client, content):
+    """Whatever numpy makes of a stranger's bytes, they are the sender's mistake."""
+    headers = {"content-type": "application/x-npy"}
+    got = client.post("/area", content=content, headers=headers)
+    assert got.status_code == 422
+    assert "nothing that numpy.save writes" in got.json()["detail"][0]["msg"]
+    sent = {"name": "a", "points": [[1, 1]], "mask": base64.b64encode(content).decode()}
+    assert client.post("/centre", json=sent).status_code == 422
+    whole = header(SHAPED % "(1, 2)") + bytes(8)
+    assert client.post("/area", content=whole, headers=headers).json() == 0
+
+
+def test_records_are_no_numbers(client):
+    """What numpy cannot cast is refused with its dtype; one field of numbers can be cast."""
+    headers = {"content-type": "application/x-npy"}
+    two, one = (np.zeros((1, 2), [(name, "f4") for name in names]) for names in ("ab", "a"))
+    got = client.post("/area", content=npy(two), headers=headers)
+    assert got.status_code == 422
+    assert "of which no float32 can be made" in got.json()["detail"][0]["msg"]
+    assert client.post("/area", content=npy(one), headers=headers).json() == 0
 
 
 def test_a_parameter_may_say_its_shape_too(client):
@@ -236,3 +286,16 @@ def test_what_is_no_image_is_a_422(client):
     got = client.post("/jpeg", content=b"GIF89a", headers={"content-type": "image/gif"})
     assert got.status_code == 422
     assert "this is no image that can be read" in got.json()["detail"][0]["msg"]
+
+
+def test_a_picture_that_would_fill_the_memory_is_a_422(client):
+    """A few bytes that announce a gigabyte of pixels are refused before they are read."""
+    honest = png()
+    size = (20_000).to_bytes(4, "big") * 2
+    chunk = b"IHDR" + size + honest[24:29]
+    huge = honest[:12] + chunk + zlib.crc32(chunk).to_bytes(4, "big") + honest[33:]
+    kind = {"content-type": "image/png"}
+    got = client.post("/pixels", content=huge, headers=kind)
+    assert got.status_code == 422
+    assert "this is no image that can be read" in got.json()["detail"][0]["msg"]
+    assert client.post("/pixels", content=honest, headers=kind).status_code == 200

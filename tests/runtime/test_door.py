@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -351,6 +352,22 @@ def test_each_request_is_one_line_without_key_and_prompt(capfd):
     assert "secret question" not in said
     assert "new-key" not in said
     assert "wrong-key-of-somebody" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(ValueError("broken"), 500), (OSError("gone"), None), (ClientDisconnect(), None)],
+)
+def test_an_app_that_fails_is_no_client_that_left(capfd, error, logged):
+    """What the server answers in a failed app's place is in the log; who left has no status."""
+
+    async def app(_scope, _receive, _send):
+        raise error
+
+    client = TestClient(guarded(app, keyed()), raise_server_exceptions=False)
+    client.get("/v1/models", headers=bearer("new-key"))
+    (line,) = lines(capfd.readouterr().err)
+    assert line["status"] == logged
 
 
 def test_prompts_are_logged_when_asked_for(capfd):

@@ -18,6 +18,7 @@ __all__ = ["Array"]
 _JSON_KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "number"}
 _ENCODINGS = ("lists", "base64")
 _SHOWN = 1024  # most numbers of an example in the schema
+_NPY = b"\x93NUMPY"  # how numpy.save begins; numpy.load takes archives and pickles too
 _ANY: Any = object()  # a dtype that nobody has looked for yet
 
 
@@ -111,7 +112,7 @@ class Array(Foreign):
         if isinstance(content, str) and self.encoding == "base64":
             content = base64.b64decode(content.replace("-", "+").replace("_", "/"), validate=True)
         if isinstance(content, bytes):
-            return np.load(io.BytesIO(content), allow_pickle=False)
+            return _loaded(content)
         if self.encoding == "base64" and not isinstance(content, np.ndarray):
             msg = "this is no base64 of what numpy.save writes"
             raise ValueError(msg)
@@ -125,8 +126,13 @@ class Array(Foreign):
             raise ValueError(msg)
         if self._dtype is None or array.dtype == self._dtype:
             return array
-        cast = array.astype(self._dtype)
-        if self._dtype.kind != "f" and not np.array_equal(cast, array):
+        try:
+            cast = array.astype(self._dtype)
+            fits = self._dtype.kind == "f" or np.array_equal(cast, array)
+        except (TypeError, MemoryError) as error:  # records, for one
+            msg = f"it holds {array.dtype}, of which no {self._dtype} can be made"
+            raise ValueError(msg) from error
+        if not fits:
             msg = f"some of its numbers are no {self._dtype}"
             raise ValueError(msg)
         return cast
@@ -170,6 +176,23 @@ class Array(Foreign):
     def _told(self) -> str:
         kind = "numbers" if self._dtype is None else str(self._dtype)
         return kind if self.shape is None else f"{kind}, {_written(self.shape)}"
+
+
+def _loaded(content: bytes) -> Any:
+    """The array of a file, which a stranger may have written.
+
+    Raises:
+        ValueError: It is none of numpy's own.
+    """
+    import numpy as np  # noqa: PLC0415 - as above
+
+    msg = "this is nothing that numpy.save writes"
+    if not content.startswith(_NPY):
+        raise ValueError(msg)
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # its header is Python, and breaks in as many ways
+        raise ValueError(msg) from error
 
 
 def _written(shape: tuple[int | None, ...]) -> str:

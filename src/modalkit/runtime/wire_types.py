@@ -50,7 +50,7 @@ class _Image(Foreign):
         try:
             image = Image.open(io.BytesIO(content))
             image.load()
-        except (OSError, TypeError, SyntaxError) as error:
+        except (OSError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
             msg = "this is no image that can be read"
             raise ValueError(msg) from error
         return image

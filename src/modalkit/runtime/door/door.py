@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,7 +19,7 @@ from ..keys import KeyRing
 from ..openai.problems import ApiError, wrong_key
 from .rates import Rates
 from .routes import is_client_route
-from .visit import PROBES, Visit, VisitObserver
+from .visit import PROBES, SOCKET_FAILED, Visit, VisitObserver
 
 __all__ = ["Door", "InnerKeys"]
 
@@ -102,6 +103,12 @@ class Door:
             await self._go_on(visit, path, receive, watched)
         except ApiError as error:
             await _refuse(error, scope, receive, watched)
+        except (ClientDisconnect, OSError):  # it left: there is no answer
+            raise
+        except Exception:  # the server says so in the app's place, past the door
+            failed = SOCKET_FAILED if visit.is_socket else HTTPStatus.INTERNAL_SERVER_ERROR
+            visit.status = visit.status or failed
+            raise
         finally:
             visit.end()
             for observer in observers:

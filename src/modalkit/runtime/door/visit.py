@@ -17,13 +17,12 @@ from starlette.types import Message, Receive, Scope, Send
 from ...declare.exposure import AccessLog
 from ..observe.request_ids import new_request_id, set_request_id
 
-__all__ = ["PROBES", "Visit", "VisitObserver"]
+__all__ = ["PROBES", "SOCKET_FAILED", "Visit", "VisitObserver"]
 
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PROMPT_BYTES = 16_384
 _BRINGING = frozenset({"http.request", "websocket.receive"})
 _LEAVING = ("http.disconnect", "websocket.disconnect")
-_SOCKET_FAILED = 1011  # the code of a WebSocket that the service could not go on with
 _UNKNOWN = -1  # bytes of an answer that nobody counts
 # Read here, and not for whom the request goes on to: credentials, and what CORS has answered.
 _KEPT_HERE = frozenset(
@@ -31,6 +30,8 @@ _KEPT_HERE = frozenset(
 )
 # Asked by machines every few seconds: neither counted nor traced, nor logged where they succeed.
 PROBES = frozenset({"/health", "/metrics"})
+SOCKET_FAILED = 1011
+"""The code of a WebSocket that the service could not go on with."""
 
 
 class Visit:
@@ -103,7 +104,7 @@ class Visit:
     def failed(self) -> bool:
         """Whether it ended by a failure of the service, not of its caller."""
         if self.is_socket:
-            return self.status == _SOCKET_FAILED
+            return self.status == SOCKET_FAILED
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
