@@ -222,6 +222,22 @@ def test_a_message_beyond_the_limit_closes_its_websocket():
     assert "larger than this endpoint takes, 1 MiB" in ended.close_reason
 
 
+@pytest.mark.parametrize("announced", [{}, {"content-length": "0"}])
+def test_a_handshake_announces_nothing_of_its_messages(announced):
+    """A length in its headers does not lift the limit; a message below that is answered."""
+    with running(Words(), max_body_mib=1) as client:
+        small = over_a_websocket(client, "/letters", json.dumps({"text": "ab"}), announced)
+        large = over_a_websocket(client, "/letters", json.dumps({"text": "a" * 2**20}), announced)
+    assert [one.close_code for one in (small, large)] == [1000, 1009]
+
+
+def test_a_long_message_is_taken_as_far_as_the_endpoint_says():
+    """No limit of the server's own comes before max_body_mib."""
+    long = json.dumps({"text": "ab"}).rjust(17 * 2**20)
+    with running(Words(), max_body_mib=18) as client:
+        assert over_a_websocket(client, "/letters", long).close_code == 1000
+
+
 def test_metrics_are_shown_as_the_endpoint_says():
     """By default nobody reads them, and then nothing is counted."""
     service = Words()

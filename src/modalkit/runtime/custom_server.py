@@ -39,6 +39,8 @@ class CustomServer:
             access_log=False,
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_S,
+            # The door says why it takes no more; what is longer still is not kept until it can.
+            ws_max_size=(endpoint.max_body_mib + 1) << 20,
         )
         self._server = uvicorn.Server(config)
         self._loaded, self._go_on = threading.Event(), threading.Event()

@@ -76,6 +76,7 @@ class Visit:
 
     def _read_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
         found: dict[bytes, bytes] = {}
+        in_chunks = False
         for name, value in headers:
             if name in _KEPT_HERE:
                 found.setdefault(name, value)
@@ -83,6 +84,10 @@ class Visit:
                 self._forwarded.append((name, value))
                 if name == b"content-length" and value.isdigit():
                     self.length = int(value)
+                elif name == b"transfer-encoding":
+                    in_chunks = True
+        if in_chunks:  # they are what counts then, whatever else was announced
+            self.length = None
         given = found.get(b"x-request-id", b"")
         self.request_id = given if _ID.fullmatch(given) else new_request_id()
         self._forwarded.append((b"x-request-id", self.request_id))
@@ -193,7 +198,8 @@ class Visit:
     def reading(self, receive: Receive, limit: int, log: AccessLog) -> Receive:
         """``receive`` that ends the request once its body is longer than ``limit`` bytes."""
         prompts = log == "prompts"
-        if self.length is not None and not prompts:  # the server holds it to what it announced
+        announced = self.length is not None and not self.is_socket  # the server holds it to that
+        if announced and not prompts:
             return receive
 
         async def read() -> Message:
