@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextvars import copy_context
 
 import pytest
 
 from modalkit import BearerKeys, Endpoint
 from modalkit.runtime.door import guarded
 from modalkit.runtime.door.door import InnerKeys
+from modalkit.runtime.door.visit import Visit
 from modalkit.runtime.keys import KeyRing
 
 PIECES = [b"one ", b"two ", b"three "]
 CHAT = "/v1/chat/completions"
 
 
-def told(*, length: bool, inner: InnerKeys | None):
+def told(
+    *, length: bool, inner: InnerKeys | None, announced: bytes = b"content-length", log="requests"
+):
     """Ask through the door; who called the server's ``send`` for each message, and the messages."""
     callers, messages = [], []
 
@@ -37,11 +41,11 @@ def told(*, length: bool, inner: InnerKeys | None):
         messages.append(message)
         return asyncio.sleep(0)
 
-    rules = Endpoint(kind="server", auth=BearerKeys())
+    rules = Endpoint(kind="server", auth=BearerKeys(), access_log=log)
     door = guarded(engine, rules, frozenset({CHAT}), keys=KeyRing.of(["key"]), inner=inner)
     headers = [
         (b"authorization", b"Bearer key"),
-        (b"content-length", b"2"),
+        (announced, b"2"),
         (b"x-request-id", b"a"),
     ]
     scope = {"type": "http", "method": "POST", "path": CHAT, "headers": headers}
@@ -52,9 +56,11 @@ def told(*, length: bool, inner: InnerKeys | None):
 INNER = InnerKeys("engine", "admin")
 
 
-def test_after_the_first_piece_the_engine_calls_the_server_itself():
+@pytest.mark.parametrize("announced", [b"content-length", b"transfer-encoding"])
+@pytest.mark.parametrize("log", ["requests", "prompts"])
+def test_after_the_first_piece_the_engine_calls_the_server_itself(announced, log):
     """No Python frame of the door stands between an engine and its server for a token."""
-    callers, messages = told(length=False, inner=INNER)
+    callers, messages = told(length=False, inner=INNER, announced=announced, log=log)
     assert callers == ["watched", "watched", "engine", "engine", "engine"]
     assert (b"x-request-id", b"a") in messages[0]["headers"]
     assert [message["body"] for message in messages[1:]] == [*PIECES, b""]
@@ -71,3 +77,14 @@ def test_the_log_knows_what_was_counted_or_announced(capfd, length, inner, bytes
     assert logged["bytes_out"] == bytes_out
     assert logged["status"] == 200
     assert logged["first_ms"] <= logged["ms"]
+
+
+@pytest.mark.parametrize(
+    ("others", "length"), [([], 2), ([(b"transfer-encoding", b"chunked")], None)]
+)
+def test_pieces_count_whatever_length_is_announced(others, length):
+    """A body in pieces is held to the limit by its pieces: its server may not hold it to a length."""
+    headers = [(b"content-length", b"2"), *others]
+    scope = {"type": "http", "path": CHAT, "headers": headers}
+    visit = copy_context().run(Visit, scope)  # its request's id is nobody else's
+    assert visit.length == length

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 
@@ -213,13 +214,24 @@ def _bearer(authorization: bytes) -> bytes:
 
 
 def _unless_too_large(visit: Visit, send: Send) -> Send:
-    """``send`` that keeps back what an app says of a request that was cut off: a 413 follows."""
+    """``send`` that keeps back what an app says of a request that was cut off: a 413 follows.
 
-    async def sending(message: Message) -> None:
-        if visit.started or not visit.too_large:
-            await send(message)
+    Once a piece of an answer is on its way it is ``send`` itself, as in `Visit.watching`.
+    """
 
+    def unless(message: Message) -> Awaitable[None]:
+        if visit.too_large and not visit.started:
+            return _nothing()
+        if message["type"] == "http.response.body":
+            sending.__setstate__((send, (), {}, None))  # type: ignore[attr-defined]  # every partial has it, its stub does not
+        return send(message)
+
+    sending = partial(unless)
     return sending
+
+
+async def _nothing() -> None:
+    """Send a message nowhere."""
 
 
 def _too_large(max_body_mib: int) -> ApiError:
