@@ -8,7 +8,7 @@ import random
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modalkit import Batch
@@ -28,11 +28,15 @@ def cost_of(lengths, begins, fixed) -> float:
     )
 
 
-def least(lengths, fixed) -> float:
+def least(lengths, fixed, max_size=14, max_tokens=None) -> float:
     """The same by trying every way to cut."""
     best = [0.0]
     for end in range(1, len(lengths) + 1):
-        best.append(min(best[i] + fixed + lengths[end - 1] * (end - i) for i in range(end)))
+        longest = lengths[end - 1]
+        most = min(max_size, end)
+        if max_tokens is not None and longest:
+            most = max(1, min(most, max_tokens // longest))
+        best.append(min(best[end - size] + fixed + longest * size for size in range(1, most + 1)))
     return best[-1]
 
 
@@ -41,6 +45,17 @@ def test_law_no_other_way_to_part_a_queue_costs_less(lengths, fixed):
     """Without limits the one pass finds what trying everything finds."""
     begins = cheapest_parts(lengths, fixed, max_size=len(lengths))
     assert math.isclose(cost_of(lengths, begins, fixed), least(lengths, fixed), abs_tol=1e-6)
+
+
+@given(LENGTHS, FIXED, st.integers(1, 6), st.integers(1, 400) | st.none())
+@example([1, 100, 100], 1000, 2, None)  # the first alone: all three may not go at once
+@example([1, 100, 100], 1000, 3, None)
+@example([1, 100, 100], 1000, 3, 200)
+def test_law_no_other_way_within_the_limits_costs_less(lengths, fixed, max_size, max_tokens):
+    """With limits, too, the one pass finds what trying everything finds."""
+    begins = cheapest_parts(lengths, fixed, max_size, max_tokens)
+    found, tried = cost_of(lengths, begins, fixed), least(lengths, fixed, max_size, max_tokens)
+    assert math.isclose(found, tried, abs_tol=1e-6)
 
 
 @given(LENGTHS, FIXED, st.integers(1, 6), st.integers(1, 400) | st.none())

@@ -6,6 +6,7 @@ batches waste the first, batches of unlike lengths the second. Pure but for what
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 
@@ -65,9 +66,9 @@ def cheapest_parts(
 ) -> list[int]:
     """Part ascending lengths into batches of neighbours at the least cost; where each begins.
 
-    A batch from ``begin`` to ``end`` costs ``fixed + lengths[end - 1] * (end - begin)``. For each end
-    the best begin is the lowest of lines over the longest length, which only moves to the right, so
-    one pass over a lower envelope finds all of them.
+    A batch from ``begin`` to ``end`` costs ``fixed + lengths[end - 1] * (end - begin)``. Once a later begin
+    is no dearer than an earlier one it stays so, as lengths grow and as the limits rule the earlier one out.
+    So each begin is best for one run of ends, and one pass over those runs finds all of them.
 
     Args:
         lengths: In ascending order.
@@ -82,27 +83,39 @@ def cheapest_parts(
         [0]
     """
     cost, best = [0.0], [0]
-    begins = deque([0])
+    lasts = _last_ends(lengths, max_size, max_tokens)
+
+    def takes_over(begin: int, later: int) -> int:
+        """The first end that a later begin is best for."""
+        longest = (cost[later] - cost[begin]) / (later - begin)
+        return min(lasts[begin], bisect_left(lengths, longest, later)) + 1
+
+    begins = deque([(0, 1)])  # each with the first end that it is best for
     for end, longest in enumerate(lengths, 1):
-        while len(begins) > 1 and (
-            end - begins[0] > max_size
-            or (max_tokens is not None and longest * (end - begins[0]) > max_tokens)
-            or cost[begins[1]] - longest * begins[1] <= cost[begins[0]] - longest * begins[0]
-        ):
+        while len(begins) > 1 and begins[1][1] <= end:
             begins.popleft()
-        begin = begins[0]
+        begin = begins[0][0]
         cost.append(fixed + cost[begin] + longest * (end - begin))
         best.append(begin)
-        while len(begins) > 1 and _is_never_lowest(cost, begins[-2], begins[-1], end):
+        while (first := takes_over(begins[-1][0], end)) <= begins[-1][1]:
             begins.pop()
-        begins.append(end)
+        begins.append((end, first))
     return _walked_back(best)
 
 
-def _is_never_lowest(cost: Sequence[float], before: int, line: int, after: int) -> bool:
-    """Whether the lines of two begins hide the one between: theirs cross left of where it begins."""
-    ours = (cost[line] - cost[before]) * (after - before)
-    return (cost[after] - cost[before]) * (line - before) <= ours
+def _last_ends(lengths: Sequence[int], max_size: int, max_tokens: int | None) -> list[int]:
+    """For each begin the last end that the limits allow; what is too long by itself goes alone."""
+    lasts, end = [], 0
+    for begin in range(len(lengths)):
+        end = max(end, begin + 1)
+        while (
+            end < len(lengths)
+            and end - begin < max_size
+            and (max_tokens is None or lengths[end] * (end + 1 - begin) <= max_tokens)
+        ):
+            end += 1
+        lasts.append(end)
+    return lasts
 
 
 def _walked_back(best: Sequence[int]) -> list[int]:
