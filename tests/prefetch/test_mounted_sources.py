@@ -104,6 +104,9 @@ def test_a_volume_and_a_bucket_fill_their_caches(shop):
     assert done == [("acme/trained", 3), ("acme/stored", 3)]
     committed = [one["model"] for one in told if one["stage"] == "committing"]
     assert committed == ["acme/trained", "acme/stored"]  # once for each Volume
+    trained, stored = ([one["model"] for one in told].index(of) for of in committed)
+    last = max(place for place, one in enumerate(told) if one["model"] == "acme/trained")
+    assert trained < last < stored  # the first is kept before the next is fetched
 
     for path in bucket.iterdir():
         path.unlink()  # what serves reads its cache alone

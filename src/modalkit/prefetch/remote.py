@@ -38,9 +38,10 @@ def prefetch(again: bool = False) -> None:
 def prefetch_events(again: bool = False) -> Iterator[Progress]:
     """Fill the caches of an app's services, and tell how far it is.
 
-    Each Volume is committed once, when all its models are there, and only then are they told as
-    ``done``. What ends before that has no commit of its own: Modal's, when the container ends, keeps
-    the models that are whole and the parts of the others.
+    One Volume after the other is filled and committed once, when all its models are there, and only
+    then are they told as ``done``. What ends before that has no commit of its own: Modal's, when the
+    container ends, keeps the models that are whole and the parts of the others; the local Modal has
+    none when a container is killed, and keeps what was committed.
 
     Args:
         again: Ask the sources again, and read every file that is there.
@@ -49,13 +50,17 @@ def prefetch_events(again: bool = False) -> Iterator[Progress]:
         HubError: A source does not give what is wanted.
         WeightsError: A file is not the one that is locked, or the disk is full.
     """
-    fetched: dict[str, list[tuple[Job, Progress]]] = {}
+    by_volume: dict[str, list[Job]] = {}
     for job in jobs_from_text(os.environ[JOBS]):
-        last = yield from _filled(job, again=again)
-        if last is not None:
-            fetched.setdefault(job.volume_mount, []).append((job, last))
-    for filled in fetched.values():
-        yield from _committed(filled)
+        by_volume.setdefault(job.volume_mount, []).append(job)
+    for jobs in by_volume.values():
+        fetched = []
+        for job in jobs:
+            last = yield from _filled(job, again=again)
+            if last is not None:
+                fetched.append((job, last))
+        if fetched:
+            yield from _committed(fetched)
 
 
 def _filled(job: Job, *, again: bool) -> Generator[Progress, None, Progress | None]:
