@@ -144,6 +144,16 @@ def test_a_body_that_does_not_fit_is_422_with_the_field(path, body, place):
     assert answer.json()["detail"][0]["loc"] == place
 
 
+@pytest.mark.parametrize(("length", "is_told"), [(16 * 1024, True), (16 * 1024 + 1, False)])
+def test_a_wrong_value_is_told_while_the_body_is_small(length, is_told):
+    """What a client sent comes back in the refusal, but not megabytes of it."""
+    body = b'{"text": ["%s"]}' % (b"a" * (length - len(b'{"text": [""]}')))
+    answer = ask(lambda client: client.post("/classify", content=body))
+    (problem,) = answer.json()["detail"]
+    assert (answer.status_code, problem["loc"]) == (422, ["body", "text"])
+    assert ("input" in problem) == is_told
+
+
 def test_a_body_that_is_not_json_is_422():
     """Bytes that are not JSON are a problem of the body, not of the server."""
     answer = ask(lambda client: client.post("/classify", content=b"{"))

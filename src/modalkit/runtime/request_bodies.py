@@ -27,6 +27,9 @@ _JSON_LIKE = (
 )  # the second is curl's habit
 
 
+_ECHOED = 16 * 1024  # bytes of the longest body whose wrong values are told to its sender
+
+
 class UnfitError(ValueError):
     """A body that does not fit; its problems have the shape of pydantic's."""
 
@@ -62,7 +65,7 @@ class Bodies:
         try:
             return self._route.arguments(self.decode(body))
         except ValidationError as error:
-            raise _unfit(error) from error
+            raise _unfit(error, include_input=len(body) <= _ECHOED) from error
 
     async def read(self, content_type: bytes, body: bytes) -> Arguments:
         """Take a body of any kind.
@@ -150,7 +153,7 @@ def _problem(kind: str, message: str) -> dict[str, Any]:
     return {"type": kind, "loc": [], "msg": message}
 
 
-def _unfit(error: ValidationError, *, include_input: bool = True) -> UnfitError:
+def _unfit(error: ValidationError, *, include_input: bool) -> UnfitError:
     told = error.json(include_url=False, include_context=False, include_input=include_input)
     return UnfitError(json.loads(told))
 
