@@ -101,6 +101,20 @@ def test_the_folder_that_is_made_at_the_start(tmp_path):
         with_adapter_folder(wanted, launch)
 
 
+@pytest.mark.parametrize("config", ["[]", '"r"', "8", "null", "{"])
+def test_a_configuration_that_is_no_object_is_of_no_adapter(tmp_path, config):
+    """Other JSON is told as what it is, with the file; an empty object is read."""
+    wanted = [LoRA("law", "org/law", on_demand=True)]
+    launch = LAUNCH.model_copy(update={"adapters": {"law": str(tmp_path)}})
+    (tmp_path / "adapter_config.json").write_text(config)
+    with pytest.raises(
+        WeightsError, match=r"LoRA\('law'\) is not an adapter: .*adapter_config.json"
+    ):
+        with_adapter_folder(wanted, launch)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert with_adapter_folder(wanted, launch).adapter_folder
+
+
 @pytest.mark.parametrize("engine", [SGLang, VLLM])
 def test_an_adapter_of_a_commit_comes_from_the_cache(engine):
     """Engines take the newest commit of a hub id, so a pinned one is given as its folder."""

@@ -42,7 +42,7 @@ def with_adapter_folder(adapters: Iterable[LoRA], launch: Launch) -> Launch:
 
 def _link(name: str, source: Path, folder: Path, model: str) -> None:
     try:
-        config = json.loads((source / _CONFIG).read_text("utf-8"))
+        config = _config(source / _CONFIG)
         files = [path for path in source.iterdir() if path.name != _CONFIG]
     except (OSError, ValueError) as error:
         msg = (
@@ -55,3 +55,11 @@ def _link(name: str, source: Path, folder: Path, model: str) -> None:
         (folder / path.name).symlink_to(path.resolve())
     named = {**config, "base_model_name_or_path": model}
     (folder / _CONFIG).write_text(json.dumps(named), "utf-8")
+
+
+def _config(path: Path) -> dict[str, object]:
+    config = json.loads(path.read_text("utf-8"))
+    if not isinstance(config, dict):
+        msg = f"it holds no object of JSON but {type(config).__name__}"
+        raise ValueError(msg)  # noqa: TRY004 - as of a file that is no JSON at all
+    return config
