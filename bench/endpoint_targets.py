@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,15 +95,16 @@ def everything(folder: Path, log: str, wanted: set[str]) -> Iterator[list[Target
     at = dict(zip(PORTS, ports, strict=True))
     os.environ["MODALKIT_API_KEY"] = KEY
     logs = {BARE: None, AGAIN: None, DOOR: log}
-    alone = {
-        name: start(python, folder / "tiny-llama", at[name], logs[name], folder)
-        for name in logs
-        if name in {BARE, *wanted}
-    }
-    os.environ["MODALKIT_LOCAL_SHOW"] = os.pathsep.join([str(python.parents[1]), str(folder)])
-    (folder / "state").mkdir()
-    plane = PlaneProcess.start(folder / "state", namespaces=True)
-    try:
+    with ExitStack() as running:  # whatever does not start, what did is ended
+        alone = {}
+        for name, of_door in logs.items():
+            if name in {BARE, *wanted}:
+                alone[name] = start(python, folder / "tiny-llama", at[name], of_door, folder)
+                running.callback(end, alone[name])
+        os.environ["MODALKIT_LOCAL_SHOW"] = os.pathsep.join([str(python.parents[1]), str(folder)])
+        (folder / "state").mkdir()
+        plane = PlaneProcess.start(folder / "state", namespaces=True)
+        running.callback(plane.stop)
         write_app(python, folder, at, log)
         key = {"Authorization": f"Bearer {KEY}"}
         own = [
@@ -111,12 +112,12 @@ def everything(folder: Path, log: str, wanted: set[str]) -> Iterator[list[Target
             for name, one in alone.items()
         ]
         yield [*own, *(one for one in deploy(plane, folder) if one.name in wanted)]
-    finally:
-        plane.stop()
-        for process in alone.values():
-            process.terminate()
-        for process in alone.values():
-            process.wait()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a vLLM, and wait until it has."""
+    process.terminate()
+    process.wait()
 
 
 def start(
