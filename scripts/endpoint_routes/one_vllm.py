@@ -24,11 +24,11 @@ from modalkit.runtime.engine_host import EngineHost
 from modalkit.runtime.gateway import Gateway
 from modalkit.runtime.keys import KeyRing
 
-__all__ = ["SETTINGS", "vllm_answers"]
+__all__ = ["KEY", "READY_WITHIN_S", "SETTINGS", "free_port", "vllm_answers"]
 
 _HERE = Path(__file__).resolve().parent
-_KEY = "key-of-the-endpoint-table"
-_READY_WITHIN_S = 900
+KEY = "key-of-the-endpoint-table"
+READY_WITHIN_S = 900
 _DOORS = "doors.Doors"
 # Forked helpers have imported everything already, which is most of a start on a CPU.
 SETTINGS = {
@@ -72,16 +72,16 @@ def vllm_answers(python: Path, models: Mapping[str, Path]) -> Iterator[tuple[str
 
 @contextmanager
 def _running(engine: VLLM, folder: Path) -> Iterator[EngineHost]:
-    os.environ["MODALKIT_API_KEY"] = _KEY
+    os.environ["MODALKIT_API_KEY"] = KEY
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_HERE), before)))
     launch = Launch(
-        model=str(folder), served_name="small-chat", port=_free_port(), gpu_count=0, door=True
+        model=str(folder), served_name="small-chat", port=free_port(), gpu_count=0, door=True
     )
     host = EngineHost(
         engine,
         launch,
-        _READY_WITHIN_S,
+        READY_WITHIN_S,
         endpoint=Endpoint(kind="server", auth=BearerKeys(), access_log="off"),
         cold_start=ColdStart(warm_up=1),
     )
@@ -116,7 +116,7 @@ async def _column(host: EngineHost, name: str, routes: list[str]) -> Answers:
     declared = rules(mode)
     transport, headers = None, {MODE_HEADER: mode}
     if kind == "web":
-        keys = KeyRing.of([_KEY]) if declared.keys else None
+        keys = KeyRing.of([KEY]) if declared.keys else None
         app = guarded(Gateway(lambda: host.client), declared, VLLM.client_routes, keys=keys)
         transport, headers = httpx.ASGITransport(app), {}
     url = f"http://127.0.0.1:{host.port}"
@@ -132,7 +132,7 @@ async def _column(host: EngineHost, name: str, routes: list[str]) -> Answers:
 async def _verdict(client: httpx.AsyncClient, declared: Endpoint, route: str, caller: str) -> str:
     if declared.asks_proxy_tokens and caller in {"stranger", "key"}:
         return "Modal 401"
-    headers = {"Authorization": f"Bearer {_KEY}"} if caller in {"key", "both"} else {}
+    headers = {"Authorization": f"Bearer {KEY}"} if caller in {"key", "both"} else {}
     method, _, path = route.partition(" ")
     body = None if method == "GET" else b"{}"
     kind = {"Content-Type": "application/json"} if body else {}
@@ -140,6 +140,7 @@ async def _verdict(client: httpx.AsyncClient, declared: Endpoint, route: str, ca
     return verdict(answer)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])

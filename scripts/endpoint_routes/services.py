@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import modal
-from one_vllm import SETTINGS
+from one_vllm import KEY, READY_WITHIN_S, SETTINGS, free_port
 from table import CALLERS, MODES, Answers, verdict
 
 from modalkit.testing.local_modal import LocalModalFixture
@@ -23,8 +22,6 @@ from modalkit.testing.process import PlaneProcess
 __all__ = ["Services", "services_on"]
 
 _ROOT = Path(__file__).resolve().parents[2]
-_KEY = "key-of-the-endpoint-table"
-_READY_WITHIN_S = 900
 # A server may close a connection that was kept just as the next request is written to it.
 _CLIENT = httpx.Client(
     timeout=300, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
@@ -66,7 +63,7 @@ class Services:
             "Modal-Key": plane.exports["MODALKIT_PROXY_KEY"],
             "Modal-Secret": plane.exports["MODALKIT_PROXY_SECRET"],
         }
-        key = {"Authorization": f"Bearer {_KEY}"}
+        key = {"Authorization": f"Bearer {KEY}"}
         self._headers = dict(zip(CALLERS, ({}, tokens, key, {**tokens, **key}), strict=True))
 
     def ask(self, engine: str, names: Sequence[str], routes: Sequence[str]) -> dict[str, Answers]:
@@ -102,12 +99,12 @@ class Services:
         return self._local.url("routes", f"{service}.http")
 
     def _wait(self, url: str) -> None:
-        deadline = time.monotonic() + _READY_WITHIN_S
+        deadline = time.monotonic() + READY_WITHIN_S
         while (
             _answer(f"{url}/v1/models", "GET", self._headers["both"]).status_code != HTTPStatus.OK
         ):
             if time.monotonic() > deadline:
-                msg = f"{url} was not up after {_READY_WITHIN_S} s."
+                msg = f"{url} was not up after {READY_WITHIN_S} s."
                 raise TimeoutError(msg)
             time.sleep(1)
 
@@ -124,13 +121,15 @@ def services_on(folder: Path, *shown: Path) -> Iterator[Services]:
     (folder / "small-chat").symlink_to(_ROOT / "examples" / "models" / "small-chat")
     (folder / "state").mkdir()
     os.environ["MODALKIT_LOCAL_SHOW"] = os.pathsep.join(map(str, shown))
-    os.environ["MODALKIT_API_KEY"] = _KEY
+    os.environ["MODALKIT_API_KEY"] = KEY
     plane = PlaneProcess.start(folder / "state", namespaces=True)
     try:
         with plane.as_environment():
             services = Services(folder, plane)
-            yield services
-            services.close()
+            try:
+                yield services
+            finally:
+                services.close()
     finally:
         plane.stop()
 
@@ -144,7 +143,7 @@ def _class(engine: str, name: str) -> str:
         engine=engine.format(settings=settings),
         kind=kind,
         auth=_AUTH[mode],
-        port=_free_port(),
+        port=free_port(),
     )
 
 
@@ -156,8 +155,3 @@ def _answer(url: str, method: str, headers: dict[str, str]) -> httpx.Response:
     body = None if method == "GET" else b"{}"
     kind = {"Content-Type": "application/json"} if body else {}
     return _CLIENT.request(method, url, headers={**headers, **kind}, content=body)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
