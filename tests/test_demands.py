@@ -27,6 +27,7 @@ from modalkit.plan import plan_service
 from modalkit.sizing.demand import Demand
 from modalkit.sizing.fit import Pick
 from modalkit.sizing.model import GIB, ModelFacts, model_facts
+from modalkit.sizing.splits import Parallelism
 
 QWEN_8B = {
     "model_type": "qwen3", "hidden_size": 4096, "intermediate_size": 12288, "head_dim": 128,
@@ -291,6 +292,17 @@ def test_what_has_no_place_in_the_arithmetic_is_named():
     assert told.uncounted == ("--kv-cache-memory-bytes is not counted",)
     assert "quantization='awq' is not counted" in asked(VLLM(quantization="awq")).uncounted[0]
     assert asked(VLLM()).uncounted == ()
+
+
+@pytest.mark.parametrize("width", [1536, 1400])
+@pytest.mark.parametrize("whole", [True, False])
+def test_ranks_divide_a_model_alike_wherever_it_is_asked(width, whole):
+    """What `ModelFacts` says of fp8 experts is what a declared split comes to; one rank divides nothing."""
+    model = facts(EXPERTS_FP8).model_copy(update={"expert_block_sizes": (width,)})
+    spread = Parallelism(experts=whole)
+    able = [ranks for ranks in range(1, 9) if not spread.over(model, ranks).problem]
+    assert model.valid_tensor_parallel(8, whole_experts=whole) == able
+    assert able == ([1, 2, 4, 8] if whole else [1, 2, 4] if width == 1536 else [1])
 
 
 # ── laws ────────────────────────────────────────────────────────────────────────────────────────

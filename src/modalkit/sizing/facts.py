@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Self
 
@@ -18,7 +18,7 @@ from .parts import Division, Kind, Place, WeightPart
 __all__ = ["GIB", "ModelFacts"]
 
 GIB = 1024**3
-_FP8_BLOCK = 128
+_FP8_BLOCK = 128  # its rows and columns share a scale
 
 _Counted = Annotated[int, between(1)]
 _Amount = Annotated[int, between(0)]
@@ -201,16 +201,36 @@ class ModelFacts(Value):
             most: The largest size to try.
             whole_experts: Experts are spread whole over the ranks (expert parallelism), not split.
         """
-        return [size for size in range(1, most + 1) if self._divides(size, whole_experts)]
+        return [
+            size
+            for size in range(1, most + 1)
+            if self.divides(size) and self.experts_divide(size, size if whole_experts else 1)
+        ]
 
-    def _divides(self, size: int, whole_experts: bool) -> bool:
-        heads = self.attention_heads % size == 0
-        repeated = self.kv_heads % size == 0 or size % self.kv_heads == 0
-        widths = self.block_sizes if whole_experts else self.block_sizes + self.expert_block_sizes
-        if whole_experts and self.experts % size:
-            return False
-        blocks = all(width % (_FP8_BLOCK * size) == 0 or width < _FP8_BLOCK for width in widths)
-        return heads and repeated and (blocks or size == 1)
+    def divides(self, ranks: int, *, attention: int | None = None) -> bool:
+        """Return whether heads and fp8 blocks divide over tensor-parallel ranks, routed experts aside.
+
+        Args:
+            ranks: That share every layer.
+            attention: That share the attention, where there are several copies of it. Default: all.
+        """
+        sharing = attention or ranks
+        heads = self.attention_heads % sharing == 0
+        repeated = self.kv_heads % sharing == 0 or sharing % self.kv_heads == 0
+        return heads and repeated and _blocks_stay_whole(self.block_sizes, ranks)
+
+    def experts_divide(self, ranks: int, groups: int) -> bool:
+        """Return whether routed experts divide: each over the ranks of a group, the groups having whole ones."""
+        if not self.experts or ranks == 1:
+            return True
+        whole = ranks % groups == self.experts % groups == 0
+        return whole and _blocks_stay_whole(self.expert_block_sizes, ranks // groups)
+
+
+def _blocks_stay_whole(widths: Iterable[int], ranks: int) -> bool:
+    return ranks == 1 or all(
+        width % (_FP8_BLOCK * ranks) == 0 or width < _FP8_BLOCK for width in widths
+    )
 
 
 def _per_token(layer: CacheLayer, cache_bytes: float) -> float:

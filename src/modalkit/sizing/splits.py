@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .facts import ModelFacts
@@ -11,7 +10,6 @@ from .memory import Split
 __all__ = ["Parallelism", "Spread", "splits_of"]
 
 MOST_GPUS = 8
-_BLOCK = 128  # an fp8 block's rows and columns share a scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class Parallelism:
             return Spread(split, problem)
         if model.layers and split.pipeline > model.layers:
             return Spread(split, f"{split.pipeline} groups of layers, and there are {model.layers}")
-        if not _divides(model, split.tensor, tensor):
+        if not model.divides(tensor, attention=split.tensor):
             return Spread(split, f"tensor parallelism over {tensor} does not divide the model")
         return _with_experts(model, split, whole)
 
@@ -100,12 +98,10 @@ def _with_experts(model: ModelFacts, split: Split, whole: int | bool) -> Spread:
     """Whether the routed experts divide: each over the ranks of a group, the groups having whole ones."""
     ranks = split.expert or 1
     groups = ranks if whole is True else int(whole) or 1
-    if not model.experts or ranks == 1:
+    if model.experts_divide(ranks, groups):
         return Spread(split)
     if ranks % groups or model.experts % groups:
         return Spread(split, f"{model.experts} experts do not divide over {groups} of {ranks} GPUs")
-    if _blocks_stay_whole(model.expert_block_sizes, ranks // groups):
-        return Spread(split)
     problem = f"its experts divide over {ranks} GPUs only whole"
     return Spread(split, problem, "" if model.experts % ranks else "expert parallelism")
 
@@ -116,14 +112,3 @@ def splits_of(model: ModelFacts) -> dict[int, Split]:
     Where only whole experts divide, as fp8 blocks may have it, that is what is done.
     """
     return {count: one.split for count, one in Parallelism().spreads(model).items()}
-
-
-def _divides(model: ModelFacts, attention: int, tensor: int) -> bool:
-    """Whether heads divide over the attention's ranks, and blocks over those of the other layers."""
-    heads = model.attention_heads % attention == 0
-    repeated = model.kv_heads % attention == 0 or attention % model.kv_heads == 0
-    return heads and repeated and (_blocks_stay_whole(model.block_sizes, tensor) or tensor == 1)
-
-
-def _blocks_stay_whole(widths: Iterable[int], ranks: int) -> bool:
-    return all(width % (_BLOCK * ranks) == 0 or width < _BLOCK for width in widths)
