@@ -294,6 +294,15 @@ def test_what_has_no_place_in_the_arithmetic_is_named():
     assert asked(VLLM()).uncounted == ()
 
 
+def test_weights_that_are_widened_are_called_what_they_are():
+    """A float32 checkpoint that stays so has float32 weights in the table, not 16-bit ones."""
+    wide = {**QWEN_8B, "torch_dtype": "float32"}
+    kept = asked(VLLM(dtype="float32"), wide).model.weight_parts
+    assert {part.format for part in kept} == {"float32"}
+    halved = asked(VLLM(), wide).model.weight_parts
+    assert {part.format for part in halved} == {"float32 loaded as 16 bit"}
+
+
 @pytest.mark.parametrize("width", [1536, 1400])
 @pytest.mark.parametrize("whole", [True, False])
 def test_ranks_divide_a_model_alike_wherever_it_is_asked(width, whole):

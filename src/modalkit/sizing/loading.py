@@ -72,7 +72,7 @@ def as_loaded(
     if model.quantization is not None:
         return served
     if wide:
-        served = _scaled(served, _FULL / _HALF)
+        served = _in_float32(served)
     width = _FULL if wide else min(_HALF, bytes_of(model.dtype))
     if quantization in _WHILE_LOADING:
         return _quantized(served, *_WHILE_LOADING[quantization], width)
@@ -107,8 +107,12 @@ def _is_own(dtype: str | None) -> bool:
 _LINEAR = {Kind.ATTENTION, Kind.RECURRENT, Kind.MLP, Kind.EXPERTS, Kind.STATED}
 
 
-def _scaled(model: ModelFacts, factor: float) -> ModelFacts:
-    parts = (replace(part, bytes=round(part.bytes * factor)) for part in model.weight_parts)
+def _in_float32(model: ModelFacts) -> ModelFacts:
+    wider = _FULL / _HALF
+    parts = (
+        replace(part, bytes=round(part.bytes * wider), format=part.format and "float32")
+        for part in model.weight_parts
+    )
     return model.model_copy(update=figures_of(tuple(parts)))
 
 
