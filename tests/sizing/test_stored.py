@@ -9,7 +9,7 @@ import pytest
 
 from modalkit.sizing.memory import Load, Split, breakdown, kept_tokens, lora_bytes
 from modalkit.sizing.model import model_facts, read_model
-from modalkit.sizing.stored import stored_in
+from modalkit.sizing.stored import Stored, stored_in
 
 SMALL = {"hidden_size": 128, "num_hidden_layers": 4, "vocab_size": 512, "intermediate_size": 256}
 SMALL |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}
@@ -67,6 +67,18 @@ def test_files_that_hold_more_than_the_config_says_count_whole():
     assert more.loaded_bytes == plain.loaded_bytes + 1_000_000
     assert model_facts(LLAMA, stored=plain.weight_bytes + 1000).loaded_bytes == plain.loaded_bytes
     assert model_facts(LLAMA, stored=1000).loaded_bytes == plain.loaded_bytes
+
+
+def test_wider_files_hold_no_more_weights():
+    """Float32 files of a 16-bit model are loaded as 16 bit; tensors beyond the config are still beyond it."""
+    config = LLAMA | {"tie_word_embeddings": False}
+    plain = model_facts(config)
+    own = {"weights": plain.total_parameters}
+    wide = model_facts(config, stored=Stored(4 * plain.total_parameters, own))
+    assert (wide.loaded_bytes, wide.stored_bytes) == (plain.loaded_bytes, 2 * plain.loaded_bytes)
+    for width in (2, 4):
+        held = Stored(width * (plain.total_parameters + 10_000), own | {"mtp.eh_proj": 10_000})
+        assert model_facts(config, stored=held).loaded_bytes == plain.loaded_bytes + 20_000
 
 
 def test_adapters_take_two_matrices_beside_each_linear_map():

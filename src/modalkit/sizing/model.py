@@ -116,7 +116,7 @@ def model_facts(
     files = stored if isinstance(stored, Stored) else Stored(stored)
     read, tally, counted = _counted(raw, described, files)
     total = _total(tally, counted)
-    parts = _parts(tally, files.bytes)
+    parts = _parts(tally, _as_configured(read, tally, files))
     return ModelFacts(
         name=name,
         model_type=read.config.model_type,
@@ -206,7 +206,15 @@ def _head_is_tied(tally: Tally, counted: int) -> bool:
     return bool(counted) and 0 < tally.head_parameters == tally.total - counted
 
 
-def _parts(tally: Tally, stored: int) -> tuple[WeightPart, ...]:
+def _as_configured(read: _Read, tally: Tally, files: Stored) -> float:
+    """The bytes of the files' tensors in the config's number format: wider ones are no more weights."""
+    held = sum((files.counts or {}).values())
+    if not held or read.quantization is not None:
+        return files.bytes
+    return held * tally.stored / tally.total
+
+
+def _parts(tally: Tally, stored: float) -> tuple[WeightPart, ...]:
     """The weights by kind, with what the files hold beyond what the config says."""
     parts = tally.parts()
     surplus = stored - tally.stored - tally.prediction_bytes()
