@@ -161,8 +161,16 @@ WHOLE = safetensors(500)
         ),
         ({"model.safetensors": WHOLE[:20]}, "header that cannot be read"),
         ({"model.safetensors": POINTER}, "is a Git LFS pointer, not the weights"),
+        ({"pytorch_model.bin": POINTER}, "pytorch_model.bin is a Git LFS pointer"),
+        (
+            {"model.safetensors.index.json": b'{"weight_map": ["model-1.safetensors"]}'},
+            "its weight_map is list, not an object",
+        ),
     ],
-    ids=["shard missing", "index broken", "file cut off", "header cut off", "pointer"],
+    ids=[
+        *("shard missing", "index broken", "file cut off", "header cut off", "pointer"),
+        *("pointer of the older format", "index of another form"),
+    ],
 )
 def test_a_folder_that_is_not_whole_is_not_locked(tmp_path, files, message):
     """A download that stopped, or that brought pointers, is refused with the file's name."""
@@ -181,8 +189,13 @@ def test_a_folder_that_is_not_whole_is_not_locked(tmp_path, files, message):
         {"model.safetensors": WHOLE, "pytorch_model.bin.index.json": json.dumps(INDEX).encode()},
         {"model.safetensors": b"of another kind"},
         {"weights.gguf": b"GGUF"},
+        {"pytorch_model.bin": b"PK", "training_args.bin": POINTER},
+        {"model.safetensors": WHOLE, "pytorch_model.bin": POINTER},
     ],
-    ids=["shards", "an older index beside it", "not safetensors", "another format"],
+    ids=[
+        *("shards", "an older index beside it", "not safetensors", "another format"),
+        *("a pointer that is no weights", "a pointer to the same in an older format"),
+    ],
 )
 def test_a_folder_that_is_whole_is_locked(tmp_path, files):
     """Every file of it is hashed, whatever else lies there."""

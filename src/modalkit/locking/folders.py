@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import LockError
@@ -57,9 +58,15 @@ def _not_whole(folder: Path, names: Sequence[str]) -> Iterator[str]:
             break
         if weights in names:
             break
-    for name in names:
-        if name.endswith(".safetensors") and (problem := _cut_off(folder / name)):
+    for name in _read_by_engines(names):
+        if problem := _cut_off(folder / name):
             yield f"{name} {problem}."
+
+
+def _read_by_engines(names: Sequence[str]) -> list[str]:
+    """The safetensors files, which come first; where there are none, those of the older format."""
+    found = [name for name in names if name.endswith(".safetensors")]
+    return found or [name for name in names if fnmatch(name, "pytorch_model*.bin")]
 
 
 def _not_there(index: Path, names: Sequence[str]) -> Iterator[str]:
@@ -68,8 +75,10 @@ def _not_there(index: Path, names: Sequence[str]) -> Iterator[str]:
     except (ValueError, TypeError, KeyError) as error:
         yield f"{index.name} does not read as an index ({type(error).__name__})."
         return
-    wanted = set(map(str, named.values())) if isinstance(named, Mapping) else set()
-    if missing := sorted(wanted.difference(names)):
+    if not isinstance(named, Mapping):
+        yield f"{index.name} does not read as an index (its weight_map is {type(named).__name__}, not an object)."
+        return
+    if missing := sorted(set(map(str, named.values())).difference(names)):
         yield f"{index.name} names {', '.join(missing[:_SHOWN])}, which {'is' if len(missing) == 1 else 'are'} not there."
 
 
