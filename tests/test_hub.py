@@ -28,14 +28,15 @@ QWEN = {
 
 ASK = """
 import json, sys
-from modalkit.hub import find_model, stored_parameters
+from modalkit.hub import find_model, read_headers
 from modalkit.errors import ModalkitError
 try:
     model = find_model(*sys.argv[1:])
+    single = [file.name for file in model.weights] == ["model.safetensors"]
     print(json.dumps({
         "commit": model.commit,
         "parameters": model.facts().total_parameters,
-        "stored": stored_parameters(model),
+        "stored": sum(read_headers(model).counts.values()) if single else None,
         "weights": [file.model_dump() for file in model.weights],
     }))
 except ModalkitError as error:

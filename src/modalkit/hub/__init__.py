@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .headers import facts_of, read_headers, stored_parameters
+from .headers import facts_of, read_headers
 from .models import HubFile, HubListing, HubModel, find_model, list_files
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "find_model",
     "list_files",
     "read_headers",
-    "stored_parameters",
 ]

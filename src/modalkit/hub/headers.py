@@ -14,7 +14,7 @@ from .models import HubModel
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["facts_of", "read_headers", "stored_parameters"]
+__all__ = ["facts_of", "read_headers"]
 
 _AT_ONCE = 8
 _UNCERTAIN = 0.005  # how far files and config may be apart before the headers are asked
@@ -92,16 +92,3 @@ def _header(api: HfApi, model: HubModel, name: str) -> dict[str, Any]:
         tensor: {"dtype": one.dtype, "shape": one.shape, "data_offsets": one.data_offsets}
         for tensor, one in read.tensors.items()
     }
-
-
-def stored_parameters(model: HubModel) -> int | None:
-    """Return the parameters that a single safetensors file says it holds, read from its header only.
-
-    A sharded model would take a request a file: None. Tied weights that are stored twice count twice.
-
-    Raises:
-        HubError: As `find_model`.
-    """
-    if [file.name for file in model.weights] != ["model.safetensors"] or is_offline():
-        return None
-    return sum((read_headers(model).counts or {}).values())
