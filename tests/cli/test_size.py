@@ -148,6 +148,23 @@ def test_experts_are_spread_whole(tmp_path):
     )
 
 
+def test_copies_hold_the_experts_as_their_engine_has_them(tmp_path):
+    """Copies share the experts out with vLLM, and have all of them each with SGLang, whose attention has copies too."""
+    (tmp_path / "config.json").write_text(json.dumps(MIXTRAL))
+
+    def experts(*words: object) -> int:
+        parts = line(sized(tmp_path, "--gpu", "H200:8", *words), "weights")["parts"]
+        return next(part["bytes"] for part in parts if part["what"] == "experts")
+
+    copies = ("--tp", 4, "--dp", 2)
+    assert experts("--engine", "sglang", *copies) == 2 * experts("--engine", "vllm", *copies)
+    attention = sized(tmp_path, "--gpu", "H200:8", "--engine", "sglang", "--tp", 8, "--attn-dp", 8)
+    assert attention["problem"] == ""
+    done = size(tmp_path, "--engine", "vllm", "--attn-dp", 2)
+    assert done.exit_code == 2
+    assert "--attn-dp is SGLang's, not vllm's" in done.output
+
+
 def test_what_the_engine_is_told_counts(folder):
     """A cache of 8 bits is half as large; a share of the card leaves the rest; another release is noted."""
     usual, told = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +30,11 @@ def _split_options(command: _Command) -> _Command:
     """Add how the model is spread, by the engines' own names."""
     for short, longer, what in (
         ("--ep", ("--expert-parallel-size", "--ep-size"), "Ranks with whole experts of their own."),
+        (
+            "--attn-dp",
+            ("--attn-dp-size",),
+            "Copies of the attention among the ranks: SGLang's [1].",
+        ),
         (
             "--dp",
             ("--data-parallel-size", "--dp-size"),
@@ -106,6 +111,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     tp: int | None,
     pp: int | None,
     dp: int | None,
+    attn_dp: int | None,
     ep: int | None,
     kv_cache: str,
     fraction: float | None,
@@ -127,6 +133,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     Weights and KV cache are worked out layer by layer from the config alone; what weight files hold beyond
     it is read from their headers. With --gpu the exit code is 1 if the model does not fit it.
     """  # noqa: D301 - click reads the character
+    told = {"tensor": tp, "pipeline": pp, "data": dp, "attention_data": attn_dp, "experts": ep}
+    split = _split(engine, told)
     try:
         found, facts = _found(model, headers=headers)
         usual = default_load(facts)
@@ -142,7 +150,7 @@ def command(  # noqa: PLR0917 - click passes them by name
             engine=Serving(engine, version=engine_version, memory_fraction=fraction),
             gpu=gpu,
             wishes=Wishes(max_usd_per_hour=max_price),
-            split=_split(tp, pp, dp, ep),
+            split=split,
         )
     except ModalkitError as error:
         raise click.ClickException(str(error)) from error
@@ -179,13 +187,16 @@ def _named(model: str) -> tuple[str, str | None]:
     return name, revision or None
 
 
-def _split(
-    tensor: int | None, pipeline: int | None, data: int | None, experts: int | None
-) -> Parallelism | None:
-    """What was said of spreading the model; None if nothing was."""
-    if not (tensor or pipeline or data or experts):
-        return None
-    return Parallelism(tensor=tensor, pipeline=pipeline or 1, data=data or 1, experts=experts)
+def _split(engine: EngineName, told: Mapping[str, int | None]) -> Parallelism | None:
+    """What was said of spreading the model; None if nothing was.
+
+    Copies of vLLM's share out the routed experts, those of the others have all of them each.
+    """
+    said = {name: count for name, count in told.items() if count}
+    if "attention_data" in said and engine != "sglang":
+        msg = f"--attn-dp is SGLang's, not {engine}'s. Write --engine sglang, or --dp for copies of all layers."
+        raise click.UsageError(msg)
+    return Parallelism(**said, experts_shared=engine == "vllm") if said else None
 
 
 def _print(report: SizeReport, found: HubModel | None, *, as_json: bool) -> None:
