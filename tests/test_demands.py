@@ -276,6 +276,18 @@ def test_fewer_gpus_are_explained():
     )
 
 
+def test_a_fit_that_is_too_long_names_the_field_it_is_said_in():
+    """The engine's length is its own field's; where the wish says one, that counts."""
+    engine = VLLM(context_length=LONG)
+    with pytest.raises(SizingError, match=r"Write context_length=40960 or less"):
+        fit_service(service(engine, gpu=GPUProfile.fit()), facts())
+    dear = GPUProfile.fit(max_usd_per_hour=0.1)
+    with pytest.raises(SizingError, match=r"Lower context_length= or concurrency="):
+        fit_service(service(VLLM(**SHORT), gpu=dear), facts())
+    with pytest.raises(SizingError, match=r"Lower context= or concurrency="):
+        fit_service(service(VLLM(), gpu=dear), facts())
+
+
 def test_fewer_requests_than_a_fit_asks_for_contradict_it():
     """An engine that decodes 4 together cannot hold a fit for 32; copies decode their own."""
     wish = GPUProfile.fit(concurrency=32)
@@ -292,6 +304,28 @@ def test_what_has_no_place_in_the_arithmetic_is_named():
     assert told.uncounted == ("--kv-cache-memory-bytes is not counted",)
     assert "quantization='awq' is not counted" in asked(VLLM(quantization="awq")).uncounted[0]
     assert asked(VLLM()).uncounted == ()
+    (slow,) = asked(VLLM(extra_args=("--cpu-offload-gb", "8"))).uncounted
+    assert slow.startswith("--cpu-offload-gb is counted in memory and not in speed")
+    assert asked(VLLM(extra_args=("--cpu-offload-gb", "0"))).uncounted == ()
+
+
+def test_a_fit_tells_what_it_does_not_count():
+    """Its GPUs are chosen without what has no place in the arithmetic; that is told beside them."""
+    wish = GPUProfile.fit(context=4096)
+    flags = ("--kv-cache-memory-bytes", "4G")
+    told = fit_service(service(VLLM(extra_args=flags), gpu=wish), facts())
+    assert told.uncounted == ("--kv-cache-memory-bytes is not counted",)
+    assert fit_service(service(VLLM(), gpu=wish), facts()).uncounted == ()
+
+
+def test_a_prompt_that_is_not_cut_is_read_whole():
+    """Windows hold it whole with either engine; SGLang's own reserve takes it for 2,048 tokens."""
+    cut = {"chunked_prefill": False, "context_length": 8192}
+    for engine, reserved in ((VLLM(**cut), 8192), (SGLang(**cut), 2048)):
+        found = asked(engine)
+        assert (found.load.batched_tokens, found.serving.chunk_tokens) == (8192, reserved)
+    pieces = asked(SGLang(prefill_chunk_tokens=1024, context_length=8192))
+    assert (pieces.load.batched_tokens, pieces.serving.chunk_tokens) == (1024, 1024)
 
 
 def test_weights_that_are_widened_are_called_what_they_are():

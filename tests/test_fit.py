@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from modalkit import VLLM, Echo, GPUProfile, ModelService, Scaling, SGLang, Transformers
 from modalkit.declare.gpu import GPUFit, gpu_catalogue
 from modalkit.discovery import services_of
+from modalkit.engines.speculative import Speculative
 from modalkit.errors import DeclarationError, PlanError, SizingError
 from modalkit.fitting import demand_of, fit_service
 from modalkit.lock import Lock, LockedService, write_lock
@@ -295,6 +296,33 @@ def test_a_lock_of_other_stated_facts_is_refused(module):
     changed = service(gpu=GPUProfile.fit(), facts=stated(kv_heads=4), __module__="fitted")
     with pytest.raises(PlanError, match=r"Chat.facts is 'stated .*modalkit lock fitted.py"):
         locked_service(changed)
+
+
+def test_a_draft_model_of_the_hub_needs_a_lock(module):
+    """A fit without it would be short of its weights and cache; one in the container is no matter of a lock."""
+
+    def guessed(name: str) -> type[ModelService]:
+        guess = Speculative(method="draft_model", draft_model=name)
+        wish = {"gpu": GPUProfile.fit(context=8192), "facts": stated(), "__module__": "fitted"}
+        return service(engine=VLLM(speculative=guess), **wish)
+
+    with pytest.raises(PlanError, match=r"needs to know 'org/draft', which is not locked beside"):
+        locked_service(guessed("org/draft"))
+    assert locked_service(guessed("/models/draft")).gpu
+
+
+def test_a_field_that_nobody_states_leaves_a_lock_current():
+    """Facts are known by what is stated, so that a later version's further fields change nothing."""
+
+    class Later(ModelFacts):
+        further: int = 0
+
+    figures = stated().model_dump(exclude_defaults=True)
+    told = [
+        declared(service(facts=one))["facts"]
+        for one in (stated(), Later(**figures), Later(**figures, further=1))
+    ]
+    assert told[0] == told[1] != told[2]
 
 
 def test_facts_must_be_facts():

@@ -82,7 +82,7 @@ def locked_service(service: type[ModelService]) -> LockedService | None:
     """Return what is locked for a service.
 
     A service that asks for ``GPUProfile.fit`` and serves a model folder needs no lock: its GPUs are
-    worked out from the folder's config.
+    worked out from the folder's config, unless a model of the hub guesses ahead for it.
 
     Returns:
         None where nothing is locked and nothing has to be.
@@ -99,13 +99,21 @@ def locked_service(service: type[ModelService]) -> LockedService | None:
         return found
     if not isinstance(service.gpu, GPUFit) or any(conflicts(service)):
         return None  # `plan_service` raises the conflicts, all at once
-    if service.facts is None and model_folder(service) is None:
+    known = service.facts is not None or model_folder(service) is not None
+    if unknown := _guesses_ahead(service) if known else service.model:
         msg = (
-            f"{service.__name__}.gpu = GPUProfile.{service.gpu} needs to know {service.model!r}, which is not "
+            f"{service.__name__}.gpu = GPUProfile.{service.gpu} needs to know {unknown!r}, which is not "
             f"locked beside {service_file(service).name}. Run: {lock_command(service)}"
         )
         raise PlanError([msg])
     return _unlocked(service)
+
+
+def _guesses_ahead(service: type[ModelService]) -> str | None:
+    """The hub's model that guesses ahead, of which nothing is known without a lock."""
+    guess = getattr(service.engine, "speculative", None)
+    name = guess.draft_model if guess else None
+    return name if service.engine and name in service.engine.repositories() else None
 
 
 def lock_command(service: type[ModelService], option: str = "") -> str:
@@ -162,5 +170,5 @@ def _sized_by(service: type[ModelService]) -> str:
 
 
 def _digest(facts: ModelFacts) -> str:
-    """Facts stated by hand in a word; another figure gives another."""
-    return f"stated {hashlib.sha256(facts.model_dump_json().encode()).hexdigest()[:16]}"
+    """Facts stated by hand in a word; another figure gives another, a field that nobody states does not."""
+    return f"stated {hashlib.sha256(facts.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]}"

@@ -27,11 +27,14 @@ class Fitted:
         chosen: The first choice and its fallbacks.
         passed_over: Everything that is no choice although it is cheaper than the dearest one chosen,
             each with its problem.
+        profile: The choices as a service would declare them.
+        uncounted: What is declared and has no place in the arithmetic, a sentence each.
     """
 
     chosen: tuple[Pick, ...]
     passed_over: tuple[Pick, ...]
     profile: GPUProfile
+    uncounted: tuple[str, ...] = ()
 
     def explain(self, *, cheaper_only: bool = False) -> Iterator[str]:
         """Yield a line for each choice that was passed over: what it costs and why it is none.
@@ -70,7 +73,8 @@ def fit_service(
     chosen = _different_types(usable)[: 1 + fit.fallbacks]
     passed = list(_passed_over(found, chosen, fit))
     first, *others = (f"{fit.spelling(one.gpu)}:{one.count}" for one in chosen)
-    return Fitted(tuple(chosen), tuple(passed), GPUProfile(first, fallbacks=others))
+    profile = GPUProfile(first, fallbacks=others)
+    return Fitted(tuple(chosen), tuple(passed), profile, demand.uncounted)
 
 
 def _passed_over(found: list[Pick], chosen: list[Pick], fit: GPUFit) -> Iterator[Pick]:
@@ -120,12 +124,20 @@ def _different_types(found: list[Pick]) -> list[Pick]:
 def _nothing(service: type[ModelService], demand: Demand, found: list[Pick]) -> str:
     model, load = demand.model, demand.load
     asked = f"{service.__name__}.gpu = GPUProfile.{service.gpu}: "
+    length = _says_context(service)
     if too_long := beyond_own(load.context, model.context_limit):
-        return f"{asked}{too_long}. Write context={model.max_context} or less."
+        return f"{asked}{too_long}. Write {length}={model.max_context} or less."
     last = {one.gpu.name: f"{one.selection}: {one.problem}" for one in found}
     tried = "; ".join(last.values()) or "no count of an allowed type divides the model"
     return (
         f"{asked}nothing allowed holds {model.name!r} with {load.concurrency} requests of "
-        f"{load.context:,} tokens ({tried}). Lower context= or concurrency=, allow more, or raise "
+        f"{load.context:,} tokens ({tried}). Lower {length}= or concurrency=, allow more, or raise "
         "max_usd_per_hour."
     )
+
+
+def _says_context(service: type[ModelService]) -> str:
+    """The field that the context is said in: the wish's own, or the engine's where only that has one."""
+    wished = isinstance(service.gpu, GPUFit) and service.gpu.context is not None
+    declared = getattr(service.engine, "context_length", None) is not None
+    return "context_length" if declared and not wished else "context"

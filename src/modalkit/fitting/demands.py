@@ -35,7 +35,7 @@ _SIZED: dict[type[Engine], EngineName] = {
 }
 _CONCURRENCY = 8  # where neither the fit nor the service says
 _ADAPTER_SLOTS: dict[EngineName, int] = {"vllm": 1, "sglang": 8}  # the engines' own defaults
-_SGLANG_LEAST_CHUNK = 2048  # what SGLang's reserve takes a prompt for that is read whole
+_SGLANG_WHOLE_PROMPT = 2048  # what SGLang's reserve takes a prompt for that is read whole
 _LONGER = {  # variables by which an engine takes a context beyond the model's own
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
     "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN",
@@ -96,7 +96,7 @@ def demand_of(
         context=context,
         concurrency=_concurrency(service, engine),
         cache_bytes=cache_bytes_of(getattr(engine, "kv_cache_dtype", None), float32=float32),
-        batched_tokens=_chunk(engine, name, context) or BATCHED_TOKENS,
+        batched_tokens=_chunk(engine, context) or BATCHED_TOKENS,
         lora_bytes=_adapters(engine, name, model),
         draft_bytes=draft.weight_bytes,
         draft_layers=draft.layers,
@@ -185,20 +185,22 @@ def _parsed(text: str) -> Mapping[str, object]:
 
 
 def _serving(engine: Engine, name: EngineName, context: int) -> Serving:
+    whole = getattr(engine, "chunked_prefill", None) is False
+    reserved = _SGLANG_WHOLE_PROMPT if whole and name == "sglang" else _chunk(engine, context)
     return Serving(
         engine=name,
         version=getattr(engine, "version", ""),
         memory_fraction=getattr(engine, "memory_fraction", None),
-        chunk_tokens=_chunk(engine, name, context),
+        chunk_tokens=reserved,
         max_requests=getattr(engine, "max_running_requests", None),
         cuda_graphs=getattr(engine, "cuda_graphs", True),
     )
 
 
-def _chunk(engine: Engine, name: EngineName, context: int) -> int | None:
+def _chunk(engine: Engine, context: int) -> int | None:
     """Prompt tokens read at once, where something is said of it; a prompt that is not cut is read whole."""
     if getattr(engine, "chunked_prefill", None) is False:
-        return context if name == "vllm" else _SGLANG_LEAST_CHUNK
+        return context
     tokens: int | None = getattr(engine, "prefill_chunk_tokens", None)
     return tokens
 
@@ -243,6 +245,11 @@ def _uncounted(
     model: ModelFacts, method: str | None, flags: Mapping[str, str], draft: Draft
 ) -> Iterator[str]:
     yield from (f"{name} is not counted" for name in flags if name in _UNCOUNTED)
+    if float(flags.get(_OFFLOADED) or 0):
+        yield (
+            f"{_OFFLOADED} is counted in memory and not in speed: what is offloaded comes over PCIe at "
+            "every step"
+        )
     if method and model.quantization is None and not quantizes_itself(method):
         yield (
             f"quantization={method!r} is not counted: {model.name}'s config says nothing of quantised "

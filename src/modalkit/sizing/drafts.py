@@ -51,15 +51,14 @@ def draft_of(
         return Draft(model.extra_stored_bytes, _one_layer(model))
     weights = stored or (facts.loaded_bytes if facts else 0)
     if not weights:
-        return Draft(
-            unknown=f"{name} is not counted: nothing is known of it; run: modalkit lock FILE"
-        )
+        lies = "it is there only in the container"
+        why = lies if name.startswith("/") else "nothing is known of it; run: modalkit lock FILE"
+        return Draft(unknown=f"{name} is not counted: {why}")
     if facts is not None:
         return Draft(weights, facts.cache)
     if method == "draft_model":
-        return Draft(
-            weights, unknown=f"the cache of {name} is not counted: its config is not known"
-        )
+        unknown = f"the cache of {name} is not counted: its lock has nothing of its config; run: modalkit lock FILE"
+        return Draft(weights, unknown=unknown)
     return Draft(weights, _one_layer(model))
 
 
