@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from modalkit.declare.image import ImageSpec
-from modalkit.lock import LockedImage, LockedService, read_lock
+from modalkit.lock import LockedImage, LockedService, read_lock, write_lock
 from modalkit.lock.pinned_image import pinned_image
 from modalkit.locking.folders import folder_files
 from modalkit.locking.packages import resolve_packages
@@ -212,6 +212,62 @@ def test_stated_facts_are_locked_and_planned(folder_app):
     assert lock(folder_app, "local_app.py", "--check").returncode == 0
     (folder_app / "local_app.py").write_text(app.replace("2 * 10**9", "9 * 10**9"))
     assert "facts was" in lock(folder_app, "local_app.py", "--check").stdout
+
+
+STATED = """
+    facts = ModelFacts(name="ours", total_parameters=10**9, active_parameters=10**9,
+        weight_bytes=2 * 10**9, loaded_bytes=2 * 10**9, max_context=4096, hidden_size=512)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "commit"),
+    [
+        (HUB_APP.replace("import VLLM", "import VLLM, ModelFacts") + STATED, "a" * 40),
+        (HUB_APP + '    revision = "main"\n', "b" * 40),
+    ],
+    ids=["facts", "revision"],
+)
+def test_stating_facts_keeps_the_commit(hub_app, hub, text, commit):
+    """Facts are said of what is locked: a branch that moved stays where it was; a revision asks for another."""
+    lock(hub_app, "chat.py")
+    moved = hub.repositories["org/model"]
+    moved.commit, moved.branches["old"] = "b" * 40, "a" * 40
+    for app in (text, HUB_APP) if commit == "a" * 40 else (text,):
+        (hub_app / "chat.py").write_text(app)
+        done = lock(hub_app, "chat.py")
+        assert done.returncode == 0, done.stderr
+        held = read_lock(hub_app / "modalkit.lock").services["chat.py:Chat"]
+        assert held.model.commit == commit
+        assert (held.model.facts.name == "ours") is ("facts" in app)
+
+
+def test_a_folders_other_model_is_fitted_anew(folder_app):
+    """New weights of the same model leave the locked GPUs alone; a larger model does not."""
+    lock(folder_app, "local_app.py")
+    path = folder_app / "modalkit.lock"
+    held, key = read_lock(path), "local_app.py:Local"
+    chosen = held.services[key].model_copy(update={"gpu": ("L40S",)})
+    write_lock(held.model_copy(update={"services": {key: chosen}}), path)
+    model_folder(folder_app, b"v" * 1000)
+    lock(folder_app, "local_app.py")
+    assert read_lock(path).services[key].gpu == ("L40S",)
+    larger = QWEN | {"hidden_size": 4096, "intermediate_size": 24_576, "num_hidden_layers": 80}
+    (folder_app / "model" / "config.json").write_text(json.dumps(larger))
+    done = lock(folder_app, "local_app.py")
+    assert done.returncode == 0, done.stderr
+    assert "GPUs: L40S -> " in done.stdout
+
+
+def test_a_fit_says_what_it_leaves_out(hub_app):
+    """What a fit does not count is said when it is locked, since its GPUs are chosen there."""
+    offloading = 'VLLM(extra_args=("--cpu-offload-gb", "1"))'
+    (hub_app / "chat.py").write_text(HUB_APP.replace("VLLM()", offloading))
+    assert (
+        "--cpu-offload-gb is counted in memory and not in speed" in lock(hub_app, "chat.py").stderr
+    )
+    (hub_app / "chat.py").write_text(HUB_APP)
+    assert "not in speed" not in lock(hub_app, "chat.py").stderr
 
 
 def test_files_of_one_folder_share_a_lock(folder_app):

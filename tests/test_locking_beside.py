@@ -12,7 +12,7 @@ import pytest
 
 from modalkit import VLLM, GPUProfile, LoRA, ModelService, WeightCache, plan_service
 from modalkit.errors import WeightsError
-from modalkit.lock import LockedService, read_lock
+from modalkit.lock import LockedService, read_lock, write_lock
 from modalkit.prefetch.fill import fill
 from modalkit.prefetch.hub_source import HubSource
 from modalkit.prefetch.wanted import wanted_models
@@ -145,3 +145,23 @@ def test_a_draft_model_is_locked_with_what_it_keeps(app, hub):
     assert draft.total_bytes >= 5000
     assert draft.facts is not None
     assert draft.facts.layers == QWEN["num_hidden_layers"]
+
+
+@pytest.mark.parametrize(("method", "read"), [("draft_model", True), ("eagle3", False)])
+def test_a_draft_model_locked_without_its_config_is_read_again(app, hub, method, read):
+    """A lock from before configs were read is filled in, at its commit; a head's cache needs none."""
+    hub.add("org/draft", {"config.json": QWEN, "model.safetensors": b"d" * 5000}, commit="d" * 40)
+    guess = f'speculative=Speculative(method="{method}", draft_model="org/draft")'
+    text = APP.replace('lora=[LoRA("sql", "org/sql")]', guess)
+    (app / "chat.py").write_text(f"from modalkit.engines.speculative import Speculative\n{text}")
+    (draft,) = locked(app).beside
+    path, key = app / "modalkit.lock", "chat.py:Chat"
+    held = read_lock(path)
+    older = {"beside": (draft.model_copy(update={"facts": None}),)}
+    services = {key: held.services[key].model_copy(update=older)}
+    write_lock(held.model_copy(update={"services": services}), path)
+    moved = hub.repositories["org/draft"]
+    moved.commit, moved.branches["old"] = "e" * 40, "d" * 40
+    (again,) = locked(app).beside
+    assert again.commit == "d" * 40
+    assert again.facts == (draft.facts if read else None)

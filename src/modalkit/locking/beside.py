@@ -23,6 +23,8 @@ def lock_beside(
 ) -> tuple[LockedModel, ...]:
     """Return the commit and the files of each; what is kept stays, unless another commit is declared.
 
+    A draft model that was locked before its config was read is asked for again, at the same commit.
+
     Args:
         service: The service.
         kept: What was locked for it.
@@ -33,14 +35,24 @@ def lock_beside(
     """
     wanted = service.engine.repositories() if service.engine else {}
     known = {one.id: one for one in kept.beside} if kept else {}
+    draft = _draft_model(service)
     found = []
     for name, revision in wanted.items():
         was = known.get(name)
         if was is None or revision not in {None, was.commit}:
             say(f"{service.__name__}: asking the hub for {name}")
             was = _locked(name, revision)
+        elif was.facts is None and name == draft:
+            say(f"{service.__name__}: asking the hub for the config of {name}")
+            was = _locked(name, was.commit)
         found.append(was)
     return tuple(found)
+
+
+def _draft_model(service: type[ModelService]) -> str | None:
+    """A small model of its own that guesses ahead; what its cache keeps is known by its config alone."""
+    guess = getattr(service.engine, "speculative", None)
+    return guess.draft_model if guess and guess.method == "draft_model" else None
 
 
 def _locked(name: str, revision: str | None) -> LockedModel:

@@ -67,16 +67,19 @@ def lock_service(
     now = declared_whole(service)
     was = kept.declared if kept else {}
     same = {name: bool(was) and was.get(name) == now.get(name) for name in {*now, *was}}
-    model_stays = kept and all(same.get(name, True) for name in ("model", "revision", "facts"))
-    model = kept.model if kept and model_stays else None
+    named = kept is not None and all(same.get(name, True) for name in ("model", "revision"))
+    before = kept.model if kept and named else None
+    model_stays = named and same.get("facts", True)
+    model = before if model_stays else None
     unknown = model is not None and model.facts is None and engine_name(service.engine) is not None
     if model is None or unknown or model_folder(service) is not None:
-        model = lock_model(service, asking, model.commit if model else None)
+        model = lock_model(service, asking, before.commit if before else None)
     image_stays = kept and same.get("image", True) and same.get("packages", True)
     image = kept.image if kept and image_stays else _image(service, asking)
     beside = lock_beside(service, kept, asking.say)
     gpu_stays = model_stays and all(same.get(name, True) for name in ("engine", "gpu"))
-    gpu = kept.gpu if kept and gpu_stays else _gpu(service, model, beside)
+    gpu_stays = gpu_stays and not _refits(service, kept, model, beside)
+    gpu = kept.gpu if kept and gpu_stays else _gpu(service, model, beside, asking)
     return LockedService(
         declared=now,
         model=model,
@@ -150,8 +153,24 @@ def _sized(
         return None, str(error)
 
 
+def _refits(
+    service: type[ModelService],
+    kept: LockedService | None,
+    model: LockedModel | None,
+    beside: tuple[LockedModel, ...],
+) -> bool:
+    """Whether what a fit was worked out from is another by now: a folder's model, a draft model's config."""
+    if kept is None or not isinstance(service.gpu, GPUFit):
+        return False
+    was = [one.facts for one in (kept.model, *kept.beside) if one]
+    return was != [one.facts for one in (model, *beside) if one]
+
+
 def _gpu(
-    service: type[ModelService], model: LockedModel | None, beside: tuple[LockedModel, ...]
+    service: type[ModelService],
+    model: LockedModel | None,
+    beside: tuple[LockedModel, ...],
+    asking: Asking,
 ) -> tuple[str, ...]:
     if service.gpu is None:
         return ()
@@ -161,7 +180,10 @@ def _gpu(
         why = model.unsized if model else "the service names no model"
         msg = f"{service.__name__}.gpu = GPUProfile.{service.gpu} cannot be worked out: {why}. Name a GPU, or state the model's facts = ModelFacts(...)."
         raise LockError(msg)
-    return tuple(map(str, fit_service(service, model.facts, beside).profile.choices))
+    fitted = fit_service(service, model.facts, beside)
+    for line in fitted.uncounted:
+        asking.warn(f"{service.__name__}.gpu = GPUProfile.{service.gpu}: {line}.")
+    return tuple(map(str, fitted.profile.choices))
 
 
 def _image(service: type[ModelService], asking: Asking) -> LockedImage:
