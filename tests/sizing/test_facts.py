@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from modalkit.errors import DeclarationError, ModalkitError
 from modalkit.lock.lockfile import LockedModel
-from modalkit.sizing.cache import CacheLayer, Keeps
+from modalkit.sizing.kept import CacheLayer, Keeps
 from modalkit.sizing.load import Load, Split
 from modalkit.sizing.memory import breakdown
 from modalkit.sizing.model import ModelFacts, model_facts
@@ -177,3 +179,14 @@ def test_facts_come_back_from_a_lock(model_type: str):
     facts = model_facts({"model_type": model_type})
     text = LockedModel(id="a/b", facts=facts).model_dump_json(exclude_defaults=True)
     assert LockedModel.model_validate(json.loads(text)).facts == facts
+
+
+def test_a_declaration_reads_no_configs():
+    """What names `ModelFacts` alone, as every service does, waits for none of what works them out."""
+    code = "import sys, modalkit.service; print(*(name for name in sys.modules if 'modalkit.sizing' in name))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    read = {name.removeprefix("modalkit.sizing.") for name in done.stdout.split()}
+    assert "facts" in read
+    assert not read & {"attention", "cache", "configs", "formats", "kinds", "layouts", "model"}

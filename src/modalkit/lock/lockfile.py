@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_serializer, fiel
 from .._names import LOCK_NAME
 from .._values import Value
 from ..errors import DeclarationError, LockError
-from ..sizing.cache import CacheLayer
+from ..sizing.kept import CacheLayer
 from ..sizing.model import ModelFacts
 from ..sizing.parts import WeightPart, layers_of, written_layers
 from .text import sealed, unsealed

@@ -4,10 +4,11 @@
     layouts     every parameter of an architecture, from ``data/architectures``
     composed    an architecture around another text model
     configs     a ``config.json`` with defaults filled in
-    formats     bytes of a weight, by quantisation; module_names reads its patterns
+    dtypes, formats    bytes of a weight, by its type and quantisation; module_names reads its patterns
     attention, recurrent    what a layer keeps, read off its parameters
-    cache       what each layer keeps of the tokens it has seen
-    parts       weights by kind; tally adds them up; stored: what weight files hold by their headers
+    kept        what one layer keeps of the tokens it has seen; cache: that of every layer of a model
+    parts       weights by kind; kinds: by a parameter's name; tally adds them up; stored: what weight
+                files hold by their headers
     facts       `ModelFacts`, which may also be stated by hand; model: from a config to them
     load, serving    what must be borne, and over which GPUs; how an engine was told to use one
     holdings, reserves    weights, cache and states of one GPU; what the engine keeps for itself

@@ -1,4 +1,4 @@
-"""How many bytes a weight takes: the checkpoint's type, and what its quantisation covers.
+"""How many bytes a quantised weight takes, and which weights a checkpoint's quantisation covers.
 
 Bytes per quantised weight, by format (weights plus their scales):
 
@@ -28,22 +28,8 @@ from .by_hand import BY_HAND
 from .layouts import Parameter
 from .module_names import alike, canonical, is_whole, matcher, runs
 
-__all__ = ["DTYPES", "Format", "Quantization", "bytes_of", "dtype_of", "quantization_of"]
+__all__ = ["Format", "Quantization", "quantization_of"]
 
-_DTYPE_BYTES = {
-    "float64": 8,
-    "float32": 4,
-    "float": 4,
-    "bfloat16": 2,
-    "float16": 2,
-    "half": 2,
-    "float8_e4m3fn": 1,
-    "float8_e5m2": 1,
-    "fp8": 1,
-    "int8": 1,
-}
-DTYPES = tuple(_DTYPE_BYTES)
-"""The types of checkpoints that are known."""
 _EXPERT = re.compile(r"expert")
 
 
@@ -130,28 +116,6 @@ class Quantization:
 def _name_layers(patterns: tuple[str, ...]) -> bool:
     """Whether patterns name single layers, so that equal layers may differ."""
     return any(re.search(r"\d", one) for one in patterns)
-
-
-def dtype_of(raw: dict[str, Any]) -> str:
-    """Return a checkpoint's type: the config's ``dtype`` or ``torch_dtype``, else bfloat16."""
-    for place in (raw, raw.get("text_config") or {}):
-        for name in ("dtype", "torch_dtype"):
-            if isinstance(value := place.get(name), str):
-                return value.removeprefix("torch.")
-    return "bfloat16"
-
-
-def bytes_of(dtype: str) -> int:
-    """Return the bytes of one number of a type.
-
-    Raises:
-        SizingError: It is not one this version knows.
-    """
-    if dtype not in _DTYPE_BYTES:
-        known = ", ".join(_DTYPE_BYTES)
-        msg = f"The dtype {dtype!r} is not one this version can size; it knows {known}. {BY_HAND}"
-        raise SizingError(msg)
-    return _DTYPE_BYTES[dtype]
 
 
 def quantization_of(

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..errors import DeclarationError
-from .cache import CacheLayer
+from .kept import CacheLayer
 from .serving import EngineName
 
 __all__ = ["BATCHED_TOKENS", "Load", "Split", "stages"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .dtypes import bytes_of
 from .facts import ModelFacts
-from .formats import bytes_of
 from .model import figures_of
 from .parts import Division, Kind
 

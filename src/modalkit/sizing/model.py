@@ -15,13 +15,15 @@ from typing import Any
 
 from ..errors import ModalkitError, SizingError
 from .by_hand import BY_HAND
-from .cache import CacheLayer, Keeps, cache_layers
+from .cache import cache_layers
 from .composed import as_known, layout_of
 from .configs import Config, Settings
 from .context import names_context, own_context
+from .dtypes import dtype_of
 from .expressions import evaluate
 from .facts import GIB, ModelFacts
-from .formats import Quantization, dtype_of, quantization_of
+from .formats import Quantization, quantization_of
+from .kept import CacheLayer, Keeps
 from .layouts import Parameter, TextStack, parameters, text_stack
 from .parts import Division, Kind, Place, WeightPart
 from .stored import Stored, stored_in

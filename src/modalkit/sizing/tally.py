@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from .configs import Settings
-from .formats import Format, Quantization, bytes_of
+from .dtypes import bytes_of
+from .formats import Format, Quantization
+from .kinds import kind_of
 from .layouts import Parameter
 from .module_names import is_tower, is_whole
-from .parts import Division, Kind, Place, WeightPart, kind_of
+from .parts import Division, Kind, Place, WeightPart
 
 __all__ = ["Tally"]
 
