@@ -64,10 +64,10 @@ def test_its_end_is_told_although_its_output_stays_open(tmp_path):
 
 
 def test_nobody_who_reads_is_not_waited_for(tmp_path):
-    """Without a reader the end is told at once, in the same turn of the event loop."""
+    """Of a command that printed nothing the end is told in the same turn of the event loop."""
 
     async def main() -> bool:
-        command = await ended_command(tmp_path, printed=b"x", still_open=True)
+        command = await ended_command(tmp_path, printed=b"", still_open=True)
         waiting = asyncio.create_task(command.end_of_all())
         await asyncio.sleep(0)
         return waiting.done()

@@ -160,6 +160,8 @@ class Command:
     async def end_of_all(self) -> None:
         """Wait for its end, and until whoever reads it meanwhile has what it printed."""
         await self.ended.wait()
+        if not self._readers and (self.stdout.size or self.stderr.size):
+            await asyncio.sleep(_HEAD_START_S)  # its request to read may come after the one to wait
         if not self._readers:
             return
         with contextlib.suppress(TimeoutError):

@@ -35,6 +35,11 @@ class Transcript:
         self._ended = False
         self._bell = Bell()
 
+    @property
+    def size(self) -> int:
+        """How many bytes there are so far."""
+        return self._size
+
     def write(self, data: bytes) -> None:
         """Add what the program printed."""
         if self._file is None and self._size + len(data) > _IN_MEMORY:
