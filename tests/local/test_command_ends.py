@@ -73,3 +73,18 @@ def test_nobody_who_reads_is_not_waited_for(tmp_path):
         return waiting.done()
 
     assert asyncio.run(main())
+
+
+def test_a_reader_who_comes_after_the_one_who_waits_is_waited_for(tmp_path):
+    """A request to read may arrive second: it still has everything before the exit code is known."""
+
+    async def main() -> bool:
+        command = await ended_command(tmp_path, printed=b"seen")
+        waiting = asyncio.create_task(command.end_of_all())
+        await asyncio.sleep(0)
+        async for _ in command.read(stderr=False, offset=0):
+            read_before_the_end = not waiting.done()
+        await waiting
+        return read_before_the_end
+
+    assert asyncio.run(main())

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +141,7 @@ class Command:
     ended: Latch = field(default_factory=Latch)
     _readers: int = 0
     _read: Bell = field(default_factory=Bell)
+    _ended_at: float = 0
 
     def how_it_ended(self) -> dict[str, int]:
         """Return ``code`` or ``signal``; nothing while it runs."""
@@ -161,7 +163,8 @@ class Command:
         """Wait for its end, and until whoever reads it meanwhile has what it printed."""
         await self.ended.wait()
         if not self._readers and (self.stdout.size or self.stderr.size):
-            await asyncio.sleep(_HEAD_START_S)  # its request to read may come after the one to wait
+            # A request to read may come after this one, or was answered and is not printed yet.
+            await asyncio.sleep(self._ended_at + _HEAD_START_S - time.monotonic())
         if not self._readers:
             return
         with contextlib.suppress(TimeoutError):
@@ -174,6 +177,7 @@ class Command:
         """It has ended this way."""
         if not self.ended.is_set():
             self.code, self.signal = code, number
+            self._ended_at = time.monotonic()
             self.ended.set()
             self.stdin.abandon()
 
