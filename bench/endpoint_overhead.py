@@ -40,6 +40,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -92,7 +93,9 @@ async def one(session: aiohttp.ClientSession, target: Target, number: int) -> fl
     started, first, rest = time.perf_counter(), 0.0, b""
     url = f"{target.url}/v1/chat/completions"
     async with session.post(url, json=body(number), headers=target.headers) as answer:
-        answer.raise_for_status()
+        if answer.status != HTTPStatus.OK:
+            msg = f"{target.name} answered {answer.status}: {await answer.text()}"
+            raise RuntimeError(msg)
         async for piece in answer.content.iter_any():
             if not first and has_content(piece):
                 first = time.perf_counter()

@@ -137,3 +137,27 @@ def test_a_refusal_in_plain_words_keeps_them(engine):
     """An error body that is not JSON is passed on with its status."""
     with pytest.raises(EngineRequestError, match="503: plain words"):
         ask(engine, "refuses", lambda instance: engine_methods.generate(instance, "x"))
+
+
+def test_a_connection_idle_for_long_is_given_no_request(engine):
+    """An engine closes idle connections after 5 s; before that, a request gets a new one."""
+    connections = []
+
+    async def serve(reader, writer):
+        connections.append(writer)
+        while await reader.readline():
+            await reader.readuntil(b"{}")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async def scenario():
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            client = EngineClient(engine, f"http://127.0.0.1:{port}", "any")
+            for pause in (0, 4):
+                await asyncio.sleep(pause)
+                async with client.session.post("/v1/completions", json={}) as answer:
+                    assert await answer.json(content_type=None) == {}
+            await client.close()
+
+    asyncio.run(scenario())
+    assert len(connections) == 2

@@ -19,6 +19,9 @@ __all__ = ["EngineClient"]
 
 Body = Mapping[str, object]
 _DEATH_S = 1.0
+# vLLM and SGLang close a connection that was idle for 5 s (uvicorn's own default). One that is about
+# to be closed must not be given a request: it would end unanswered, and a generation is not repeated.
+_REUSED_FOR_S = 3.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=10)  # Modal's own timeout ends a call
 
 
@@ -45,7 +48,7 @@ class EngineClient:
         self.session = aiohttp.ClientSession(
             base_url,
             timeout=_NO_LIMIT,
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_REUSED_FOR_S),
             headers={"Accept-Encoding": "identity", **(headers or {})},
         )
 
