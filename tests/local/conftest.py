@@ -168,6 +168,30 @@ def client(plane: Plane):
     return connected
 
 
+@pytest.fixture(scope="session")
+def sandboxes_app(client):
+    """The app that the tests' sandboxes belong to."""
+    import modal
+
+    return modal.App.lookup("sandboxes", create_if_missing=True, client=client)
+
+
+@pytest.fixture
+def make_sandbox(sandboxes_app, client):
+    """Make sandboxes that end with the test."""
+    import modal
+
+    made: list[modal.Sandbox] = []
+
+    def make(*words: str, **options) -> modal.Sandbox:
+        made.append(modal.Sandbox.create(*words, app=sandboxes_app, client=client, **options))
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        sandbox.terminate()
+
+
 @pytest.fixture
 def function(plane: Plane, client):
     """Look up a function of a test app: ``function("calls", "square")``."""

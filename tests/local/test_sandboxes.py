@@ -14,28 +14,9 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def app(client):
-    return modal.App.lookup("sandboxes", create_if_missing=True, client=client)
-
-
-@pytest.fixture
-def make(app, client):
-    """Make sandboxes that end with the test."""
-    made: list[modal.Sandbox] = []
-
-    def create(*words: str, **options) -> modal.Sandbox:
-        made.append(modal.Sandbox.create(*words, app=app, client=client, **options))
-        return made[-1]
-
-    yield create
-    for sandbox in made:
-        sandbox.terminate()
-
-
-@pytest.fixture(scope="module")
-def shared(app, client):
+def shared(sandboxes_app, client):
     """One sandbox for the tests that leave no trace in it."""
-    sandbox = modal.Sandbox.create(app=app, client=client, timeout=300)
+    sandbox = modal.Sandbox.create(app=sandboxes_app, client=client, timeout=300)
     yield sandbox
     sandbox.terminate()
 
@@ -158,9 +139,9 @@ def test_wrong_file_operations_say_why(shared):
         files.write_text("y", "/wrong/file/below")
 
 
-def test_a_sandbox_is_apart_from_this_machine(make):
+def test_a_sandbox_is_apart_from_this_machine(make_sandbox):
     """What a sandbox writes, and the processes it sees, are its own."""
-    first, second = make(), make()
+    first, second = make_sandbox(), make_sandbox()
     run(first, "sh", "-c", "echo secret > /root/mine; echo x > /etc/of-a-sandbox")
     assert not Path("/etc/of-a-sandbox").exists()
     assert second.exec("cat", "/root/mine").wait() != 0
@@ -168,9 +149,9 @@ def test_a_sandbox_is_apart_from_this_machine(make):
     assert int(processes) < 10
 
 
-def test_a_sandboxs_own_command(make):
+def test_a_sandboxs_own_command(make_sandbox):
     """The sandbox runs its command, passes input and output, and ends with its code."""
-    sandbox = make("sh", "-c", "echo ready; read word; echo got $word; exit 4")
+    sandbox = make_sandbox("sh", "-c", "echo ready; read word; echo got $word; exit 4")
     sandbox.stdin.write("this\n")
     sandbox.stdin.drain()
     assert list(sandbox.stdout) == ["ready\n", "got this\n"]
@@ -179,10 +160,10 @@ def test_a_sandboxs_own_command(make):
     assert sandbox.poll() == 4
 
 
-def test_terminating_ends_everything_in_it(make, processes, plane, wait_until):
+def test_terminating_ends_everything_in_it(make_sandbox, processes, plane, wait_until):
     """`terminate` ends the sandbox's commands and leaves no process behind."""
     before = set(processes.below(plane.process.pid))
-    sandbox = make("sleep", "300")
+    sandbox = make_sandbox("sleep", "300")
     command = sandbox.exec("sleep", "300")
     assert sandbox.poll() is None
     started = set(processes.below(plane.process.pid)) - before
@@ -197,25 +178,25 @@ def test_terminating_ends_everything_in_it(make, processes, plane, wait_until):
         sandbox.exec("true")
 
 
-def test_a_sandbox_ends_at_its_timeout(make):
+def test_a_sandbox_ends_at_its_timeout(make_sandbox):
     """After `timeout` seconds a sandbox is over, and `wait` says it was the timeout."""
-    sandbox = make("sleep", "300", timeout=1)
+    sandbox = make_sandbox("sleep", "300", timeout=1)
     with pytest.raises(modal.exception.SandboxTimeoutError):
         sandbox.wait()
     assert sandbox.returncode == 124
 
 
-def test_a_sandbox_nobody_uses_ends(make):
+def test_a_sandbox_nobody_uses_ends(make_sandbox):
     """A sandbox that is idle for `idle_timeout` ends; running commands keep it."""
-    sandbox = make(idle_timeout=2)
+    sandbox = make_sandbox(idle_timeout=2)
     assert run(sandbox, "sh", "-c", "sleep 4; echo kept") == "kept\n"
     sandbox.wait(raise_on_termination=False)
     assert sandbox.poll() is not None
 
 
-def test_names_ids_lists_and_tags(make, app, client):
+def test_names_ids_lists_and_tags(make_sandbox, sandboxes_app, client):
     """A sandbox is found by name, id, app and tags, and a name is taken while it runs."""
-    sandbox = make(name="box", tags={"kind": "test"})
+    sandbox = make_sandbox(name="box", tags={"kind": "test"})
     found = modal.Sandbox.from_name("sandboxes", "box", client=client)
     assert found.object_id == sandbox.object_id
     assert run(modal.Sandbox.from_id(sandbox.object_id, client=client), "echo", "hi") == "hi\n"
@@ -223,24 +204,24 @@ def test_names_ids_lists_and_tags(make, app, client):
     sandbox.set_tags({"kind": "other", "more": "x"})
 
     def ids(tags) -> set[str]:
-        listed = modal.Sandbox.list(app_id=app.app_id, tags=tags, client=client)
+        listed = modal.Sandbox.list(app_id=sandboxes_app.app_id, tags=tags, client=client)
         return {one.object_id for one in listed}
 
     assert ids({"kind": "test"}) == set()
     assert ids({"kind": "other"}) == {sandbox.object_id}
     with pytest.raises(modal.exception.AlreadyExistsError, match="box"):
-        make(name="box")
+        make_sandbox(name="box")
     sandbox.terminate()
     sandbox.wait(raise_on_termination=False)
     with pytest.raises(modal.exception.NotFoundError):
         modal.Sandbox.from_name("sandboxes", "box", client=client)
 
 
-def test_volumes_secrets_and_the_image_of_a_sandbox(make, client):
+def test_volumes_secrets_and_the_image_of_a_sandbox(make_sandbox, client):
     """A sandbox sees its volumes, the variables of its image and secrets, and its `workdir`."""
     volume = modal.Volume.from_name("sandbox-volume", create_if_missing=True, client=client)
     image = modal.Image.debian_slim().env({"FROM_IMAGE": "1"})
-    sandbox = make(
+    sandbox = make_sandbox(
         image=image,
         volumes={"/kept": volume},
         secrets=[modal.Secret.from_dict({"FROM_SECRET": "2"})],
@@ -254,23 +235,23 @@ def test_volumes_secrets_and_the_image_of_a_sandbox(make, client):
     assert b"".join(volume.read_file("file")) == b"content\n"
 
 
-def test_a_blocked_network_leads_nowhere(make):
+def test_a_blocked_network_leads_nowhere(make_sandbox):
     """With `block_network` a sandbox reaches neither this machine nor anything else."""
     listener = socket.create_server(("127.0.0.1", 0))
     code = (
         "import socket, sys\n"
         f"socket.create_connection(('127.0.0.1', {listener.getsockname()[1]}), timeout=5)"
     )
-    assert run(make(), "python", "-c", code) == ""
-    blocked = make(block_network=True)
+    assert run(make_sandbox(), "python", "-c", code) == ""
+    blocked = make_sandbox(block_network=True)
     assert blocked.exec("python", "-c", code).wait() != 0
     listener.close()
 
 
-def test_a_port_of_a_sandbox_is_reached_from_outside(make, wait_until):
+def test_a_port_of_a_sandbox_is_reached_from_outside(make_sandbox, wait_until):
     """An unencrypted port leads to the program that listens on it in the sandbox."""
     serve = ("python", "-m", "http.server", "8000", "--directory", "/srv")
-    sandbox = make(unencrypted_ports=[8000])
+    sandbox = make_sandbox(unencrypted_ports=[8000])
     sandbox.filesystem.write_text("served", "/srv/page")
     sandbox.exec(*serve)
     host, port = sandbox.tunnels()[8000].tcp_socket
@@ -292,16 +273,16 @@ def test_a_port_of_a_sandbox_is_reached_from_outside(make, wait_until):
         ({"outbound_cidr_allowlist": ["10.0.0.0/8"]}, "allowlists"),
     ],
 )
-def test_what_a_sandbox_does_not_have_here_is_refused(make, options, said):
+def test_what_a_sandbox_does_not_have_here_is_refused(make_sandbox, options, said):
     """What cannot be had is refused when the sandbox is made, by name."""
     with pytest.raises(modal.exception.Error, match=said):
-        make(**options)
+        make_sandbox(**options)
 
 
 def test_calls_that_are_not_served_fail_with_their_name(shared):
-    """A snapshot is refused at once, with the name of the call that is not served."""
-    with pytest.raises(modal.exception.Error, match="TaskSnapshotFilesystem"):
-        shared.snapshot_filesystem(timeout=30)
+    """A snapshot of a folder is refused at once, with the name of the call that is not served."""
+    with pytest.raises(modal.exception.Error, match="TaskSnapshotDirectory"):
+        shared.snapshot_directory("/root", timeout=30)
 
 
 def test_a_sandbox_ends_with_its_app(plane):
@@ -385,9 +366,9 @@ def _command_line(pid: int) -> str:
 SERVE = "import http.server as s; s.test(s.SimpleHTTPRequestHandler, port=8000)"
 
 
-def test_an_encrypted_port_is_an_https_address(make, trusting):
+def test_an_encrypted_port_is_an_https_address(make_sandbox, trusting):
     """The tunnel's URL answers to whoever trusts the roots that programs here are given."""
-    sandbox = make(
+    sandbox = make_sandbox(
         "python",
         "-c",
         SERVE,
@@ -402,9 +383,9 @@ def test_an_encrypted_port_is_an_https_address(make, trusting):
         assert b"Directory listing" in page.read()
 
 
-def test_an_http2_port_offers_http2(make, trusting):
+def test_an_http2_port_offers_http2(make_sandbox, trusting):
     """A client that can speak HTTP/2 is told that the port does, others speak HTTP/1.1."""
-    tunnel = make(h2_ports=[8001]).tunnels()[8001]
+    tunnel = make_sandbox(h2_ports=[8001]).tunnels()[8001]
     for offered, chosen in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1")):
         context = trusting()
         context.set_alpn_protocols(offered)
@@ -416,10 +397,10 @@ def test_an_http2_port_offers_http2(make, trusting):
 
 
 @pytest.mark.parametrize("own_network", [True, False])
-def test_a_port_makes_a_sandbox_ready(make, own_network):
+def test_a_port_makes_a_sandbox_ready(make_sandbox, own_network):
     """`wait_until_ready` returns when the probed port takes connections, not before."""
     late = "import time; time.sleep(0.5); " + SERVE.replace("8000", "8732")
-    sandbox = make(
+    sandbox = make_sandbox(
         "python",
         "-c",
         late,
@@ -433,21 +414,23 @@ def test_a_port_makes_a_sandbox_ready(make, own_network):
     run(sandbox, "python", "-c", code)
 
 
-def test_a_command_makes_a_sandbox_ready(make):
+def test_a_command_makes_a_sandbox_ready(make_sandbox):
     """The probe's command is run again and again until it succeeds; it has the sandbox's files."""
     probe = modal.Probe.with_exec("sh", "-c", "echo x >> /tmp/asked; test -f /tmp/ready")
-    sandbox = make("sh", "-c", "sleep 0.5; touch /tmp/ready; sleep 60", readiness_probe=probe)
+    sandbox = make_sandbox(
+        "sh", "-c", "sleep 0.5; touch /tmp/ready; sleep 60", readiness_probe=probe
+    )
     sandbox.wait_until_ready(timeout=60)
     asked = run(sandbox, "cat", "/tmp/asked").count("x")
     assert asked > 1
     assert run(sandbox, "cat", "/tmp/asked").count("x") == asked
 
 
-def test_readiness_of_what_cannot_be_ready(make):
+def test_readiness_of_what_cannot_be_ready(make_sandbox):
     """Without a probe, or when the sandbox ends first, waiting fails and says why."""
     with pytest.raises(modal.exception.Error, match="has no readiness probe"):
-        make("sleep", "60").wait_until_ready(timeout=5)
-    brief = make("sleep", "1", readiness_probe=modal.Probe.with_exec("false"))
+        make_sandbox("sleep", "60").wait_until_ready(timeout=5)
+    brief = make_sandbox("sleep", "1", readiness_probe=modal.Probe.with_exec("false"))
     with pytest.raises(modal.exception.Error, match="ended before it was ready"):
         brief.wait_until_ready(timeout=60)
 
@@ -482,16 +465,16 @@ def test_a_program_that_is_not_there_at_a_terminal(shared):
     assert process.wait() == 127
 
 
-def test_a_sandbox_at_a_terminal(make):
+def test_a_sandbox_at_a_terminal(make_sandbox):
     """A sandbox's own command can have one too."""
-    sandbox = make("sh", "-c", "test -t 0 && echo at a terminal", pty=True)
+    sandbox = make_sandbox("sh", "-c", "test -t 0 && echo at a terminal", pty=True)
     assert sandbox.stdout.read() == "at a terminal\r\n"
     sandbox.wait()
 
 
-def test_an_ended_sandbox_is_read_by_its_id(make, client):
+def test_an_ended_sandbox_is_read_by_its_id(make_sandbox, client):
     """Whoever has the id of a sandbox that ended gets its output and its exit code."""
-    sandbox = make("sh", "-c", "echo out; echo err >&2; exit 4")
+    sandbox = make_sandbox("sh", "-c", "echo out; echo err >&2; exit 4")
     sandbox.wait()
     again = modal.Sandbox.from_id(sandbox.object_id, client=client)
     assert (again.stdout.read(), again.stderr.read()) == ("out\n", "err\n")
@@ -500,10 +483,10 @@ def test_an_ended_sandbox_is_read_by_its_id(make, client):
         again.exec("true")
 
 
-def test_a_sandbox_reloads_its_volumes(make, client):
+def test_a_sandbox_reloads_its_volumes(make_sandbox, client):
     """`reload_volumes` shows a running sandbox what was committed since it began."""
     volume = modal.Volume.from_name("of-a-sandbox", create_if_missing=True, client=client)
-    sandbox = make("sleep", "300", volumes={"/data": volume})
+    sandbox = make_sandbox("sleep", "300", volumes={"/data": volume})
     with volume.batch_upload(force=True) as batch:
         batch.put_file(io.BytesIO(b"newer"), "/later")
     sandbox.reload_volumes()

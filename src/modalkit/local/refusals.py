@@ -12,8 +12,8 @@ _SEEN = (
 _ONE_USER = "A local Modal has one user, you, and needs no tokens or roles."
 _FREE = "Nothing that runs here costs anything; Modal bills what runs there."
 _SNAPSHOT = (
-    "Nothing is snapshotted here: put what a container needs into its image, and keep what it makes "
-    "in a volume."
+    "Memory and single folders are not snapshotted here: `sandbox.snapshot_filesystem()` keeps a "
+    "sandbox's files, and a volume what a function makes."
 )
 _ONE_MACHINE = "There is one machine here: call it without `clustered`, or on Modal."
 
@@ -38,7 +38,6 @@ _BEGINNINGS = {
     "ServerRequestFetch": _SEEN,
     "SandboxGetStats": _SEEN,
     "ImageTagRevisions": "`modal image names list` shows what each name means now.",
-    "ImageDelete": "`modalkit local prune` removes the images that nothing uses.",
     "ProxyGet": "Requests leave from this machine's own address: leave proxy= out here.",
     "Domain": "Endpoints answer at 127.0.0.1 here, whatever their domain on Modal.",
     "Cluster": _ONE_MACHINE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import site
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import LocalModalError
 from ..address import direct_here
 from ..images import AddFiles, Images, container_path
 from ..images.layers import placed
@@ -139,6 +141,17 @@ class Worlds:
             keep=built.visible,
             changes=self.building(container.function.id),
         )
+
+    async def snapshot(self, container: Container) -> str:
+        """Keep a running container's files as an image, and return the image's id."""
+        if not self.layered:
+            msg = (
+                "A container's files can be kept as an image only where containers have namespaces. "
+                "Put what you need of them into a volume."
+            )
+            raise LocalModalError(msg)
+        spec = json.loads((container.folder / "spec.json").read_text("utf-8"))
+        return await self.images.snapshot(container.function.definition.image_id, spec)
 
     async def close(self, container: Container) -> None:
         """Let go of a container's surroundings, when its process has ended."""

@@ -4,14 +4,16 @@ dockerfile, recipes, commands, projects   from an image's definition to its step
 builder, running, layers                  carrying the steps out: files, commands
 python_steps, environments, installers    carrying the steps out: Python and its packages
 requirements, gpu_stack                   what is here already, what is better not fetched
-built, store, locks, logs                 what a build left; every image; who builds; its log
+built, store, locks, logs, builds         what a build left; every image; who builds; its log
+snapshots                                 the files of a running container as an image
 """
 
 from .builder import HostBuilder, ImageBuilder, Job
+from .builds import Build, Builds
 from .built import Built
 from .running import Runner, container_path
 from .steps import AddFiles, Recipe
-from .store import Build, Builds, Images, ImageUse, Surroundings
+from .store import Images, ImageUse, Surroundings
 
 __all__ = [
     "AddFiles",

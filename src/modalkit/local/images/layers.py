@@ -18,7 +18,7 @@ from pathlib import Path
 from ..processes.isolation import MASKS
 from ..protocol import api
 
-__all__ = ["finish", "place_in", "placed"]
+__all__ = ["finish", "is_whiteout", "place_in", "placed"]
 
 
 def place_in(changes: Path, path: str) -> Path:
@@ -34,7 +34,7 @@ def place_in(changes: Path, path: str) -> Path:
         folder = changes / "root" / top
     target = folder / below if below else folder
     target.parent.mkdir(parents=True, exist_ok=True)
-    if _is_whiteout(target) or target.is_symlink() or target.is_file():
+    if is_whiteout(target) or target.is_symlink() or target.is_file():
         target.unlink()
     return target
 
@@ -94,12 +94,13 @@ def _merge(source: Path, target: Path) -> None:
     """Move ``source`` to ``target``, into what is there already."""
     if not os.path.lexists(target):
         source.rename(target)
-    elif source.is_dir() and target.is_dir():
+    elif source.is_dir() and target.is_dir() and not (source.is_symlink() or target.is_symlink()):
         for entry in source.iterdir():
             _merge(entry, target / entry.name)
 
 
-def _is_whiteout(path: Path) -> bool:
+def is_whiteout(path: Path) -> bool:
+    """Return whether this is the kernel's mark of a removed file."""
     try:
         status = path.lstat()
     except OSError:

@@ -13,70 +13,29 @@ import hashlib
 import json
 import secrets
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import LocalModalError
 from ..ids import content_id, new_id
+from ..processes.launch import ContainerSpec
 from ..protocol import api
 from ..store.records import Records
 from ..store.state import remove_tree
 from .builder import ImageBuilder, Job
+from .builds import Build, Builds
 from .built import Built, host_image
 from .locks import file_lock
 from .logs import BuildLog, kept_lines
 from .recipes import lay_over
+from .snapshots import pack
 from .steps import Install, Recipe
 
-__all__ = ["Build", "Builds", "ImageUse", "Images", "Surroundings"]
+__all__ = ["ImageUse", "Images", "Surroundings"]
 
-_KIND, _NEWEST = "image", "newest image"
+_KIND, _NEWEST, _SNAPSHOT = "image", "newest image", "image snapshot"
 _BUILT, _CURRENT, _LOG = "built.json", "current", "log.jsonl"
-_KEPT_BUILDS = 100
-
-
-@dataclass(eq=False)
-class Build:
-    """One build, under way or over.
-
-    Attributes:
-        started_at: Seconds since the epoch.
-        took_s: Seconds; 0 while it is under way.
-        error: Why it failed; empty if it did not.
-    """
-
-    image_id: str
-    log: BuildLog
-    what: str
-    started_at: float = field(default_factory=time.time)
-    took_s: float = 0.0
-    error: str = ""
-    task: asyncio.Task[Built] | None = None
-
-    @property
-    def status(self) -> str:
-        """``building``, ``built`` or ``failed``."""
-        if self.error:
-            return "failed"
-        return "built" if self.log.done else "building"
-
-
-@dataclass
-class Builds:
-    """The builds of this plane.
-
-    Attributes:
-        recent: The last 100, newest last.
-    """
-
-    recent: deque[Build] = field(default_factory=lambda: deque(maxlen=_KEPT_BUILDS))
-    under_way: dict[str, Build] = field(default_factory=dict)
-
-    def latest(self, image_id: str) -> Build | None:
-        """Return the last build of an image, if this plane built it."""
-        return next((build for build in reversed(self.recent) if build.image_id == image_id), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +115,12 @@ class Images:
     def known(self, image_id: str) -> bool:
         """Return whether there is such an image."""
         record = self._records.by_id(image_id)
-        return record is not None and record.kind == _KIND
+        return record is not None and record.kind in {_KIND, _SNAPSHOT}
+
+    def is_snapshot(self, image_id: str) -> bool:
+        """Return whether an image holds the files of a container, which nothing can build again."""
+        record = self._records.by_id(image_id)
+        return record is not None and record.kind == _SNAPSHOT
 
     def recipe(self, image_id: str) -> Recipe:
         """Return what an image says, from its base up."""
@@ -179,11 +143,15 @@ class Images:
 
     def ready(self, image_id: str) -> Built | None:
         """Return an image's build if it is whole and holds; those below it included."""
-        image = self._definition(image_id) if image_id else None
-        if image is None:
+        if not image_id:
             return host_image()
-        below = self.ready(self._base(image))
+        image = self._definition(image_id)
+        if image is None:
+            return None
         built = self._current(image_id)
+        if self.is_snapshot(image_id):
+            return built if built is not None and built.is_there() else None
+        below = self.ready(self._base(image))
         if below is None or built is None or built.base != below.key or not built.holds():
             return None
         if self._strict and built.lacking:
@@ -245,12 +213,13 @@ class Images:
         return sorted(uses, key=lambda use: use.bytes, reverse=True)
 
     async def prune(self, used: Iterable[str]) -> list[ImageUse]:
-        """Remove the builds of images that are neither used nor below a used one.
+        """Remove the builds of images that are neither used nor below a used one; keep snapshots.
 
         Args:
             used: Ids of images that functions use.
         """
-        kept = {below for image_id in used for below in self.chain(image_id)}
+        snapshots = [record.id for record in self._records.list_all(_SNAPSHOT, "")]
+        kept = {below for image_id in (*used, *snapshots) for below in self.chain(image_id)}
         removed: list[ImageUse] = []
         for use in self.usage():
             if use.image_id in kept or use.image_id in self.builds.under_way:
@@ -260,9 +229,40 @@ class Images:
             removed.append(use)
         return removed
 
+    async def snapshot(self, base_id: str, spec: ContainerSpec) -> str:
+        """Keep a running container's files as an image on top of its own; return the image's id.
+
+        Raises:
+            LocalModalError: They could not be kept.
+        """
+        base = await self.built(base_id)
+        image_id = new_id("im")
+        folder = self._folder / image_id / secrets.token_hex(4)
+        folder.mkdir(mode=0o700, parents=True)
+        layer = folder / "files"
+        built = replace(base.above(folder.name), layers=(*spec["lowers"], str(layer)))
+        try:
+            await asyncio.to_thread(pack, spec, layer)
+            _make_current(folder, built)
+        except OSError as error:
+            await asyncio.to_thread(remove_tree, folder.parent)
+            msg = f"The container's files could not be kept: {error}"
+            raise LocalModalError(msg) from error
+        below = [api.BaseImage(docker_tag="base", image_id=base_id)] if base_id else []
+        body = api.Image(base_images=below).SerializeToString()
+        self._records.put(_SNAPSHOT, "", image_id, image_id, body)
+        return image_id
+
+    async def remove_snapshot(self, image_id: str) -> None:
+        """Forget a snapshot and remove its files."""
+        self._records.delete(image_id)
+        self._verified.pop(image_id, None)
+        await asyncio.to_thread(remove_tree, self._folder / image_id)
+
     async def _build(self, image_id: str, build: Build) -> Built:
         started = time.monotonic()
         try:
+            self._refuse_to_build(image_id)
             image = self._definition(image_id) or api.Image()
             base = await self.built(self._base(image))
             folder = self._folder / image_id
@@ -284,6 +284,15 @@ class Images:
             build.log.finish()
             del self.builds.under_way[image_id]
 
+    def _refuse_to_build(self, image_id: str) -> None:
+        """Refuse an image that only its files could bring back."""
+        if self.is_snapshot(image_id) or (image_id and not self.known(image_id)):
+            msg = (
+                f"The image {image_id!r} is not here any more. If it was a snapshot, take it again "
+                "with snapshot_filesystem()."
+            )
+            raise LocalModalError(msg)
+
     async def _make(self, image_id: str, image: api.Image, base: Built, build: Build) -> Built:
         """Build into a new folder, and make that the current one when it is whole."""
         parent = self._folder / image_id
@@ -304,10 +313,7 @@ class Images:
             job.call = lambda changes: self._around.call(function_id, given, changes, build.log)
         try:
             built = await self._builder.build(job)
-            built.write(folder / _BUILT)
-            partial = parent / f"{_CURRENT}.{folder.name}"
-            partial.write_text(folder.name)
-            partial.rename(parent / _CURRENT)
+            _make_current(folder, built)
         except BaseException:
             await asyncio.to_thread(remove_tree, folder)
             raise
@@ -365,6 +371,14 @@ class Images:
 def _described(recipe: Recipe) -> str:
     kinds = [type(step).__name__ for step in recipe.steps]
     return ", ".join(dict.fromkeys(kinds)) or "settings"
+
+
+def _make_current(folder: Path, built: Built) -> None:
+    """Make what lies in a folder the build that containers get."""
+    built.write(folder / _BUILT)
+    partial = folder.parent / f"{_CURRENT}.{folder.name}"
+    partial.write_text(folder.name)
+    partial.rename(folder.parent / _CURRENT)
 
 
 def _remove_halves(folder: Path) -> None:

@@ -152,6 +152,19 @@ class ImageRpcs:
                 )
         return response
 
+    @rpc("ImageDelete")
+    async def delete(self, request: api.ImageDeleteRequest, _caller: Caller) -> Empty:
+        """Remove a snapshot; any other image would only be built again."""
+        self._refuse_unknown(request.image_id)
+        if not self._images.is_snapshot(request.image_id):
+            refuse(
+                Status.FAILED_PRECONDITION,
+                f"The image {request.image_id!r} is no snapshot, and would be built again. "
+                "`modalkit local prune` removes the images that nothing uses.",
+            )
+        await self._images.remove_snapshot(request.image_id)
+        return Empty()
+
     @rpc("ImageNameDelete")
     async def delete_name(self, request: api.ImageNameDeleteRequest, _caller: Caller) -> Empty:
         """Take a name away from its image."""

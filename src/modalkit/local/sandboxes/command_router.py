@@ -65,6 +65,9 @@ class Place(Protocol):
     async def reload_volumes(self) -> None:
         """Show what others committed to its volumes, or refuse."""
 
+    async def snapshot(self) -> str:
+        """Keep its files as an image and return the image's id, or refuse."""
+
     async def ready_at(self) -> float:
         """Wait for its readiness probe and return when it succeeded, or refuse."""
 
@@ -231,6 +234,12 @@ async def _reload_volumes(place: Place, stream: Stream[Any, Any]) -> AsyncIterat
     yield router.TaskReloadVolumesResponse()
 
 
+async def _snapshot(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+    """Keep a sandbox's files as an image."""
+    await _request(stream)
+    yield router.TaskSnapshotFilesystemResponse(image_id=await place.snapshot())
+
+
 async def _wait_until_ready(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Wait until a sandbox's readiness probe has succeeded."""
     request = await _request(stream)
@@ -270,6 +279,7 @@ _SERVED: dict[str, _Serve] = {
     "TaskExecStdinWriteStream": _write_stream,
     "TaskExecStdinStatus": _stdin_status,
     "TaskReloadVolumes": _reload_volumes,
+    "TaskSnapshotFilesystem": _snapshot,
     "SandboxWaitUntilReady": _wait_until_ready,
     "SandboxStdioReadV2": _read_main,
     "SandboxStdinWriteV2": _write_main,

@@ -119,8 +119,16 @@ class SandboxHost:
         pool = ContainerPool(function, self.factory)
         folder = self.factory.run / identity
         container = Container(function, pool, folder)
-        reload_volume = self.factory.worlds.volumes.reload
-        return Sandbox(identity, app, definition, container, self.secrets.values, reload_volume)
+        worlds = self.factory.worlds
+        return Sandbox(
+            identity,
+            app,
+            definition,
+            container,
+            self.secrets.values,
+            worlds.volumes.reload,
+            worlds.snapshot,
+        )
 
     async def _live(self, sandbox: Sandbox, started: asyncio.Future[None]) -> None:
         """Run a sandbox from its folder's making to its folder's removal."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from grpclib.const import Status
 
+from ...errors import LocalModalError
 from ..apps.apps import App
 from ..containers.container import Container
 from ..processes.launcher import LaunchedProcess
@@ -34,6 +35,7 @@ class Sandbox:
 
     Attributes:
         container: Its process and folder; its function is made from the sandbox's definition.
+        keep_files: Makes an image of a running container's files and returns its id.
         variables: What every command in it finds in its environment.
         result: How it ended, or None while it runs.
         main: Its own command, if it has one; the sandbox ends with it.
@@ -48,6 +50,7 @@ class Sandbox:
     container: Container
     secret_values: Callable[[str], dict[str, str]]
     reload_volume: Callable[[Container, str], Awaitable[None]]
+    keep_files: Callable[[Container], Awaitable[str]]
     tags: dict[str, str] = field(default_factory=dict)
     created_at: float = field(default_factory=time.time)
     variables: dict[str, str] = field(default_factory=dict, repr=False)
@@ -92,10 +95,21 @@ class Sandbox:
             )
         await self.main.stdin.write(data, offset, last=last)
 
-    async def reload_volumes(self) -> None:
-        """Show its commands what others committed to its volumes."""
+    async def snapshot(self) -> str:
+        """Keep its files as an image, and return the image's id."""
+        self._refuse_if_ended()
+        try:
+            return await self.keep_files(self.container)
+        except LocalModalError as error:
+            refuse(Status.FAILED_PRECONDITION, str(error))
+
+    def _refuse_if_ended(self) -> None:
         if self.ended.is_set():
             refuse(Status.NOT_FOUND, f"The sandbox {self.id!r} has ended.")
+
+    async def reload_volumes(self) -> None:
+        """Show its commands what others committed to its volumes."""
+        self._refuse_if_ended()
         for mount in self.definition.volume_mounts:
             await self.reload_volume(self.container, mount.volume_id)
 

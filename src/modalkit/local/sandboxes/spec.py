@@ -50,6 +50,7 @@ def describe(sandbox: Sandbox, world: World, factory: ContainerFactory) -> Conta
         binds=world.binds,
         own_network=own_network,
         lowers=world.lowers,
+        changes=container.folder / "changes" if namespaces else None,  # for snapshots
         keep=world.keep,
     )
     spec["cwd"] = sandbox.workdir

@@ -63,6 +63,10 @@ class Visit:
         """Refuse: a function reloads its volumes itself."""
         refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
 
+    async def snapshot(self) -> str:
+        """Refuse: a function's container keeps nothing that it writes."""
+        refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
+
     async def ready_at(self) -> float:
         """Refuse: only sandboxes are probed."""
         refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")

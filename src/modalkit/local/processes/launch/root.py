@@ -54,7 +54,9 @@ def build_root(spec: ContainerSpec, kernel: Kernel) -> str:
         _own(mask, spec, root, kernel)
     _graft("", spec, root, kernel)
     for held, path in kept:
-        _bind(held, f"{root}{path}", kernel)
+        image = _layered(spec["lowers"], path)
+        kept_changes = changes / "of" / path[1:].replace("/", "%")
+        _give_back(held, f"{root}{path}", image, kept_changes, kernel)
     for bind in spec["binds"]:
         target = f"{root}{bind['target']}"
         if "overlay" in bind:
@@ -192,12 +194,22 @@ def _hold(paths: list[str], root: Path, memory: Path, kernel: Kernel) -> list[tu
     return held
 
 
+def _give_back(held: str, target: str, image: list[str], changes: Path, kernel: Kernel) -> None:
+    """Show what a mask covers at its path again, below what the image's layers changed in it."""
+    if image:
+        Path(target).mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # one too many where the machine's root is an overlay
+            overlay(kernel, ":".join([*image, held]), changes, target)
+            return
+    _bind(held, target, kernel)
+
+
 def _own(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
     """Give the container its own, writable version of a folder, holding only the layer's files."""
     lower = Path(spec["layer"] + path)
     lower.mkdir(parents=True, exist_ok=True)
     Path(f"{root}{path}").mkdir(exist_ok=True)
-    changes = Path(spec["changes"] or spec["scratch"]) / "own" / path[1:]
+    changes = Path(spec["changes"] or spec["scratch"]) / "own" / path[1:].replace("/", "%")
     shown = ":".join(_layered([*spec["lowers"], spec["layer"]], path))
     overlay(kernel, shown, changes, f"{root}{path}")
 
