@@ -73,13 +73,14 @@ def test_replicas_share_the_requests_of_one_connection(url, wait_until):
         wait_until(lambda: seen.add(client.get(at).text) or len(seen) == 2, "both have answered")
 
 
-def test_a_session_stays_on_its_replica(url, wait_until):
-    """`Modal-Session-ID` leads to one replica as long as the replicas stay."""
+@pytest.mark.parametrize("header", ["Modal-Session-ID", "Modal-Routing-Affinity-Key"])
+def test_a_session_stays_on_its_replica(url, wait_until, header):
+    """Each header for it leads to one replica as long as the replicas stay."""
     at = url("Two")
     seen: set[str] = set()
     wait_until(lambda: seen.add(httpx.get(at, timeout=SLOW).text) or len(seen) == 2, "two")
     for session in ("a", "b", "c"):
-        headers = {"Modal-Session-ID": session}
+        headers = {header: session}
         answers = {httpx.get(at, headers=headers, timeout=SLOW).text for _ in range(4)}
         assert len(answers) == 1
 

@@ -34,6 +34,8 @@ _BEGINNINGS = {
     "FunctionGetMetrics": _SEEN,
     "ServerGetMetrics": _SEEN,
     "FunctionCall": _SEEN,
+    "FunctionGetFlashAuthToken": "Sticky sessions are not served: leave @modal.sessioned() out, and send "
+    "Modal-Routing-Affinity-Key to stay on one replica.",
     "ServerCountRequests": _SEEN,
     "ServerRequestFetch": _SEEN,
     "SandboxGetStats": _SEEN,

@@ -1,7 +1,8 @@
 """``@app.server``: requests to a stable local URL, each carried to the replica that should have it.
 
 Replicas are asked over connections that stay open between requests, so that a request costs no
-connecting. ``Modal-Session-ID`` keeps a client on one replica while the set of replicas stays.
+connecting. ``Modal-Routing-Affinity-Key``, or ``Modal-Session-ID`` as it was called before, keeps a
+client on one replica while the set of replicas stays.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = ["ServerEndpoint"]
 # be given a request.
 _REUSED_FOR_S = 3.0
 _KEPT_OPEN = 64
+_AFFINITY = (b"modal-routing-affinity-key", b"modal-session-id")
 
 
 @dataclass(eq=False)
@@ -147,8 +149,8 @@ class ServerEndpoint:
             self._pool.turned_away()
             msg = f"Every replica of {self.function.name} works on {most} requests, its maximum."
             raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, msg)
-        if session := head.get(b"modal-session-id") if head is not None else b"":
-            free.sort(key=lambda one: _rank(session, one), reverse=True)
+        if client := _affinity(head):
+            free.sort(key=lambda one: _rank(client, one), reverse=True)
         return free
 
     def _unavailable(self) -> HttpError:
@@ -170,6 +172,12 @@ class ServerEndpoint:
         return side
 
 
-def _rank(session: bytes, container: Container) -> bytes:
-    """Order replicas for a session so that losing one moves only its own sessions."""
-    return hashlib.sha256(session + b"/" + container.id.encode()).digest()
+def _affinity(head: RequestHead | None) -> bytes:
+    """Return the key by which a client asks for the same replica again; empty if it does not."""
+    given = (head.get(name) for name in _AFFINITY) if head is not None else ()
+    return next(filter(None, given), b"")
+
+
+def _rank(client: bytes, container: Container) -> bytes:
+    """Order replicas for a client so that losing one moves only its own clients."""
+    return hashlib.sha256(client + b"/" + container.id.encode()).digest()
