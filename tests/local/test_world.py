@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -48,6 +51,33 @@ def test_python_is_on_path(function):
     found, own = function("world", "python_on_path").remote()
     assert found is not None
     assert Path(found).parent == Path(own).parent
+
+
+def _policy_after_taking_turns(chosen: str) -> int:
+    """Return the scheduling policy of a process that was given one and then takes turns."""
+    code = (
+        "import os\n"
+        "from modalkit.local.processes.turns import take_turns\n"
+        f"os.sched_setscheduler(0, os.{chosen}, os.sched_param(0))\n"
+        "take_turns()\n"
+        "print(os.sched_getscheduler(0))\n"
+    )
+    return int(subprocess.check_output([sys.executable, "-c", code]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such policy")
+def test_containers_take_turns_on_busy_processors(function):
+    """A container interrupts nobody when it is woken; the program that calls it is as it was."""
+    before = os.sched_getscheduler(0)
+    assert _policy_after_taking_turns("SCHED_OTHER") == os.SCHED_BATCH
+    assert function("world", "policy").remote() == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such policy")
+def test_a_policy_that_somebody_chose_stays():
+    """Who starts a local Modal with `chrt --idle` has an idle one."""
+    assert _policy_after_taking_turns("SCHED_IDLE") == os.SCHED_IDLE
 
 
 def test_working_folder(function, namespaces):

@@ -33,6 +33,7 @@ from .processes.isolation import Isolation
 from .processes.launcher import Launcher
 from .processes.memory import keep_small
 from .processes.probing import probe_once
+from .processes.turns import take_turns
 from .processes.zygotes import Zygotes
 from .protocol import api, serves_http
 from .rpc.app_logs import LogRpcs
@@ -127,6 +128,7 @@ class LocalModal:
 
     async def start(self) -> None:
         """Listen for clients."""
+        take_turns()
         await self._pages.setup()
         await web.SockSite(self._pages, self._address.page_listener).start()
         port = self._address.page_listener.getsockname()[1]

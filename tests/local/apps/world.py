@@ -45,6 +45,11 @@ def python_on_path() -> tuple[str | None, str]:
 
 
 @app.function()
+def policy() -> int:
+    return os.sched_getscheduler(0)
+
+
+@app.function()
 def folder() -> str:
     return str(Path.cwd())
 

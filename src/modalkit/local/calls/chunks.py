@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 
 from ..protocol import api
 from ..waiting import Bell
@@ -30,13 +30,29 @@ class ChunkStream:
         self._bell = Bell()
 
     async def put(self, chunks: Iterable[api.DataChunk]) -> None:
-        """Append chunks; a chunk without an index gets the next one."""
+        """Append chunks and wait until there is room for more."""
+        if (room := self.take(chunks)) is not None:
+            await room
+
+    def take(self, chunks: Iterable[api.DataChunk]) -> Awaitable[None] | None:
+        """Append chunks; a chunk without an index gets the next one.
+
+        Returns:
+            What to wait for before there are more, if anything.
+        """
         for chunk in chunks:
             self._last = chunk.index = chunk.index or self._last + 1
             self._chunks.append(chunk)
             self._unread += len(chunk.data)
         self._bell.ring()
-        while self._bounded and self._unread > _UNREAD_LIMIT and not self._closed:
+        return self._room() if self._is_full else None
+
+    @property
+    def _is_full(self) -> bool:
+        return self._bounded and self._unread > _UNREAD_LIMIT and not self._closed
+
+    async def _room(self) -> None:
+        while self._is_full:
             await self._bell.next().wait()
 
     def close(self) -> None:

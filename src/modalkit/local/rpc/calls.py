@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import aclosing
 
 from grpclib.const import Status
@@ -130,25 +130,23 @@ class CallRpcs:
             self._calls.forget(call)
 
     @stream_rpc("FunctionCallGetDataIn")
-    async def data_in(
+    def data_in(
         self, request: api.FunctionCallGetDataRequest, _caller: Caller
     ) -> AsyncGenerator[api.DataChunk, None]:
         """Follow what a web request's sender sends."""
-        call = self._find(request.function_call_id)
-        async with aclosing(call.data_in.read(request.last_index)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._find(request.function_call_id).data_in.read(request.last_index)
 
     @rpc("FunctionCallPutDataOut")
-    async def put_data_out(self, request: api.FunctionCallPutDataRequest, _caller: Caller) -> Empty:
+    def put_data_out(
+        self, request: api.FunctionCallPutDataRequest, _caller: Caller
+    ) -> Empty | Awaitable[Empty]:
         """Take what a generator yields."""
         call = self._calls.get(request.function_call_id)
-        if call is not None:
-            call.blob_ids += [
-                chunk.data_blob_id for chunk in request.data_chunks if chunk.data_blob_id
-            ]
-            await call.data_out.put(request.data_chunks)
-        return Empty()
+        if call is None:
+            return Empty()
+        call.blob_ids += [chunk.data_blob_id for chunk in request.data_chunks if chunk.data_blob_id]
+        room = call.data_out.take(request.data_chunks)
+        return Empty() if room is None else _empty_after(room)
 
     def _put(
         self, call: FunctionCall, items: Iterable[api.FunctionPutInputsItem]
@@ -198,6 +196,11 @@ class CallRpcs:
         if earlier is None:
             refuse(Status.NOT_FOUND, _unknown(call_id))
         return earlier
+
+
+async def _empty_after(room: Awaitable[None]) -> Empty:
+    await room
+    return Empty()
 
 
 def _outstanding(function: FunctionEntry) -> int:

@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 from typing_extensions import override
@@ -61,7 +61,7 @@ class RequestStream(ChunkStream):
             await self._change()
 
     @override
-    async def put(self, chunks: Iterable[api.DataChunk]) -> None:
+    def take(self, chunks: Iterable[api.DataChunk]) -> None:
         for chunk in chunks:
             self.add(api.Asgi.FromString(chunk.data))
 
@@ -136,24 +136,59 @@ class ResponseStream(ChunkStream):
             self._attached.clear()
 
     @override
-    async def put(self, chunks: Iterable[api.DataChunk]) -> None:
+    def take(self, chunks: Iterable[api.DataChunk]) -> Awaitable[None] | None:
+        chunks = list(chunks)
+        if any(chunk.data_blob_id for chunk in chunks):
+            return self._take_blobs(chunks)
         for chunk in chunks:
-            data = await self._fetched(chunk.data_blob_id) if chunk.data_blob_id else chunk.data
-            self._messages.append(api.Asgi.FromString(data))
-            self._held += len(data)
+            self._keep(chunk.data)
+        return self._pass_on()
+
+    async def _take_blobs(self, chunks: list[api.DataChunk]) -> None:
+        for chunk in chunks:
+            self._keep(
+                await self._fetched(chunk.data_blob_id) if chunk.data_blob_id else chunk.data
+            )
+        if (delay := self._pass_on()) is not None:
+            await delay
+
+    def _keep(self, data: bytes) -> None:
+        self._messages.append(api.Asgi.FromString(data))
+        self._held += len(data)
+
+    def _pass_on(self) -> Awaitable[None] | None:
+        """Write what there is; return what to wait for before the app makes more, if anything."""
         self.began = True
         if self._exchange is not None:
             self._deliver(self._exchange)
-            await self._exchange.drained()
-        while self._held > _HELD_LIMIT and not self._over:
-            await self._attached.wait()
-        await self._pace()
+        if self._is_congested or self._is_full or self._is_rush:
+            return self._delay()
+        self._acknowledged_at = time.monotonic()
+        return None
 
-    async def _pace(self) -> None:
-        """Acknowledge a rush a little later."""
-        since = time.monotonic() - self._acknowledged_at
-        if since < _RUSH_S and not self._ended:
-            await asyncio.sleep(_RUSH_S)
+    @property
+    def _is_congested(self) -> bool:
+        """Whether the client takes the response more slowly than it comes."""
+        return self._exchange is not None and self._exchange.congested and not self._exchange.gone
+
+    @property
+    @override
+    def _is_full(self) -> bool:
+        """Whether much waits for a client that comes back."""
+        return self._held > _HELD_LIMIT and not self._over
+
+    @property
+    def _is_rush(self) -> bool:
+        """Whether the app makes more than was acknowledged just now."""
+        return time.monotonic() - self._acknowledged_at < _RUSH_S and not self._ended
+
+    async def _delay(self) -> None:
+        if self._exchange is not None:
+            await self._exchange.drained()
+        while self._is_full:
+            await self._attached.wait()
+        if self._is_rush:
+            await asyncio.sleep(_RUSH_S)  # acknowledged a little later
         self._acknowledged_at = time.monotonic()
 
     @override

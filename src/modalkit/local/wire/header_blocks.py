@@ -52,7 +52,9 @@ class HeaderReader:
             while at < end:
                 first = block[at]
                 if first & _INDEXED:
-                    index, at = _integer(block, at, 0x7F)
+                    index, at = first & _SHORT, at + 1
+                    if index == _SHORT:
+                        index, at = _integer(block, at - 1, _SHORT)
                     name, value = self._entry(index)
                 elif first & _KIND == _RESIZE:
                     self._limit, at = _integer(block, at, 0x1F)
