@@ -1,6 +1,6 @@
 """The engines' own flag parsers, on a machine without a GPU.
 
-Used by ``refresh_flags.py``, and as a command by ``tests/engines/test_real_parsers.py``: it reads
+Used by ``refresh_flags.py``, and as a command by ``tests/engines``: it reads
 command lines as JSON (a list of lists, without the program) and answers, for each, null or what
 the engine's parser said against it.
 

@@ -6,7 +6,7 @@
     python scripts/endpoint_routes/ask.py --render     # the page from the file
 
 ``Echo`` and ``Transformers`` are asked through the local Modal, once for each kind of endpoint and each way to
-be let in. So is vLLM's build for a CPU with a model that writes; with models that embed and that rank, and
+be let in. So is vLLM's build for a CPU with a model that writes; with models that embed, rank and listen, and
 where columns are only compared, one process of it is asked as every kind of endpoint (`one_vllm`). Which
 routes it has is what its own OpenAPI document says in development mode. SGLang does not run without a GPU:
 see `sglang_routes`.
@@ -113,14 +113,15 @@ def _columns(services: Services, engine: str, python: Path, routes: list[str]) -
 
 
 def _models(folder: Path) -> Mapping[str, Path]:
-    """A small model for each task of vLLM's; the one that ranks is made in a folder."""
+    """A small model for everything that vLLM does; those that rank and listen are made in a folder."""
     make = [sys.executable, str(_ROOT / "examples" / "make_models.py"), "all"]
     subprocess.run(make, check=True, cwd=_ROOT, stdout=subprocess.DEVNULL)
     models = _ROOT / "examples" / "models"
-    embeds, ranks = models / "all-MiniLM-L6-v2", folder / "cross-encoder"
-    script = str(_ROOT / "tests" / "vllm" / "cross_encoder.py")
-    subprocess.run([sys.executable, script, str(ranks), str(embeds)], check=True)
-    return {"generate": models / "small-chat", "embed": embeds, "rerank": ranks}
+    embeds, ranks, listens = models / "all-MiniLM-L6-v2", folder / "ranks", folder / "listens"
+    for script, words in {"cross_encoder": (ranks, embeds), "listener": (listens,)}.items():
+        path = _ROOT / "tests" / "vllm" / f"{script}.py"
+        subprocess.run([sys.executable, str(path), *map(str, words)], check=True)
+    return {"generate": models / "small-chat", "embed": embeds, "rerank": ranks, "listen": listens}
 
 
 def _engine_python(name: str) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 from doors import MODE_HEADER, rules
-from table import CALLERS, READ, Answers, every_name, verdict
+from table import CALLERS, Answers, every_name, verdict
 
 from modalkit import VLLM, BearerKeys, ColdStart, Endpoint, Launch
 from modalkit.runtime.door import guarded
@@ -50,24 +50,28 @@ class _Asked(VLLM):
 
 
 def vllm_answers(python: Path, models: Mapping[str, Path]) -> Iterator[tuple[str, Answers]]:
-    """Start vLLM once a task; yield each kind and mode with what its routes answered.
+    """Start vLLM once a model; yield each kind and mode with what its routes answered.
 
     Args:
         python: The Python that has vLLM.
-        models: A model's folder, by the task that vLLM does with it.
+        models: A model's folder, by what it does: ``generate``, ``embed``, ``rerank`` or ``listen``.
     """
-    for task, folder in models.items():
-        engine = _Asked(
-            interpreter=str(python),
-            task=task,
-            dtype="float32",
-            cuda_graphs=False,
-            # With it the routes that load adapters are there.
-            lora_folder=str(folder) if task == "generate" else None,
-            env=SETTINGS,
-        )
-        with _running(engine, folder) as host:
-            yield from asyncio.run(_asked(host, task)).items()
+    for does, folder in models.items():
+        with _running(_engine(python, does, folder), folder) as host:
+            yield from asyncio.run(_asked(host)).items()
+
+
+def _engine(python: Path, does: str, folder: Path) -> VLLM:
+    # With a folder for them the routes that load adapters are there; a minute of sound is one piece.
+    others = {"generate": {"lora_folder": str(folder)}, "listen": {"prefill_chunk_tokens": 2048}}
+    return _Asked(
+        interpreter=str(python),
+        task="generate" if does == "listen" else does,
+        dtype="float32",
+        cuda_graphs=False,
+        env=SETTINGS,
+        **others.get(does, {}),
+    )
 
 
 @contextmanager
@@ -93,11 +97,10 @@ def _running(engine: VLLM, folder: Path) -> Iterator[EngineHost]:
         os.environ["PYTHONPATH"] = before
 
 
-async def _asked(host: EngineHost, task: str) -> dict[str, Answers]:
+async def _asked(host: EngineHost) -> dict[str, Answers]:
     try:
         async with host.client.session.get("/openapi.json") as listed:
             routes = routes_of(await listed.json())
-        routes += READ["vLLM"] if task == "generate" else ()
         return {name: await _column(host, name, routes) for name in every_name()}
     finally:
         await host.client.close()
@@ -123,10 +126,12 @@ async def _column(host: EngineHost, name: str, routes: list[str]) -> Answers:
     async with httpx.AsyncClient(
         transport=transport, base_url=url, headers=headers, timeout=300, trust_env=False
     ) as client:
-        return {
-            route: [await _verdict(client, declared, route, caller) for caller in CALLERS]
-            for route in routes
-        }
+        columns = (_answers(client, declared, route) for route in routes)
+        return dict(zip(routes, await asyncio.gather(*columns), strict=True))
+
+
+async def _answers(client: httpx.AsyncClient, declared: Endpoint, route: str) -> list[str]:
+    return [await _verdict(client, declared, route, caller) for caller in CALLERS]
 
 
 async def _verdict(client: httpx.AsyncClient, declared: Endpoint, route: str, caller: str) -> str:

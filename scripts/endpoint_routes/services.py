@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -22,6 +23,8 @@ from modalkit.testing.process import PlaneProcess
 __all__ = ["Services", "services_on"]
 
 _ROOT = Path(__file__).resolve().parents[2]
+# Most of a column is waiting: for its container's start, and for answers.
+_COLUMNS_AT_ONCE = 4
 # A server may close a connection that was kept just as the next request is written to it.
 _CLIENT = httpx.Client(
     timeout=300, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
@@ -71,14 +74,17 @@ class Services:
 
         Args:
             engine: Its declaration, as it stands in the file.
-            names: Kinds and modes; all of them are up at the same time.
+            names: Kinds and modes; all of them are up at the same time, some are asked at once.
             routes: What to ask for.
         """
         file = self._folder / "routes_app.py"
         file.write_text(_HEAD + "".join(_class(engine, name) for name in names))
         self._local.command("modal", "deploy", str(file))
         try:
-            return {name: self._column(name, routes) for name in names}
+            urls = [self._url(name) for name in names]
+            with ThreadPoolExecutor(_COLUMNS_AT_ONCE) as beside:
+                columns = beside.map(lambda url: self._column(url, routes), urls)
+                return dict(zip(names, columns, strict=True))
         finally:
             self._local.command("modal", "app", "stop", "routes", "--yes")
 
@@ -86,8 +92,7 @@ class Services:
         """Let go of the local Modal's client."""
         self._local.close()
 
-    def _column(self, name: str, routes: Sequence[str]) -> Answers:
-        url = self._url(name)
+    def _column(self, url: str, routes: Sequence[str]) -> Answers:
         self._wait(url)
         return {route: self._answers(url, route) for route in routes}
 

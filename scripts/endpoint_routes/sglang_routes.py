@@ -23,7 +23,7 @@ from modalkit.runtime.door import guarded
 from modalkit.runtime.door.door import InnerKeys
 from modalkit.runtime.keys import KeyRing
 
-__all__ = ["sglang_answers"]
+__all__ = ["routes_and_key_check", "sglang_answers"]
 
 _KEY = "key-of-a-client"
 _METHODS = {"app.get", "app.post", "app.api_route"}
@@ -31,11 +31,16 @@ _METHODS = {"app.get", "app.post", "app.api_route"}
 
 def sglang_answers(python: Path) -> dict[str, Answers]:
     """What SGLang's own key check and the door say of every route in its source."""
+    routes, check = routes_and_key_check(python)
+    return {name: asyncio.run(_judged(name, routes, check)) for name in every_name()}
+
+
+def routes_and_key_check(python: Path) -> tuple[dict[str, bool], ModuleType]:
+    """SGLang's routes, each with whether it is administration, and its own module that checks keys."""
     package = python.parents[1] / "lib"
     (source,) = package.glob("python*/site-packages/sglang/srt/entrypoints/http_server.py")
     routes = dict(_routes_in(ast.parse(source.read_text("utf-8"))))
-    check = _key_check(source.parents[1] / "utils" / "auth.py")
-    return {name: asyncio.run(_judged(name, routes, check)) for name in every_name()}
+    return routes, _key_check(source.parents[1] / "utils" / "auth.py")
 
 
 def _routes_in(tree: ast.Module) -> Iterator[tuple[str, bool]]:
@@ -78,8 +83,10 @@ async def _judged(name: str, routes: dict[str, bool], check: ModuleType) -> Answ
     kind, _, mode = name.partition("-")
     app = _stand_in(routes, check)
     inner = InnerKeys("engine", "admin") if kind == "server" else None
-    if inner:
-        check.add_api_key_middleware(app, api_key=inner.engine, admin_api_key=inner.admin)
+    key = (
+        inner.engine if inner else None
+    )  # behind the gateway its administration alone asks for one
+    check.add_api_key_middleware(app, api_key=key, admin_api_key="admin")
     ways = {"tokens": [ProxyAuth()], "keys": [BearerKeys()], "both": [ProxyAuth(), BearerKeys()]}
     rules = Endpoint(auth=ways.get(mode), public=mode == "public", access_log="off")
     keys = KeyRing.of([_KEY]) if rules.keys else None

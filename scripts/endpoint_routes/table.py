@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -12,7 +11,6 @@ __all__ = [
     "CALLERS",
     "DATA",
     "MODES",
-    "READ",
     "Answers",
     "Table",
     "every_name",
@@ -26,8 +24,6 @@ DATA = ROOT / "docs" / "endpoint_routes.json"
 _PAGE = ROOT / "docs" / "endpoints.md"
 _BEGIN, _END = "<!-- begin: scripts/endpoint_routes/ask.py -->\n", "<!-- end -->\n"
 
-# What only a model that listens has, and none does on a CPU here: the door is asked, vLLM is read.
-READ = {"vLLM": ("POST /v1/audio/transcriptions", "POST /v1/audio/translations")}
 MODES = ("tokens", "keys", "both", "public")
 CALLERS = ("stranger", "tokens", "key", "both")
 
@@ -74,7 +70,7 @@ def rendered(table: Table) -> str:
         parts.append(f"\n**{engine}** ({how})\n\n")
         parts.append("| route | " + " | ".join(_HEAD) + " |\n|---|---|---|---|---|\n")
         for cells, routes in _groups(table[engine]).items():
-            parts.append(f"| {_named(routes, READ.get(engine, ()))} | {' | '.join(cells)} |\n")
+            parts.append(f"| {_named(routes)} | {' | '.join(cells)} |\n")
     return "".join(parts) + "\n"
 
 
@@ -100,6 +96,5 @@ def _said(answers: list[str] | None) -> str:
     return full if stranger == full else f"{stranger} / {full}"
 
 
-def _named(routes: list[str], read: Iterable[str]) -> str:
-    marks = dict.fromkeys(read, " (read)")
-    return ", ".join(f"`{route.split(' ')[1]}`{marks.get(route, '')}" for route in routes)
+def _named(routes: list[str]) -> str:
+    return ", ".join(f"`{route.split(' ')[1]}`" for route in routes)

@@ -247,6 +247,7 @@ def _engine_plan(
         port=server.port if server else ENGINE_PORT,
         gpu_count=gpu.count if gpu else 0,
         door=server is not None,  # else the gateway in front of the engine has it
+        admin_key=server is None and engine.admin_key_variable is not None,
         snapshot=service.cold_start.snapshot == "gpu",
         from_volume=_on_volume(service, model),
         adapters=_adapters(service, engine, locked),

@@ -144,20 +144,39 @@ def text_of(file: Path) -> str:
         return ""
 
 
-@pytest.mark.parametrize("service", ["WebKeys", "ServerKeys"])
-def test_a_key_is_changed_without_a_deployment(plane, service):
-    """After `modal secret create --force` and `modal app rollover` the new keys count."""
-    assert client(plane, service).models.list().data
-    store(plane, f"{KEY},{OTHER}")
+ROTATED = ("WebKeys", "ServerKeys")
+
+
+def test_keys_are_changed_without_a_deployment(plane):
+    """After `modal secret create --force` and `modal app rollover` both keys count, then the new one alone."""
+    for service in ROTATED:
+        assert admits(plane, service, KEY)
+        assert not admits(plane, service, OTHER)
     try:
-        plane.command("modal", "app", "rollover", "modes")
-        deadline = time.monotonic() + PATIENCE_S
-        while not admits(plane, service, OTHER):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        assert client(plane, service).models.list().data
+        change(plane, f"{KEY},{OTHER}")
+        for service in ROTATED:
+            wait_until(plane, service, OTHER, admitted=True)
+            assert admits(plane, service, KEY)
+        change(plane, OTHER)
+        for service in ROTATED:
+            wait_until(plane, service, KEY, admitted=False)
+            assert admits(plane, service, OTHER)
     finally:
-        store(plane, KEY)
+        change(plane, KEY)
+        for service in ROTATED:
+            wait_until(plane, service, OTHER, admitted=False)
+
+
+def change(local, keys: str) -> None:
+    store(local, keys)
+    local.command("modal", "app", "rollover", "modes")
+
+
+def wait_until(local, service: str, key: str, *, admitted: bool) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while admits(local, service, key) != admitted:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def admits(local, service: str, key: str) -> bool:

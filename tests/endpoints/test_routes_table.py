@@ -75,17 +75,38 @@ def test_every_client_route_was_asked(engine):
     assert ENGINES[engine].client_routes <= asked
 
 
-def test_a_cell_that_was_only_read_says_so():
-    """What no model here could answer is marked on the page."""
+def test_what_was_only_read_says_so():
+    """SGLang, which no machine without a GPU starts, is marked on the page; of the others all is asked."""
     page = (ROOT / "docs" / "endpoints.md").read_text("utf-8")
-    for route in loaded("table").READ["vLLM"]:
-        assert f"`{route.partition(' ')[2]}` (read)" in page
+    for engine in ENGINES:
+        assert f"**{engine}** ({'read' if engine == 'SGLang' else 'asked'})" in page
+    assert "` (read)" not in page
 
 
 @pytest.mark.engines
 def test_sglang_is_as_it_was_read(engine_python):
     """SGLang's source and its own key check give the answers that were written down."""
     assert loaded("sglang_routes").sglang_answers(Path(engine_python("sglang"))) == TABLE["SGLang"]
+
+
+@pytest.mark.engines
+def test_behind_the_gateway_sglangs_administration_asks_for_its_key(engine_python):
+    """With a key for that alone SGLang's own check shuts all of it, and nothing that clients ask for."""
+    routes, check = loaded("sglang_routes").routes_and_key_check(Path(engine_python("sglang")))
+    assert routes["POST /release_memory_occupation"]
+    assert not routes["POST /v1/chat/completions"]
+    for route, is_admin in routes.items():
+        level = check.AuthLevel.ADMIN_OPTIONAL if is_admin else check.AuthLevel.NORMAL
+        method, _, path = route.partition(" ")
+        asked = {"method": method, "path": path, "auth_level": level}
+        keys = {"api_key": None, "admin_api_key": "key"}
+        for header, allowed in (
+            (None, not is_admin),
+            ("Bearer x", not is_admin),
+            ("Bearer key", True),
+        ):
+            decided = check.decide_request_auth(**asked, **keys, authorization_header=header)
+            assert decided.allowed == allowed, (route, header)
 
 
 @pytest.mark.engines

@@ -17,6 +17,8 @@ from modalkit import BearerKeys, Endpoint
 from modalkit.runtime.door.settings import DOOR_VARIABLE, DoorSettings
 from modalkit.runtime.keys import KeyRing
 
+ADMIN_VARIABLE = "MODALKIT_ADMIN_KEY"
+
 CLIENT_KEY = "key-of-a-client"
 ROUTES = frozenset({"/v1/models"})
 
@@ -41,7 +43,7 @@ class AsksKey:
     async def __call__(self, scope, receive, send):
         asked = self.admin if scope.get("path") == "/admin" else self.key
         sent = dict(scope.get("headers", ())).get(b"authorization", b"")
-        right = hmac.compare_digest(sent, b"Bearer " + asked.encode())
+        right = asked is None or hmac.compare_digest(sent, b"Bearer " + asked.encode())
         answer = self.app if right or scope["type"] == "lifespan" else PlainTextResponse("no", 401)
         await answer(scope, receive, send)
 """
@@ -94,31 +96,30 @@ def free_port() -> int:
 
 
 class Server:
-    """A server started through `keyed`, its files and what it was told."""
+    """A server started through `keyed`, and what it said of itself."""
 
-    def __init__(self, folder: Path, rules: Endpoint) -> None:
+    def __init__(self, folder: Path, flags: tuple[str, ...], variable: str, value: str) -> None:
         (folder / "webapp.py").write_text(APP)
         (folder / "target.py").write_text(SERVER)
         self.port = free_port()
-        self.told = DoorSettings.made(rules, ROUTES, KeyRing.of([CLIENT_KEY]))
         self.log = folder / "log"
         out = folder / "seen.json"
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "modalkit.runtime.keyed", "--door=webapp:app"),
-                *("--key-flag=--api-key", "--admin-key-flag=--admin-api-key", "target"),
+                *(sys.executable, "-m", "modalkit.runtime.keyed", *flags),
+                *("--admin-key-flag=--admin-api-key", "target"),
                 *("--out", str(out), "--port", str(self.port)),
             ],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(folder),
-                DOOR_VARIABLE: self.told.model_dump_json(),
-            },
+            env={**os.environ, "PYTHONPATH": str(folder), variable: value},
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
         )
         self.wait()
         self.seen = json.loads(out.read_text())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=30)
 
     def wait(self) -> None:
         deadline = time.monotonic() + 60
@@ -139,11 +140,24 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    rules = Endpoint(kind="server", auth=BearerKeys())
-    started = Server(tmp_path_factory.mktemp("keyed"), rules)
+    """A server with the door in its process."""
+    rules = Endpoint(kind="server", auth=BearerKeys(), metrics="key")
+    told = DoorSettings.made(rules, ROUTES, KeyRing.of([CLIENT_KEY]), service="Chat")
+    flags = ("--door=webapp:app", "--key-flag=--api-key")
+    folder = tmp_path_factory.mktemp("keyed")
+    started = Server(folder, flags, DOOR_VARIABLE, told.model_dump_json())
+    started.told = told
     yield started
-    started.process.terminate()
-    started.process.wait(timeout=30)
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def behind_gateway(tmp_path_factory):
+    """A server whose door is elsewhere: its administration alone has a key."""
+    flags = (f"--admin-key-variable={ADMIN_VARIABLE}",)
+    started = Server(tmp_path_factory.mktemp("keyed"), flags, ADMIN_VARIABLE, "key-of-one-start")
+    yield started
+    started.stop()
 
 
 def test_the_server_gets_keys_that_clients_do_not_have(server):
@@ -197,13 +211,51 @@ def test_the_server_reaches_itself_with_its_own_key(server):
     assert server.get("/v1/models", server.told.engine_key).status_code == 200
 
 
-def test_without_settings_nothing_starts(tmp_path):
-    """A process that was told of no door does not start a server without one."""
+def test_what_watches_a_service_watches_here_too(server):
+    """The page of metrics has the service's own, and /health is asked of the server behind."""
+    page = server.get("/metrics", CLIENT_KEY)
+    assert page.status_code == 200
+    assert 'modalkit_http_requests_total{service="Chat"' in page.text
+    assert server.get("/metrics").status_code == 401
+    assert server.get("/health").json() == {"status": "ok"}
+
+
+def test_behind_a_gateway_the_administration_alone_asks_for_a_key(behind_gateway):
+    """Its key is made for one start: the parser finds it, clients' routes do without."""
+    assert (behind_gateway.seen["key"], behind_gateway.seen["admin"]) == (None, "key-of-one-start")
+    assert behind_gateway.get("/v1/models").status_code == 200
+    assert behind_gateway.get("/admin").status_code == 401
+    assert behind_gateway.get("/admin", "key-of-one-start").status_code == 200
+
+
+def test_the_administrations_key_is_nowhere_to_be_seen(behind_gateway):
+    """No command line, no variable of a helper and nothing that is printed has it."""
+    helper = behind_gateway.seen["helper"]
+    shown = (behind_gateway.seen["cmdline"], helper["cmdline"], helper["environment"])
+    printed = behind_gateway.log.read_text()
+    assert "***" in printed
+    for text in (*shown, printed):
+        assert "key-of-one-start" not in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ("--door=webapp:app", "--key-flag=--a"),
+            "'MODALKIT_DOOR' is not set, so nobody may be let in.",
+        ),
+        ((f"--admin-key-variable={ADMIN_VARIABLE}",), f"{ADMIN_VARIABLE!r} holds no key"),
+        ((), "None holds no key"),
+    ],
+)
+def test_without_keys_nothing_starts(tmp_path, flags, said):
+    """A process that was given no keys does not start a server without."""
     (tmp_path / "target.py").write_text("raise SystemExit('started')")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "modalkit.runtime.keyed", "--door=webapp:app"),
-            *("--key-flag=--a", "--admin-key-flag=--b", "target"),
+            *(sys.executable, "-m", "modalkit.runtime.keyed", *flags),
+            *("--admin-key-flag=--b", "target"),
         ],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
@@ -212,4 +264,5 @@ def test_without_settings_nothing_starts(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert "'MODALKIT_DOOR' is not set, so nobody may be let in." in done.stderr
+    assert said in done.stderr
+    assert "started" not in done.stderr

@@ -32,6 +32,7 @@ class Launch(Value):
         gpu_count: GPUs of this container; 0 on a machine without one.
         door: Whether requests reach its port directly, so that modalkit's door has to stand in
             its own process; else the door is in front of it.
+        admin_key: Whether its administration has to ask for the key in `Engine.admin_key_variable`.
         snapshot: Whether its GPUs' memory goes into a snapshot, so that it must be able to sleep.
         from_volume: Whether the weights lie on a Volume, which is read over the network.
         adapters: Where LoRA adapters lie in the container, by name, as far as it is known.
@@ -46,6 +47,7 @@ class Launch(Value):
     port: int = Field(default=8000, ge=1, le=65535)
     gpu_count: int = Field(default=1, ge=0)
     door: bool = False
+    admin_key: bool = False
     snapshot: bool = False
     from_volume: bool = False
     adapters: dict[str, str] = Field(default_factory=dict)
@@ -79,6 +81,9 @@ class Engine(Value, ABC):
             gateway only (``Endpoint(kind="web")``).
         child_key_variable: Variable in which the process itself looks for its API key, where it
             has one; behind the door it asks for a key that only the door knows.
+        admin_key_variable: Variable in which the process looks for a key of its administration's
+            alone, where it can ask for one behind modalkit's gateway (``Launch.admin_key``). The key
+            is made anew at each start; nobody but modalkit's own requests has it.
         client_routes: Paths that are for clients. No other path of it is reached from outside,
             but ``/health`` and ``/metrics`` where the endpoint says so.
         sleep_path: Route that lets go of the GPUs' memory for a snapshot, its query included;
@@ -97,6 +102,7 @@ class Engine(Value, ABC):
     runtime_included: ClassVar[bool] = False
     takes_door: ClassVar[bool] = False
     child_key_variable: ClassVar[str | None] = None
+    admin_key_variable: ClassVar[str | None] = None
     sleep_path: ClassVar[str | None] = None
     wake_path: ClassVar[str | None] = None
     opening_variables: ClassVar[frozenset[str]] = frozenset()

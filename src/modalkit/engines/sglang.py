@@ -25,6 +25,7 @@ _OTHER_SERVERS = frozenset(
     {"--tokenizer-worker-num", "--enable-http2", "--encoder-only", "--use-ray"}
 )
 
+_ADMIN_KEY = "MODALKIT_ADMIN_KEY"
 _OVERLAP = "--startup-weight-load-mode"
 _GRAPHS_OFF = (
     *("--cuda-graph-backend-decode", "disabled"),
@@ -58,10 +59,10 @@ class SGLang(GPUEngine):
     The image is SGLang's own of this version. It was not run here: modalkit checks the flags
     with the version's real parser, on a CPU.
 
-    Behind modalkit's gateway the process listens on the loopback address and asks for no key.
-    Reached directly (``Endpoint(kind="server")``) it has modalkit's door in its own process: only
-    client routes are let in, and its two keys, one of them for administration, are made anew at
-    each start and known to nobody outside the container.
+    Its administration always asks for a key that is made anew at each start and known to nobody
+    outside the container. Behind modalkit's gateway the process listens on the loopback address, and
+    its other routes ask for none. Reached directly (``Endpoint(kind="server")``) it has modalkit's door
+    in its own process: only client routes are let in, and those ask for a second key of that kind.
 
     Args:
         version: Release; its flags are known for the default.
@@ -90,6 +91,7 @@ class SGLang(GPUEngine):
 
     title: ClassVar[str] = "SGLang"
     takes_door: ClassVar[bool] = True
+    admin_key_variable: ClassVar[str | None] = _ADMIN_KEY
     client_routes: ClassVar[frozenset[str]] = SGLANG_ROUTES
     # /health runs a token through the model; /ready only says whether it may.
     ready_path: ClassVar[str] = "/ready"
@@ -101,10 +103,11 @@ class SGLang(GPUEngine):
     )
     # Modal's sglang_snapshot.py sample, 2026: no spawned compile workers in the snapshot.
     sleep_environment: ClassVar[Mapping[str, str]] = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
-    # sglang/srt/model_executor, before and after the words of its graph capture changed in 2026.
+    # sglang/srt/model_executor, before and after the words of its graph capture changed in 2026; an
+    # overlapped load tells what was left of it then.
     start_marks: ClassVar[Mapping[str, str]] = {
-        "weights": r"Load weight end\. elapsed=([\d.]+) s",
-        "compile": r"(?i:Capture [\w ]*cuda graph end\.) (?:Time elapsed: |elapsed=)([\d.]+) s",
+        "weights": r"Load weight end\. (?:elapsed=|Committed [\w ]+ in )([\d.]+) s",
+        "compile": r"(?i:Capture [\w ]*cuda graph end\.) (?:step=\d+, )?(?:Time elapsed: |elapsed=)([\d.]+) s",
     }
     table_name: ClassVar[EngineName] = "sglang"
     value_flags: ClassVar[Mapping[str, str]] = {
@@ -158,19 +161,9 @@ class SGLang(GPUEngine):
         return self._held(image)
 
     def _program(self, launch: Launch) -> tuple[str, ...]:
-        keyed: tuple[str, ...] = ()
-        if launch.door:
-            # SGLang takes its keys from argv only, and no middleware: this adds both inside the
-            # process.
-            keyed = (
-                "modalkit.runtime.keyed",
-                "--door=sglang.srt.entrypoints.http_server:app",
-                "--key-flag=--api-key",
-                "--admin-key-flag=--admin-api-key",
-            )
         revision = ("--revision", launch.revision) if launch.revision else ()
         return (
-            *("python", "-m", *keyed, "sglang.launch_server"),
+            *("python", "-m", *_keyed(launch), "sglang.launch_server"),
             *("--model-path", launch.model, *revision),
             *("--served-model-name", self.served_name or launch.served_name),
             *("--host", launch.host, "--port", str(launch.port)),
@@ -215,6 +208,17 @@ class SGLang(GPUEngine):
             *(("--trust-remote-code",) if self.trust_remote_code else ()),
             *(("--enable-metrics",) if self.metrics else ()),
         )
+
+
+def _keyed(launch: Launch) -> tuple[str, ...]:
+    """SGLang takes its keys from argv only, and no middleware: this adds them inside the process."""
+    admin = "--admin-key-flag=--admin-api-key"
+    if launch.door:
+        door = "--door=sglang.srt.entrypoints.http_server:app"
+        return ("modalkit.runtime.keyed", door, "--key-flag=--api-key", admin)
+    if launch.admin_key:
+        return ("modalkit.runtime.keyed", f"--admin-key-variable={_ADMIN_KEY}", admin)
+    return ()
 
 
 def _check_overlap(argv: tuple[str, ...]) -> None:

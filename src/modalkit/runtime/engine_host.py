@@ -155,7 +155,7 @@ class EngineHost:
                 self._started,
                 url,
                 self._launch.served_name,
-                self._handover.headers,
+                self._handover.client_headers,
                 self.watch.tracing,
             )
         return self._client

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +36,18 @@ class Handover:
         environment: Variables for its process.
         hidden: Values that must not be printed.
         headers: What modalkit's own requests to it carry.
+        door: Whether the door stands in its process, where nobody passes without a key.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    door: bool = False
+
+    @property
+    def client_headers(self) -> Mapping[str, str]:
+        """What is sent with clients' requests, which never carry a key that opens more."""
+        return self.headers if self.door else {}
 
     def try_door(self, title: str, port: int) -> None:
         """Knock as a stranger at a route that is nobody's.
@@ -47,7 +55,7 @@ class Handover:
         Raises:
             EngineError: It was not the door that answered.
         """
-        if not self.headers:
+        if not self.door:
             return
         knock = uuid.uuid4().hex
         line = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
@@ -88,35 +96,53 @@ def handover(
     Raises:
         DeclarationError: The variable that should hold the clients' keys is empty.
     """
-    if endpoint is None:
-        return Handover()
-    variable = endpoint.keys.variable if endpoint.keys else None
+    variable = endpoint.keys.variable if endpoint and endpoint.keys else None
     clients = keys_from_environment(variable)
+    if endpoint is not None and endpoint.kind == "server":
+        ring = KeyRing.of(clients) if variable else None
+        made = _with_its_own_door(engine, endpoint, ring, service, served_name)
+    else:
+        made = _behind_the_gateway(engine)
     emptied = {variable: ""} if variable else {}
-    if endpoint.kind != "server":
-        return Handover(emptied, clients)
+    return replace(
+        made, environment={**emptied, **made.environment}, hidden=(*clients, *made.hidden)
+    )
+
+
+def _with_its_own_door(
+    engine: Engine, endpoint: Endpoint, clients: KeyRing | None, service: str, served_name: str
+) -> Handover:
+    """Requests reach the engine directly: the door is in its process, with a key of its own."""
     from .door.settings import DOOR_VARIABLE, DoorSettings  # noqa: PLC0415 - brings a web framework
 
-    ring = KeyRing.of(clients) if variable else None
     told = DoorSettings.made(
         endpoint,
         engine.client_routes,
-        ring,
+        clients,
         service=service,
         requests=requests_of(engine, served_name),
     )
-    environment = {
-        **emptied,
-        DOOR_VARIABLE: told.model_dump_json(),
-        "PYTHONPATH": _with_modalkit(os.environ.get("PYTHONPATH", "")),
-    }
+    environment = {DOOR_VARIABLE: told.model_dump_json(), **_finding_modalkit()}
     if engine.child_key_variable:
         environment[engine.child_key_variable] = told.engine_key
-    return Handover(
-        environment,
-        (*clients, told.engine_key, told.admin_key),
-        {"Authorization": f"Bearer {told.admin_key}"},
-    )
+    inner = (told.engine_key, told.admin_key)
+    return Handover(environment, inner, _bearer(told.admin_key), door=True)
+
+
+def _behind_the_gateway(engine: Engine) -> Handover:
+    """The door is elsewhere; what else runs in the container orders the engine about no more than clients do."""
+    if engine.admin_key_variable is None:
+        return Handover()
+    key = secrets.token_hex(32)
+    return Handover({engine.admin_key_variable: key, **_finding_modalkit()}, (key,), _bearer(key))
+
+
+def _bearer(key: str) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _finding_modalkit() -> dict[str, str]:
+    return {"PYTHONPATH": _with_modalkit(os.environ.get("PYTHONPATH", ""))}
 
 
 def _with_modalkit(search_path: str) -> str:

@@ -16,12 +16,16 @@ __all__ = ["EngineDoor", "with_door_from_environment"]
 class EngineDoor:
     """ASGI middleware that takes its rules from the environment: ``vllm serve --middleware``.
 
+    Args:
+        app: The engine's own.
+        told: The rules. Default: those of the environment.
+
     Raises:
         EngineError: The environment has none; the engine must not start without.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        told = DoorSettings.of_this_process()
+    def __init__(self, app: ASGIApp, told: DoorSettings | None = None) -> None:
+        told = told or DoorSettings.of_this_process()
         watch = Watch(told.service, told.endpoint, engine_requests=told.requests)
         self._door = guarded(
             app, told.endpoint, told.routes, keys=told.keys, inner=told.inner, watch=watch
