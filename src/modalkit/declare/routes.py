@@ -235,10 +235,7 @@ def endpoint(
     _check_extras(path, batch, prepare, media_type)
 
     def decorate(function: Callable[..., object]) -> Route[Any, Any]:
-        _check_method(f"@endpoint({path!r})", function, parallel=parallel)
-        if _yields(function) and prepare is not None:
-            msg = f"@endpoint({path!r}) has prepare=..., and {_name_of(function)} yields. Leave prepare out."
-            raise DeclarationError(msg)
+        _check_method(f"@endpoint({path!r})", function, prepare, parallel=parallel)
         return Route(
             function, path, batch, parallel=parallel, prepare=prepare, media_type=media_type
         )
@@ -288,7 +285,7 @@ def _nearest(path: object) -> str:
     return "/" + ("/".join(part for part in parts if part not in {"", ".", ".."}) or "predict")
 
 
-def _check_method(where: str, function: object, *, parallel: bool) -> None:
+def _check_method(where: str, function: object, prepare: object, *, parallel: bool) -> None:
     if type(function).__module__.partition(".")[0] == "modal":
         msg = (
             f"{where} is above a member of Modal's. An @endpoint is a remote method already: "
@@ -312,6 +309,9 @@ def _check_method(where: str, function: object, *, parallel: bool) -> None:
             f"{where} is above {_name_of(function)}, whose calls run beside each other because "
             "it is async. Leave out parallel=True."
         )
+        raise DeclarationError(msg)
+    if _yields(function) and prepare is not None:
+        msg = f"{where} has prepare=..., and {_name_of(function)} yields. Leave prepare out."
         raise DeclarationError(msg)
 
 

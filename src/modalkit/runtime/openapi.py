@@ -15,6 +15,7 @@ __all__ = ["openapi_schema"]
 
 _REF = "#/components/schemas/{model}"
 _Mode = Literal["validation", "serialization"]
+_MODES: tuple[_Mode, _Mode] = ("validation", "serialization")
 
 
 def openapi_schema(
@@ -34,29 +35,8 @@ def openapi_schema(
         prefix: The path it is served below, ``""`` for none.
         asks_key: Whether requests need a Bearer key.
     """
-    inputs: list[tuple[str, _Mode, TypeAdapter[Any]]] = []
-    for route in routes:
-        inputs.append((route.name, "validation", route.request))
-        inputs.append((route.name, "serialization", route.answer))
-    by_key, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REF)
-    paths: dict[str, Any] = {
-        prefix + route.path: {
-            "post": _operation(
-                route,
-                by_key[route.name, "validation"],
-                by_key[route.name, "serialization"],
-            )
-        }
-        for route in routes
-    }
-    components: dict[str, Any] = {
-        "schemas": {**definitions.get("$defs", {}), **_PROBLEMS},
-        "parameters": {"deadline": _DEADLINE},
-    }
-    named = components["schemas"]
-    paths = _with_components(paths, named)
-    for name, one in list(named.items()):
-        named[name] = _with_components(one, named)
+    paths, named = _paths_and_schemas(routes, prefix)
+    components: dict[str, JsonValue] = {"schemas": named, "parameters": {"deadline": _DEADLINE}}
     schema: dict[str, JsonValue] = {
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": "1"},
@@ -67,6 +47,26 @@ def openapi_schema(
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"key": []}]
     return schema
+
+
+def _paths_and_schemas(
+    routes: Sequence[TypedRoute], prefix: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The operations by path, and the schemas that they name."""
+    inputs: list[tuple[str, _Mode, TypeAdapter[Any]]] = []
+    for route in routes:
+        adapters = zip(_MODES, (route.request, route.answer), strict=True)
+        inputs.extend((route.name, mode, adapter) for mode, adapter in adapters)
+    by_key, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REF)
+    paths: dict[str, Any] = {}
+    for route in routes:
+        request, answer = (by_key[route.name, mode] for mode in _MODES)
+        paths[prefix + route.path] = {"post": _operation(route, request, answer)}
+    named: dict[str, Any] = {**definitions.get("$defs", {}), **_PROBLEMS}
+    paths = _with_components(paths, named)
+    for name, one in list(named.items()):
+        named[name] = _with_components(one, named)
+    return paths, named
 
 
 def _with_components(part: Any, components: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, is_dataclass
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import (
     Any,
     Literal,
@@ -91,30 +91,23 @@ def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
     parameters = _parameters(where, name, route)
     hints = _hints(where, name, route, parameters)
     answer = hints.pop("return")
-    request: Any = None
-    fields: dict[str, Any] = {}
-    arguments: _Arguments
     if route.batch is not None:
         taken = hints[parameters[0].name] if len(parameters) == 1 else None
         request, answer = _of_batch(where, name, taken, answer, _SHAPES[route.streams])
-        requests, arguments = _adapter(where, "its request", request), _single
+        body = _Body(_adapter(where, "its request", request), _single, request)
     else:
         answer = _pieces(where, name, answer) if route.streams else answer
-        requests, arguments = _body(where, name, parameters, hints)
-        if arguments is _single:
-            request = hints[parameters[0].name]
-        else:
-            fields = {word: hints[word] for word in _names(parameters)}
+        body = _body(where, name, parameters, hints)
     return TypedRoute(
         name=name,
         path=route.path,
         summary=route.summary,
-        request=requests,
-        request_type=request,
-        fields=fields,
+        request=body.adapter,
+        request_type=body.whole,
+        fields=body.fields,
         answer=_adapter(where, "its answer", answer, "serialization"),
         answer_type=answer,
-        arguments=arguments,
+        arguments=body.arguments,
         needs_body=route.batch is not None or any(map(_is_required, parameters)),
         required=tuple(one.name for one in parameters if _is_required(one)),
         streams=route.streams,
@@ -122,16 +115,27 @@ def typed_route(name: str, route: Route[..., object]) -> TypedRoute:
     )
 
 
+class _Body(NamedTuple):
+    """What a body is: one value, or a field for each parameter."""
+
+    adapter: TypeAdapter[Any]
+    arguments: _Arguments
+    whole: Any = None
+    fields: Mapping[str, Any] = MappingProxyType({})
+
+
 def _body(
     where: str,
     name: str,
     parameters: Sequence[inspect.Parameter],
     hints: Mapping[str, Any],
-) -> tuple[TypeAdapter[Any], _Arguments]:
-    adapters = [_adapter(where, f"parameter {word!r}", hints[word]) for word in _names(parameters)]
-    if len(parameters) == 1 and _is_whole(hints[parameters[0].name]):
-        return adapters[0], _single
-    return TypeAdapter(_body_model(name, parameters, hints)), _by_name(_names(parameters))
+) -> _Body:
+    fields = {word: hints[word] for word in _names(parameters)}
+    adapters = [_adapter(where, f"parameter {word!r}", hint) for word, hint in fields.items()]
+    if len(parameters) == 1 and _is_whole(hint := hints[parameters[0].name]):
+        return _Body(adapters[0], _single, hint)
+    model = TypeAdapter(_body_model(name, parameters, hints))
+    return _Body(model, _by_name(list(fields)), fields=fields)
 
 
 def _media_type(where: str, route: Route[..., object], answer: Any) -> str | None:
