@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,16 +61,21 @@ class Shop:
 
     folder: Path
 
-    def __call__(self, *words: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+    @property
+    def command(self) -> tuple[str, ...]:
         program = str(Path(sys.executable).parent / "modalkit")
+        return (program, "local", "-q", "--state", str(self.folder / "state"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "COLUMNS": "600", "PATH": path}
+
+    def __call__(self, *words: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [program, "local", "-q", "--state", str(self.folder / "state"), *words],
+            [*self.command, *words],
             cwd=self.folder,
-            env={
-                **os.environ,
-                "COLUMNS": "600",
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            },
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
@@ -127,6 +135,35 @@ def test_modals_own_command_fills_both(shop):
     assert "org/model: 7.0 kB in 2 file(s), complete and verified." in done
     assert "acme/notes: 6 B in 3 file(s), complete and verified." in done
     assert "chat: Hello" in shop("modal", "run", "shop.py").stdout
+
+
+def test_a_terminal_shows_a_bar_with_rate_and_time_left(shop, hub):
+    """While it arrives the bar says how fast and how long still; then one line stays."""
+    hub.add("org/model", {"config.json": {}, "model.safetensors": os.urandom(6 << 20)})
+    hub.rate = 2 << 20
+    ours, its = pty.openpty()
+    words = ("modalkit", "prefetch", "shop.py", "--service", "Chat")
+    process = subprocess.Popen(
+        [*shop.command, *words],
+        cwd=shop.folder,
+        env={**shop.environment, "TERM": "xterm-256color", "COLUMNS": "160"},
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=its,
+    )
+    os.close(its)
+    shown = "".join(pieces_of(ours))
+    assert process.wait(PATIENCE_S) == 0, shown
+    assert re.search(r"[\d.]+ [kM]B/s, \d+:\d\d left", shown), shown
+    assert "━" in shown
+    assert "org/model: 6.3 MB in 2 file(s), complete and verified." in shown
+
+
+def pieces_of(terminal: int) -> Iterator[str]:
+    """What a terminal is written until its last writer has gone."""
+    with open(terminal, "rb", buffering=0) as pipe, suppress(OSError):  # EIO: nobody is left
+        while piece := pipe.read(65536):
+            yield piece.decode("utf-8", "replace")
 
 
 def test_mistakes(shop, hub):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+
+from modalkit.declare.cold_start import PHASES, ColdStartRecord
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -51,3 +54,13 @@ def test_prefetched_weights_are_served_after_sleep_and_wake(vllm_modal, hub):
     assert "POST /sleep?level=1" in said
     assert "POST /wake_up" in said
     assert "snapshots/" + "c" * 40 in said  # the folder that vLLM was given
+
+    (start,) = filter(None, map(ColdStartRecord.of_line, said.splitlines()))
+    wanted = ("container", "imports", "weights", "engine", "warm_up", "wake")
+    assert [phase for phase in PHASES if phase in start.phases and phase in wanted] == list(wanted)
+    assert start.total_s == pytest.approx(sum(start.phases.values()), abs=0.02)
+    told = re.search(r"Loading weights took ([\d.]+) sec", said)
+    assert start.phases["weights"] >= float(told[1])  # and what the check of the cache took
+
+    kept = vllm_modal.command("modal", "volume", "ls", "small-chat-compiled", "/vllm").stdout
+    assert "modelinfos" in kept  # what vLLM worked out is there for the next container

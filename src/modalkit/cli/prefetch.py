@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ..errors import ModalkitError
-from ..prefetch.lines import lines, summary
+from ..prefetch.lines import lines, rate, summary
 from ..prefetch.progress import Progress
 from ..prefetching import prefetchings
 
@@ -95,32 +95,26 @@ def _drawn(events: Iterable[Progress]) -> Iterator[Progress]:
 
 def _with_bars(events: Iterable[Progress]) -> Iterator[Progress]:
     from rich.console import Console  # noqa: PLC0415 - most runs have nothing to draw
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, DownloadColumn, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[stage]}", style="dim"),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks = {}
         for event in events:
             if event.model not in tasks:
-                tasks[event.model] = bars.add_task(event.model, total=None, stage="")
+                tasks[event.model] = bars.add_task(event.model, total=None, rate="", stage="")
             bars.update(
                 tasks[event.model],
                 completed=event.done_bytes,
                 total=event.total_bytes or None,
+                rate=rate(event),
                 stage=event.note
                 or f"{event.stage}, {event.done_files} of {event.total_files} files",
             )

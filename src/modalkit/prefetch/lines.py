@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from .progress import Progress, Stage
 
-__all__ = ["human_bytes", "human_time", "lines", "summary"]
+__all__ = ["human_bytes", "human_time", "lines", "rate", "summary"]
 
 _EVERY_S = 5.0
 
@@ -46,12 +46,26 @@ def summary(event: Progress) -> str:
             return f"{event.model}: {event.note}"
 
 
+def rate(event: Progress) -> str:
+    """Return how fast it comes and how long it will take, as far as that is known.
+
+    Examples:
+        >>> rate(Progress("org/model", "fetching", bytes_per_s=2e6, left_s=65))
+        '2.0 MB/s, 1:05 left'
+        >>> rate(Progress("org/model", "checking"))
+        ''
+    """
+    if event.stage != "fetching":
+        return ""
+    left = f", {human_time(event.left_s)} left" if event.left_s is not None else ""
+    return f"{human_bytes(event.bytes_per_s)}/s{left}"
+
+
 def _how_far(event: Progress) -> str:
     share = event.done_bytes / event.total_bytes if event.total_bytes else 1.0
-    left = f", {human_time(event.left_s)} left" if event.left_s is not None else ""
     return (
         f"{share:4.0%} {human_bytes(event.done_bytes)} of {human_bytes(event.total_bytes)}, "
-        f"{event.done_files} of {event.total_files} files, {human_bytes(event.bytes_per_s)}/s{left}"
+        f"{event.done_files} of {event.total_files} files, {rate(event)}"
     )
 
 
