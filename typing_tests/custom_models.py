@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from modalkit import Array, Batch, File, LiveBatch, ModelService, endpoint, serve, traced
+from modalkit import Array, Batch, File, LiveBatch, ModelService, Picture, endpoint, serve, traced
 
 app = modal.App("custom-types")
 
@@ -149,6 +149,7 @@ assert_type(Bodies().flat.remote(np.ones(2)), float)
 Bodies().size.remote(b"x")  # type: ignore[arg-type]
 Array(shape=3)  # type: ignore[arg-type]
 Array(encoding="hex")  # type: ignore[arg-type]
+Picture(format="jpg")  # type: ignore[arg-type]
 LiveBatch("8")  # type: ignore[arg-type]
 Batch("8")  # type: ignore[arg-type]
 Batch(8, on_error="ignore")  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .runtime.observe.remote import traced
     from .runtime.observe.request_ids import request_id
     from .runtime.wire_arrays import Array
+    from .runtime.wire_images import Picture
     from .service import ModelService
     from .sizing.model import ModelFacts, read_model
     from .sizing.report import size
@@ -62,6 +63,7 @@ __all__ = [
     "ModelFacts",
     "ModelService",
     "Period",
+    "Picture",
     "ProxyAuth",
     "Reply",
     "Resources",
@@ -102,6 +104,7 @@ _HOMES = {
     "ModelFacts": "sizing.model",
     "ModelService": "service",
     "Period": "declare.schedule",
+    "Picture": "runtime.wire_images",
     "ProxyAuth": "declare.credentials",
     "Reply": "declare.messages",
     "Resources": "declare.resources",

@@ -19,7 +19,7 @@ from openapi_spec_validator import validate
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from modalkit import Array, Endpoint, endpoint
+from modalkit import Array, Endpoint, File, Picture, endpoint
 from modalkit.declare.routes import Route
 from modalkit.errors import DeclarationError
 from modalkit.runtime.custom_host import CustomHost
@@ -35,6 +35,23 @@ class Scene(BaseModel):
     name: str
     points: Points
     mask: Packed | None = None
+
+
+class Shot(BaseModel):
+    """A model with an image, and other things that a form may bring."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    name: str
+    picture: Annotated[Image.Image, Picture(format="webp")]
+    zoom: float = 1.0
+    tags: list[str] = []
+    mask: Packed | None = None
+    raw: bytes | None = None
+
+
+class Corner(BaseModel):
+    left: int
+    top: int
 
 
 @dataclass
@@ -73,6 +90,29 @@ class Service:
     @endpoint("/jpeg", media_type="image/jpeg")
     async def jpeg(self, picture: Image.Image) -> Image.Image:
         return picture.convert("RGB")
+
+    @endpoint("/shot")
+    async def shot(self, shot: Shot) -> Shot:
+        return shot
+
+    @endpoint("/crop")
+    async def crop(
+        self, picture: Image.Image, corner: Corner, note: str | None = None
+    ) -> tuple[int, int, int, str | None]:
+        return (*picture.size, corner.left + corner.top, note)
+
+    @endpoint("/several")
+    async def several(
+        self,
+        files: list[File],
+        pictures: list[Image.Image] | None = None,
+        numbers: tuple[int, ...] = (),
+    ) -> tuple[list[str], int, int]:
+        return [one.name for one in files], len(pictures or ()), sum(numbers)
+
+    @endpoint("/photo")
+    async def photo(self, picture: Image.Image) -> Annotated[Image.Image, Picture(format="jpeg")]:
+        return picture
 
     @endpoint("/pixels")
     async def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
@@ -299,3 +339,106 @@ def test_a_picture_that_would_fill_the_memory_is_a_422(client):
     assert got.status_code == 422
     assert "this is no image that can be read" in got.json()["detail"][0]["msg"]
     assert client.post("/pixels", content=honest, headers=kind).status_code == 200
+
+
+def test_an_image_inside_a_model_comes_and_goes_in_json(client):
+    """Base64 of any image file is an image there, and goes out as what Picture() says."""
+    sent = {"name": "a", "picture": base64.b64encode(png()).decode()}
+    told = client.post("/shot", json=sent).json()
+    back = Image.open(io.BytesIO(base64.b64decode(told["picture"])))
+    assert (back.format, back.size) == ("WEBP", (4, 4))
+    assert (told["name"], told["zoom"], told["mask"], told["raw"]) == ("a", 1.0, None, None)
+    wrong = client.post("/shot", json={**sent, "picture": "AAAA"})
+    assert wrong.status_code == 422
+    assert wrong.json()["detail"][0]["loc"] == ["body", "picture"]
+
+
+def test_a_form_brings_the_fields_of_a_model_its_images_as_files(client):
+    """A model that is the whole body is a form's fields: text, JSON, and files for images and bytes."""
+    mask = np.arange(6, dtype=np.uint8)
+    told = client.post(
+        "/shot",
+        files={"picture": ("a.png", png()), "mask": npy(mask), "raw": ("r", b"\xff")},
+        data={"name": "12", "zoom": "2.5", "tags": ["1", "b"]},
+    ).json()
+    assert (told["name"], told["zoom"], told["tags"]) == ("12", 2.5, ["1", "b"])
+    assert told["mask"] == in_base64(mask)
+    assert Image.open(io.BytesIO(base64.b64decode(told["picture"]))).size == (4, 4)
+    assert base64.urlsafe_b64decode(told["raw"]) == b"\xff"
+    one = client.post("/shot", files={"picture": ("a.png", png())}, data={"name": "a", "tags": "1"})
+    assert one.json()["tags"] == ["1"]
+    missing = client.post("/shot", files={"picture": ("a.png", png())}, data={"zoom": "2"})
+    assert missing.json()["detail"][0]["loc"] == ["body", "name"]
+
+
+@pytest.mark.parametrize("part", [None, "corner.json"])
+def test_a_form_may_have_a_part_of_json_beside_an_image(client, part):
+    """A parameter that is a model is a part of JSON, whether it is sent as a field or as a file."""
+    corner = (part, b'{"left": 1, "top": 2}', "application/json")
+    files = {"picture": ("a.png", png()), "corner": corner}
+    assert client.post("/crop", files=files).json() == [4, 4, 3, None]
+    assert client.post("/crop", files=files, data={"note": "7"}).json() == [4, 4, 3, "7"]
+    files["corner"] = (part, b'{"left": 1}', "application/json")
+    assert client.post("/crop", files=files).json()["detail"][0]["loc"] == ["body", "corner", "top"]
+
+
+def test_a_form_may_bring_several_files_of_one_name(client):
+    """All of them arrive, in their order, where a list is asked for; numbers likewise."""
+    files = [("files", ("a", b"1")), ("files", ("b", b"2")), ("pictures", ("c.png", png()))]
+    got = client.post("/several", files=files, data={"numbers": ["1", "2"]})
+    assert got.json() == [["a", "b"], 1, 3]
+    assert client.post("/several", files=files[:1]).json() == [["a"], 0, 0]
+    assert client.post("/several", files=files[:1], data={"numbers": "[4, 5]"}).json()[2] == 9
+
+
+def test_picture_says_what_an_answer_is(client):
+    """An image that is the whole answer is of the format that its annotation names."""
+    got = client.post("/photo", files={"picture": ("a.png", png())})
+    assert got.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(got.content)).format == "JPEG"
+
+
+def test_the_schema_tells_which_fields_of_a_form_are_files():
+    """A generated client knows files, lists of them, and what must be there."""
+    routes = [typed_route(name, route) for name, route in ROUTES.items()]
+    schema = openapi_schema("Service", "", routes, "", asks_key=False)
+    validate(schema)
+
+    def form(path):
+        body = schema["paths"][path]["post"]["requestBody"]["content"]
+        return body["multipart/form-data"]["schema"]
+
+    binary = {"type": "string", "format": "binary"}
+    shot, several = form("/shot"), form("/several")
+    assert [name for name, one in shot["properties"].items() if one == binary] == [
+        "picture",
+        "mask",
+        "raw",
+    ]
+    assert shot["required"] == ["name", "picture"]
+    assert several["properties"]["files"] == {"type": "array", "items": binary}
+    assert several["properties"]["pictures"] == {"type": "array", "items": binary}
+    assert several["required"] == ["files"]
+    assert form("/crop")["properties"]["corner"] == {"$ref": "#/components/schemas/Corner"}
+    assert schema["components"]["schemas"]["Shot"]["properties"]["picture"]["format"] == "byte"
+
+
+def test_an_image_in_a_model_that_says_nothing_is_refused_with_what_to_write():
+    """The nearest form that works is named."""
+
+    class Loose(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        picture: Image.Image
+
+    def loose(self, shot: Loose) -> int:
+        return shot.picture.width
+
+    loose.__annotations__ = {"shot": Loose, "return": int}
+    with pytest.raises(DeclarationError, match=r"PIL\.Image\.Image, modalkit\.Picture\(\)"):
+        typed_route("loose", Route(loose, "/loose"))
+
+
+def test_a_picture_of_an_unknown_format_is_refused_where_it_is_written():
+    """The mistake is told when the class body runs, with what to write."""
+    with pytest.raises(DeclarationError, match="Write 'png', 'jpeg' or 'webp'"):
+        Picture(format="jpg")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
-from .request_bodies import is_file
+from .forms import COMPONENT_REF, FormField, form_fields, is_file
 from .typed_routes import TypedRoute
-from .wire_types import COMPONENT, as_known, foreign
+from .wire_types import COMPONENT, foreign
 
 __all__ = ["openapi_schema"]
 
-_REF = "#/components/schemas/{model}"
 _Mode = Literal["validation", "serialization"]
 _MODES: tuple[_Mode, _Mode] = ("validation", "serialization")
 
@@ -57,7 +56,7 @@ def _paths_and_schemas(
     for route in routes:
         adapters = zip(_MODES, (route.request, route.answer), strict=True)
         inputs.extend((route.name, mode, adapter) for mode, adapter in adapters)
-    by_key, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REF)
+    by_key, definitions = TypeAdapter.json_schemas(inputs, ref_template=COMPONENT_REF)
     paths: dict[str, Any] = {}
     for route in routes:
         request, answer = (by_key[route.name, mode] for mode in _MODES)
@@ -80,11 +79,11 @@ def _with_components(part: Any, components: dict[str, Any]) -> Any:
     if name is None:
         return held
     components[name] = held
-    return {"$ref": _REF.format(model=name)}
+    return {"$ref": COMPONENT_REF.format(model=name)}
 
 
 def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict[str, JsonValue]:
-    refused: JsonValue = {"$ref": _REF.format(model="Problem")}
+    refused: JsonValue = {"$ref": COMPONENT_REF.format(model="Problem")}
     return {
         "operationId": route.name,
         "summary": route.summary,
@@ -93,7 +92,7 @@ def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict
         "responses": {
             "200": {"description": "The answer", "content": _answers(route, answer)},
             "422": _json(
-                "The body does not fit", {"$ref": _REF.format(model="HTTPValidationError")}
+                "The body does not fit", {"$ref": COMPONENT_REF.format(model="HTTPValidationError")}
             ),
             "429": _json("Too many requests wait; Retry-After says when to ask again", refused),
             "500": _json("The method failed", refused),
@@ -105,29 +104,33 @@ def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict
 def _bodies(route: TypedRoute, request: JsonValue) -> dict[str, JsonValue]:
     """The kinds of body a route takes: JSON, and what brings files."""
     content: dict[str, JsonValue] = {"application/json": {"schema": request}}
-    kinds = route.fields or {"file": route.request_type}
-    files = {name: is_file(kind) for name, kind in kinds.items()}
-    if any(files.values()):
-        content["multipart/form-data"] = {"schema": _form(route, files)}
-    if list(files.values()) == [True]:
-        marked = foreign(next(iter(kinds.values())))
+    form = _form(route)
+    if form is not None:
+        content["multipart/form-data"] = {"schema": form}
+    kinds = list(route.fields.values()) or [route.request_type]
+    if len(kinds) == 1 and is_file(kinds[0]):
+        marked = foreign(kinds[0])
         media_type = marked.media_type if marked else "application/octet-stream"
         content[media_type] = {"schema": dict(_BINARY)}
     return content
 
 
-def _form(route: TypedRoute, files: Mapping[str, bool]) -> JsonValue:
-    properties: dict[str, JsonValue] = {
-        name: dict(_BINARY) for name, is_one in files.items() if is_one
-    }
-    for name, kind in route.fields.items():
-        if not files[name]:
-            described = TypeAdapter(as_known(kind)).json_schema(ref_template=_REF)
-            described.pop("$defs", None)  # the JSON body has brought them
-            properties[name] = described
-    # Where the whole body is one file, the form has one field for it, whatever it is called.
-    needed = route.required if route.fields else tuple(properties)
-    return {"type": "object", "properties": properties, "required": list(needed)}
+def _form(route: TypedRoute) -> JsonValue:
+    """What a form has, where it can bring files; one that is the whole body may be called anything."""
+    if is_file(route.request_type):
+        return {"type": "object", "properties": {"file": dict(_BINARY)}, "required": ["file"]}
+    fields = form_fields(route)
+    if not any(field.is_file for field in fields.values()):
+        return None
+    properties: dict[str, JsonValue] = {name: _in_form(field) for name, field in fields.items()}
+    needed: list[JsonValue] = [name for name, field in fields.items() if field.is_needed]
+    return {"type": "object", "properties": properties, "required": needed}
+
+
+def _in_form(field: FormField) -> JsonValue:
+    if not field.is_file:
+        return dict(field.schema)
+    return {"type": "array", "items": dict(_BINARY)} if field.is_list else dict(_BINARY)
 
 
 def _answers(route: TypedRoute, answer: JsonValue) -> dict[str, JsonValue]:

@@ -1,24 +1,23 @@
 """What a request's body makes of the method's arguments, whatever kind of body it is.
 
-JSON is the common case and the fast one: its bytes go straight to the validator. A form's fields and
-files are the parameters by name; any other body is the one parameter that can be made of bytes.
+JSON is the common case and the fast one: its bytes go straight to the validator. A form brings fields and
+files by name (`forms`); any other body is the one parameter that can be made of bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..declare.files import File
+from .forms import FormError, Forms, as_asked, is_file
 from .typed_routes import TypedRoute
 from .wire_types import foreign
 
-__all__ = ["Bodies", "UnfitError", "is_file"]
+__all__ = ["Bodies", "UnfitError"]
 
 Arguments = tuple[tuple[object, ...], dict[str, object]]
 _JSON_LIKE = (
@@ -48,10 +47,9 @@ class Bodies:
 
     def __init__(self, route: TypedRoute) -> None:
         self._route = route
-        self._files = {name: kind for name, kind in route.fields.items() if is_file(kind)}
-        self.takes_bytes = len(route.fields) <= 1 and (
-            bool(self._files) or is_file(route.request_type)
-        )
+        self._forms = Forms(route)
+        kinds = list(route.fields.values()) or [route.request_type]
+        self.takes_bytes = len(kinds) == 1 and is_file(kinds[0])
         self.decode = _decoder(route)
 
     def arguments(self, body: bytes) -> Arguments:
@@ -74,7 +72,10 @@ class Bodies:
             UnfitError: It does not fit.
         """
         if content_type.startswith(b"multipart/form-data"):
-            return self._validated(await self._form(content_type, body))
+            try:
+                return self._validated(await self._forms.read(content_type, body))
+            except FormError as error:
+                raise UnfitError([_problem("form", str(error))]) from error
         if self.takes_bytes and body and not content_type.startswith(_JSON_LIKE):
             media_type = content_type.decode("latin-1") or "application/octet-stream"
             return self._validated_file(File(body, media_type=media_type))
@@ -82,71 +83,15 @@ class Bodies:
 
     def _validated_file(self, file: File) -> Arguments:
         if not self._route.fields:
-            return self._validated(_as_asked(file, self._route.request_type))
+            return self._validated(as_asked(file, self._route.request_type))
         ((name, kind),) = self._route.fields.items()
-        return self._validated({name: _as_asked(file, kind)})
+        return self._validated({name: as_asked(file, kind)})
 
     def _validated(self, value: object) -> Arguments:
         try:
             return self._route.arguments(self._route.request.validate_python(value))
         except ValidationError as error:  # what came may be megabytes, and no text
             raise _unfit(error, include_input=False) from error
-
-    async def _form(self, content_type: bytes, body: bytes) -> object:
-        """A form's fields by name; where the whole body is one file, that file."""
-
-        async def whole() -> AsyncGenerator[bytes, None]:
-            yield body
-            yield b""
-
-        headers = Headers(raw=[(b"content-type", content_type)])
-        try:
-            form = await MultiPartParser(headers, whole(), max_part_size=len(body) + 1).parse()
-        except (MultiPartException, KeyError) as error:
-            raise UnfitError([_problem("form", f"This is no form: {error}")]) from error
-        fields = {name: await _content(value) for name, value in form.multi_items()}
-        await form.close()
-        if is_file(self._route.request_type):
-            return _only_file(fields, self._route.request_type)
-        return {name: self._field(name, value) for name, value in fields.items()}
-
-    def _field(self, name: str, value: File | str) -> object:
-        kind = self._route.fields.get(name)
-        if isinstance(value, File):
-            return _as_asked(value, kind)
-        if kind in {str, None}:
-            return value
-        try:
-            return json.loads(value)  # numbers, lists and objects are written as JSON
-        except ValueError:
-            return value
-
-
-def is_file(kind: object) -> bool:
-    """Whether a type is made of a file's bytes."""
-    if kind in {bytes, File}:
-        return True
-    marked = foreign(kind)
-    return marked is not None and marked.media_type != "application/json"
-
-
-def _as_asked(file: File, kind: object) -> object:
-    """A `File` is what a `File` or a foreign type is made of; anything else takes its bytes."""
-    return file.data if kind is bytes else file
-
-
-async def _content(value: UploadFile | str) -> File | str:
-    if isinstance(value, str):
-        return value
-    media_type = value.content_type or "application/octet-stream"
-    return File(await value.read(), value.filename or "", media_type)
-
-
-def _only_file(fields: Mapping[str, File | str], kind: object) -> object:
-    files = [value for value in fields.values() if isinstance(value, File)]
-    if len(files) != 1:
-        raise UnfitError([_problem("form", f"A form with one file is needed, got {len(files)}.")])
-    return _as_asked(files[0], kind)
 
 
 def _problem(kind: str, message: str) -> dict[str, Any]:

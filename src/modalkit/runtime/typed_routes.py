@@ -288,7 +288,11 @@ def _pieces(where: str, name: str, answer: Any) -> Any:
 _FOR_ANYTHING = (
     "Write a pydantic model, a dataclass, a typing_extensions.TypedDict or plain types of Python."
 )
-_FOR_ARRAYS = "Write Annotated[NDArray[np.float32], modalkit.Array()] for an array inside of it."
+# By what pydantic calls the type that it cannot handle.
+_FOR_INSIDE = {
+    "ndarray": "Write Annotated[NDArray[np.float32], modalkit.Array()] for an array inside of it.",
+    "PIL": "Write Annotated[PIL.Image.Image, modalkit.Picture()] for an image inside of it.",
+}
 
 
 def _adapter(where: str, what: str, hint: Any, mode: _Mode = "validation") -> TypeAdapter[Any]:
@@ -297,7 +301,7 @@ def _adapter(where: str, what: str, hint: Any, mode: _Mode = "validation") -> Ty
         adapter.json_schema(mode=mode)
     except Exception as error:  # pydantic has many kinds for a type that it cannot handle
         reason = getattr(error, "message", str(error)).strip().partition("\n")[0]
-        remedy = _FOR_ARRAYS if "ndarray" in reason else _FOR_ANYTHING
+        remedy = next((one for kind, one in _FOR_INSIDE.items() if kind in reason), _FOR_ANYTHING)
         msg = (
             f"{where}: the type of {what}, {inspect.formatannotation(hint)}, cannot come or go as "
             f"JSON. {reason} {remedy}"

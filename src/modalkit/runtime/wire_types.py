@@ -1,67 +1,22 @@
-"""Types that pydantic does not know, made to come and go: arrays (`wire_arrays`), images, msgspec structs.
+"""Types that pydantic does not know: arrays (`wire_arrays`), images (`wire_images`), msgspec structs.
 
 None of their packages is imported here: whoever wrote the annotation has done so.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import sys
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from ..declare.files import File
 from .foreign_types import Foreign
 from .wire_arrays import Array
+from .wire_images import Picture
 
 __all__ = ["COMPONENT", "as_known", "foreign"]
 
-# A PNG of one pixel: what shows a reader, and a generator of requests, what is meant.
-_PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
-)
 # Marks a schema in place that an OpenAPI document holds once, under this name.
 COMPONENT = "x-modalkit-component"
-
-
-class _Image(Foreign):
-    """A Pillow image: its file as bytes, in base64 in JSON."""
-
-    media_type = "image/png"
-
-    def __init__(self) -> None:
-        self.schema = {
-            "type": "string",
-            "format": "byte",
-            "title": "Image",
-            "description": "An image file in base64.",
-            "examples": [_PIXEL],
-        }
-
-    def load(self, value: Any) -> Any:
-        from PIL import Image  # noqa: PLC0415 - only where an annotation names it
-
-        if isinstance(value, Image.Image):
-            return value
-        content = value.data if isinstance(value, File) else value
-        if isinstance(content, str):
-            content = base64.b64decode(content.replace("-", "+").replace("_", "/"), validate=True)
-        try:
-            image = Image.open(io.BytesIO(content))
-            image.load()
-        except (OSError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-            msg = "this is no image that can be read"
-            raise ValueError(msg) from error
-        return image
-
-    def dump(self, value: Any) -> Any:
-        return base64.b64encode(self.to_bytes(value, self.media_type)).decode()
-
-    def to_bytes(self, value: Any, media_type: str) -> bytes:
-        written = io.BytesIO()
-        value.save(written, format=media_type.partition("/")[2].upper())
-        return written.getvalue()
 
 
 class _Struct(Foreign):
@@ -110,16 +65,17 @@ def foreign(hint: Any) -> Foreign | None:
     if numpy is not None and issubclass(base, numpy.ndarray):
         return Array().of(hint)
     if pillow is not None and issubclass(base, pillow.Image):
-        return _Image()
+        return Picture()
     if msgspec is not None and issubclass(base, msgspec.Struct):
         return _Struct(hint)
     return None
 
 
 def _declared(hint: Any) -> Foreign | None:
-    """What the annotation itself says of an array."""
+    """What the annotation itself says of an array or an image."""
     kind, *marks = get_args(hint)
-    return next((mark.of(kind) for mark in marks if isinstance(mark, Array)), None)
+    said = (mark for mark in marks if isinstance(mark, Array | Picture))
+    return next((mark.of(kind) if isinstance(mark, Array) else mark for mark in said), None)
 
 
 def as_known(hint: Any) -> Any:
