@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
 import uvicorn
+import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -24,6 +26,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from modalkit import CORS, BearerKeys, Endpoint, ProxyAuth
 from modalkit.runtime.door import guarded
+from modalkit.runtime.door.door import Door
 from modalkit.runtime.door.rates import Rates
 from modalkit.runtime.keys import KeyRing
 
@@ -50,10 +53,16 @@ def engine():
 @contextmanager
 def door(rules: Endpoint, routes=ROUTES):
     """A client of a server with the door in front of the engine."""
+    with serving(guarded(engine(), rules, routes)) as client:
+        yield client
+
+
+@contextmanager
+def serving(app):
+    """A client of a server with an app."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = guarded(engine(), rules, routes)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -139,6 +148,52 @@ def test_a_websocket_is_refused():
         client.websocket_connect("/v1/models", headers=bearer("new-key")),
     ):
         pass
+
+
+async def breaking(scope, receive, send):
+    """An app whose WebSocket fails: before it is opened, after its first message, or after its close."""
+    await receive()
+    if scope["path"] != "/before":
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "one"})
+    if scope["path"] == "/after":
+        await send({"type": "websocket.close", "code": 1000})
+    msg = "an app's own mistake"
+    raise ValueError(msg)
+
+
+class Statuses:
+    """An observer that keeps how visits ended."""
+
+    def __init__(self):
+        self.ended = []
+
+    def arrived(self, visit): ...
+
+    def left(self, visit):
+        self.ended.append((visit.path, visit.status, visit.failed))
+
+
+def test_a_websocket_whose_app_fails_is_closed_with_1011():
+    """The client is told by the code for it, and the door counts what the client saw."""
+    seen = Statuses()
+    app = Door(breaking, Endpoint(public=True), None, observers=[seen])
+
+    async def ended(path):
+        async with websockets.connect(f"{url}{path}") as socket_:
+            with suppress(websockets.ConnectionClosed):
+                while True:
+                    assert await socket_.recv() == "one"
+            return socket_.close_code
+
+    with serving(app) as client:
+        url = str(client.base_url).replace("http", "ws", 1)
+        assert asyncio.run(asyncio.wait_for(ended("/during"), 60)) == 1011
+        assert asyncio.run(asyncio.wait_for(ended("/after"), 60)) == 1000
+        with pytest.raises(websockets.InvalidStatus):
+            asyncio.run(asyncio.wait_for(ended("/before"), 60))
+    # The server has stopped, so whatever it did has ended.
+    assert seen.ended == [("/during", 1011, True), ("/after", 1000, False), ("/before", 1011, True)]
 
 
 # ── what ────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -106,9 +107,13 @@ class Door:
             await _refuse(error, scope, receive, watched)
         except (ClientDisconnect, OSError):  # it left: there is no answer
             raise
-        except Exception:  # the server says so in the app's place, past the door
+        except Exception:
+            if visit.is_socket and visit.started and not visit.status:
+                await _end_socket(watched)  # a server would let it break off without a word
             failed = SOCKET_FAILED if visit.is_socket else HTTPStatus.INTERNAL_SERVER_ERROR
-            visit.status = visit.status or failed
+            visit.status = (
+                visit.status or failed
+            )  # the server says so in the app's place, past the door
             raise
         finally:
             visit.end()
@@ -202,6 +207,14 @@ async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -
         return
     answer = JSONResponse(error.body(), error.status, error.headers())
     await answer(scope, receive, send)
+
+
+async def _end_socket(send: Send) -> None:
+    """Close a WebSocket whose app has failed, unless nobody is there any more."""
+    with suppress(OSError, RuntimeError):
+        await send(
+            {"type": "websocket.close", "code": SOCKET_FAILED, "reason": "the service failed"}
+        )
 
 
 def _digests(inner: InnerKeys | None) -> tuple[bytes, ...]:
