@@ -14,7 +14,7 @@ import pytest
 import websockets
 from prometheus_client.parser import text_string_to_metric_families
 
-from modalkit import Batch, Endpoint, Webhook, endpoint, request_id
+from modalkit import Batch, Endpoint, Webhook, endpoint, request_id, traced
 from modalkit.declare.routes import Route
 from modalkit.runtime.custom_host import CustomHost
 from modalkit.runtime.custom_server import CustomServer
@@ -60,6 +60,12 @@ class Words:
                 raise ValueError(text)
             yield letter
 
+    @traced
+    def own(self, text: str) -> str:
+        if self.broken:
+            raise ValueError(text)
+        return text
+
     @endpoint("/who")
     async def who(self) -> str:
         await asyncio.sleep(0)
@@ -86,7 +92,8 @@ def running(service, on_failure=None, **rules):
         port = probe.getsockname()[1]
     declared = Endpoint(kind="server", public=True, port=port, **rules)
     watch = Watch(type(service).__name__, declared, on_failure)
-    server = CustomServer(CustomHost(service, ROUTES, watch=watch), declared)
+    host = service._modalkit_custom = CustomHost(service, ROUTES, watch=watch)  # as `serve` does
+    server = CustomServer(host, declared)
     server.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
         yield client
@@ -137,6 +144,19 @@ def test_requests_calls_and_times_are_counted(eventually):
     assert found["queue_length{lengths}"] == 0
     assert "batch_size_count{count}" not in found
     assert not any("/health" in name or "/metrics" in name for name in found)
+
+
+def test_a_services_own_method_is_counted_where_it_is_traced():
+    """@traced below @modal.method() makes its calls and failures figures of the container, as a route's."""
+    service = Words()
+    with running(service, metrics="open") as client:
+        assert service.own("a") == "a"
+        service.broken = True
+        with pytest.raises(ValueError, match="a"):
+            service.own("a")
+        found = figures(client)
+    assert (found["calls_total{own,ok}"], found["calls_total{own,error}"]) == (1, 1)
+    assert found["calls_in_flight{own}"] == 0
 
 
 def test_a_request_under_way_is_in_flight_and_waits_for_its_turn(eventually):

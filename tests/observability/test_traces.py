@@ -177,7 +177,6 @@ def test_a_websocket_is_a_request_of_its_callers_trace(words, spans, eventually,
     assert call.parent_span_id == request.span_id
     assert attributes(request)["http.response.status_code"] == code
     failed = code == 1011
-    failed = code == 1011
     assert [span.status.code == 2 for span in (request, call)] == [failed, failed]
 
 

@@ -1,4 +1,7 @@
-"""A service's own ``@modal.method()`` as a part of its traces, where it is written ``@traced``."""
+"""A service's own ``@modal.method()``, counted and a part of its traces, where it is written ``@traced``.
+
+Modal has no public way to ask what a class body's methods are, so none is wrapped unasked.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +13,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .tracing import Tracing
+    from .watch import Watch
 
-__all__ = ["with_span"]
+__all__ = ["watched_method"]
 
 _Method = Callable[..., Any]
 _TakeTrace = Callable[[dict[str, object], "Tracing | None"], AbstractContextManager[None]]
 
 
-def with_span(method: _Method, take_trace: _TakeTrace) -> _Method:
-    """Return a method, of the same kind, each call of which is a span of its caller's trace.
+def watched_method(method: _Method, take_trace: _TakeTrace) -> _Method:
+    """Return a method, of the same kind, each call of which is counted and a span of its caller's trace.
 
     Args:
         method: A method of a service: plain, async or a generator.
         take_trace: Takes a caller's trace off the keywords of a call.
     """
-    name = method.__qualname__.rpartition("<locals>.")[2]
+    name = method.__name__
 
     @contextmanager
     def calling(service: object, keywords: dict[str, object]) -> Iterator[None]:
-        tracing = _tracing_of(service)
-        with take_trace(keywords, tracing):
-            if tracing is None:
+        watch = _watch_of(service)
+        with take_trace(keywords, watch.tracing if watch else None):
+            if watch is None:
                 yield
                 return
-            with tracing.span(name):
+            with watch.calling(name):
                 yield
 
-    wrapped = _of_the_same_kind(method, calling)
-    return functools.wraps(method)(wrapped)
+    return functools.wraps(method)(_of_the_same_kind(method, calling))
 
 
 def _of_the_same_kind(method: _Method, calling: Callable[..., Any]) -> _Method:
@@ -69,8 +72,8 @@ def _of_the_same_kind(method: _Method, calling: Callable[..., Any]) -> _Method:
     return later if inspect.iscoroutinefunction(method) else plain
 
 
-def _tracing_of(service: object) -> Tracing | None:
-    """What makes the spans of the container that an instance lives in; None outside of one."""
+def _watch_of(service: object) -> Watch | None:
+    """What watches the container that an instance lives in; None outside of one."""
     host = getattr(service, "_modalkit_custom", None) or getattr(service, "_modalkit_engine", None)
-    tracing: Tracing | None = host.watch.tracing if host is not None else None
-    return tracing
+    watch: Watch | None = host.watch if host is not None else None
+    return watch

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
-from .own_methods import with_span
+from .own_methods import watched_method
 from .tracing import Tracing
 
 __all__ = ["take_trace", "traced"]
@@ -31,14 +31,14 @@ def traced(function: F) -> F:
     ``.starmap`` and ``.for_each`` likewise. Where nothing is traced it is the method itself.
 
     A service's own method takes part where it is written ``@traced`` below ``@modal.method()``: a call
-    of it is a span, and belongs to its caller's trace.
+    of it is counted, is a span, and belongs to its caller's trace.
 
     Args:
         function: A method that modalkit serves, an ``@endpoint``, an engine's or a ``@traced`` one;
             whatever else is called would not know the argument that the trace travels in.
     """
     if isinstance(function, FunctionType):
-        return cast("F", with_span(function, take_trace))
+        return cast("F", watched_method(function, take_trace))
     if "opentelemetry" not in sys.modules:  # nobody here can have begun a span
         return function
     from opentelemetry import propagate  # noqa: PLC0415 - only where it is used already
