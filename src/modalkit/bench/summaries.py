@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from .answers import Answer
 from .measuring import Measured
-from .percentiles import Distribution, distribution, mean_estimate, quantile
+from .percentiles import Distribution, Estimate, distribution, mean_estimate, quantile
 from .report import Moment, Rule, StageReport
 
 __all__ = ["summary"]
@@ -31,8 +31,6 @@ def summary(measured: Measured, conceal: Callable[[str], str]) -> StageReport:
     bad = [one for one in measured.answers if one.failure]
     seconds = max(1e-6, measured.ended - measured.begun)
     counts = any(one.tokens_out for one in good)
-    tokens = _tokens_in_parts(measured, _PARTS) if counts else []
-    answers = _answers_in_parts(measured, _PARTS)
     load = measured.stage.load
     first, gaps, mean_gaps, last = _distributions(good)
     return StageReport(
@@ -45,10 +43,8 @@ def summary(measured: Measured, conceal: Callable[[str], str]) -> StageReport:
         errors=dict(Counter(one.failure for one in bad).most_common()),
         messages={one.failure: conceal(one.message) for one in reversed(bad)},
         in_flight=round(sum(one.ended - one.intended for one in good) / seconds, 2),
-        requests_per_s=mean_estimate([part * _PARTS / seconds for part in answers]),
-        tokens_per_s=mean_estimate([part * _PARTS / seconds for part in tokens])
-        if tokens
-        else None,
+        requests_per_s=_per_second(_answers_in_parts(measured, _PARTS), seconds),
+        tokens_per_s=_per_second(_tokens_in_parts(measured, _PARTS), seconds) if counts else None,
         prompt_tokens_per_s=_prompts_per_s(measured, seconds),
         tokens_in=_mean(one.tokens_in for one in good if one.tokens_in),
         tokens_out=_mean(one.tokens_out for one in good if one.tokens_out),
@@ -62,6 +58,11 @@ def summary(measured: Measured, conceal: Callable[[str], str]) -> StageReport:
         timeline=_timeline(measured, seconds),
         notes=tuple(_notes(measured, good, seconds, last)),
     )
+
+
+def _per_second(parts: Sequence[float], seconds: float) -> Estimate:
+    """What came in each part of a time, as a rate, sure as far as the parts agree."""
+    return mean_estimate([part * len(parts) / seconds for part in parts])
 
 
 def _distributions(good: Sequence[Answer]) -> tuple[Distribution | None, ...]:

@@ -97,12 +97,8 @@ class Batcher(Generic[Req, Res]):
         """Requests in the queue."""
         return len(self._queue)
 
-    async def submit(self, request: Req, deadline_ms: float | None = None) -> Res:
+    async def submit(self, request: Req) -> Res:
         """Wait for the answer to one request; a cancelled caller leaves the queue.
-
-        Args:
-            request: One request.
-            deadline_ms: What this request asks for; the shorter of it and the batch's counts.
 
         Raises:
             OverloadedError: The queue is full.
@@ -119,7 +115,7 @@ class Batcher(Generic[Req, Res]):
             waiting.length = self._measures.length(request)
         self._queue.append(waiting)
         self._wake(loop)
-        limit = _shorter(self._batch.deadline_ms, deadline_ms)
+        limit = self._batch.deadline_ms
         timer = loop.call_later(limit / 1000, self._expire, waiting, limit) if limit else None
         try:
             answer: Res = await waiting.answer
@@ -279,10 +275,6 @@ class Batcher(Generic[Req, Res]):
     def _forget(self, waiting: _Waiting) -> None:
         with suppress(ValueError):  # it has left with a batch
             self._queue.remove(waiting)
-
-
-def _shorter(one: float | None, other: float | None) -> float | None:
-    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 def _deliver(items: list[_Waiting], found: list[Any]) -> int:
