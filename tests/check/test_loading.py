@@ -185,3 +185,29 @@ def test_a_run_with_a_training_loop_may_load(line: str, found: bool) -> None:
         "@app.local_entrypoint()\ndef main():\n    sweep.map([1, 2])\n"
     )
     assert ("MK401" in codes(text)) is found
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (("if self.closed:", "    return ''", "return whisper.load_model('base').transcribe(x)"), {"MK401"}),
+        (("if not self.closed and PAUSED:", "    return ''", "self.model = whisper.load_model('base')"), {"MK401"}),
+        (("if PAUSED:", "    return ''", "net = fresh()", "return net(x)"), {"MK401"}),
+        (("if self.answer:", "    return self.answer", "self.answer = whisper.load_model('base')(x)"), {"MK410"}),
+        (("if self.seen:", "    return 1", "self.seen.append(whisper.load_model('base')(x))"), set()),
+        (("if self.is_closed():", "    return ''", "return whisper.load_model('base')(x)"), set()),
+        (("if os.path.exists('/out/a'):", "    return 1", "return whisper.load_model('base')(x)"), set()),
+    ],
+)  # fmt: skip
+def test_a_guard_that_no_call_changes_guards_nothing(
+    lines: tuple[str, ...], found: set[str]
+) -> None:
+    """What only a start sets lets every call through to the load; what a call fills stops the next one."""
+    body = "".join(f"        {line}\n" for line in lines)
+    text = (
+        f"{HEAD}PAUSED = False\n\n\n@app.cls(gpu='L4')\nclass Model:\n    @modal.enter()\n    def start(self):\n"
+        "        self.closed, self.answer, self.seen = False, None, []\n\n"
+        "    def is_closed(self):\n        return False\n\n"
+        f"    @modal.method()\n    def run(self, x):\n{body}"
+    )
+    assert codes(text) & LOADS == found

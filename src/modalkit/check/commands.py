@@ -57,7 +57,10 @@ def _parts(file: ModalFile, node: ast.expr) -> _Parts:
     if isinstance(node, ast.Call) and node.args:
         splits = _is_join(node) or file.names.qualname(node.func) == "shlex.split"
         is_text = splits or file.names.qualname(node.func) == "str"
-        return [(node.args[0], SPLICED if splits else "")] if is_text else []
+        if is_text:
+            return [(node.args[0], SPLICED if splits else "")]
+        # A variable of the environment is its default where nothing is set.
+        return [(one, "") for one in file.names.possible(node) if one is not node]
     if isinstance(node, ast.Name):
         return _gathered(file, node)
     return []

@@ -12,8 +12,10 @@ import ast
 import io
 import re
 import tokenize
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from .findings import Finding, Span
 from .rule import all_rules
@@ -67,15 +69,6 @@ class Ignore:
     unknown: tuple[str, ...]
     reason: str
     used: set[str] = field(default_factory=set)
-
-    def silences(self, finding: Finding) -> bool:
-        """Whether it is about a finding; it is remembered as used then."""
-        first, last = self.lines
-        end = max(finding.span.end_line, finding.span.line)
-        if finding.code not in self.codes or finding.span.line > last or end < first:
-            return False
-        self.used.add(finding.code)
-        return True
 
 
 def ignore_of(comment: Comment) -> Ignore | None:
@@ -166,8 +159,40 @@ def _next_code(source: SourceFile, line: int) -> int:
 
 
 def unsilenced(findings: Iterable[Finding], ignores: Iterable[Ignore]) -> list[Finding]:
-    """Return the findings that no comment silences."""
-    ignores = tuple(ignores)
-    # Every comment is asked, so that two about one finding both count as used.
-    asked = [(one, [ignore.silences(one) for ignore in ignores]) for one in findings]
-    return [one for one, silenced in asked if not any(silenced)]
+    """Return the findings that no comment silences; a comment is used that is about any of them."""
+    found, comments = list(findings), list(ignores)
+    held: dict[str, list[tuple[int, int]]] = {}
+    for ignore in comments:
+        for code in ignore.codes:
+            held.setdefault(code, []).append(ignore.lines)
+    lines: dict[str, list[tuple[int, int]]] = {}
+    for finding in found:
+        lines.setdefault(finding.code, []).append(_lines(finding))
+    silent = {code: _Extents(each) for code, each in held.items()}
+    reached = {code: _Extents(each) for code, each in lines.items()}
+    for ignore in comments:
+        ignore.used |= {
+            code for code in ignore.codes if code in reached and reached[code].meet(ignore.lines)
+        }
+    return [
+        one for one in found if one.code not in silent or not silent[one.code].meet(_lines(one))
+    ]
+
+
+def _lines(finding: Finding) -> tuple[int, int]:
+    return finding.span.line, max(finding.span.end_line, finding.span.line)
+
+
+class _Extents:
+    """Pieces of a file, of which many are asked whether one of them meets another piece."""
+
+    def __init__(self, extents: list[tuple[int, int]]) -> None:
+        ordered = sorted(extents)
+        self._firsts = [first for first, _ in ordered]
+        self._furthest = list(accumulate((last for _, last in ordered), max))
+
+    def meet(self, lines: tuple[int, int]) -> bool:
+        """Whether one of them shares a line with these."""
+        first, last = lines
+        index = bisect_right(self._firsts, last)
+        return index > 0 and self._furthest[index - 1] >= first

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 
 from .names import Names
 
-__all__ = ["Image", "Step", "read_image"]
+__all__ = ["Image", "Step", "is_moving_tag", "read_image"]
 
 _SPECS = {"modalkit.ImageSpec", "modalkit.declare.image.ImageSpec"}
 _DEEPEST = 200  # steps of one chain
+# A word for whatever is newest, alone or behind the variant: `:latest`, `:cuda-nightly`.
+_FLOATING = re.compile(r"[:-](?:latest|nightly)$|:main$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,16 @@ def read_image(node: ast.expr | None, names: Names) -> Image | None:
         steps.append(Step(method, node))
         node = node.func.value
     return Image("", None, tuple(reversed(steps)), partial=True) if steps else None
+
+
+def is_moving_tag(image: str) -> bool:
+    """Return whether the name of a registry image stands for another image next month.
+
+    Examples:
+        >>> is_moving_tag("vllm/vllm-openai"), is_moving_tag("vllm/vllm-openai:v0.33.0")
+        (True, False)
+    """
+    if "@" in image:
+        return False
+    last = image.rpartition("/")[2]
+    return ":" not in last or _FLOATING.search(last) is not None

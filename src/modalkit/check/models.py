@@ -21,12 +21,14 @@ from .reach import reached
 __all__ = ["Load", "loads_in", "loads_of", "named_parameters", "weight_bytes"]
 
 GIB = 1024**3
+_DOWNLOADERS = ("snapshot_download", "hf_hub_download")
 # What reads a model's weights, by the end of the full name.
 _LOADERS = (
     "from_pretrained", "vllm.LLM", "vllm.AsyncEngineArgs", "vllm.EngineArgs", "sglang.Engine",
     "transformers.pipeline", "SentenceTransformer", "WhisperModel", "CrossEncoder",
-    "AsyncEngineArgs", "whisper.load_model", "snapshot_download",
+    "AsyncEngineArgs", "whisper.load_model", *_DOWNLOADERS,
 )  # fmt: skip
+_WEIGHT_FILES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".nemo")
 _SMALL = ("Tokenizer", "Config", "Processor", "FeatureExtractor")
 _SERVERS = ("vllm", "sglang")
 _MODEL_KEYWORDS = ("model", "model_path", "pretrained_model_name_or_path", "repo_id")
@@ -67,6 +69,11 @@ class Load:
     def is_small(self) -> bool:
         """Whether it reads a tokenizer or a config, which is done in no time and needs no GPU."""
         return any(word in self.by for word in _SMALL)
+
+    @property
+    def is_download(self) -> bool:
+        """Whether it only fetches files, of one of which a repository's name says no size."""
+        return self.by.endswith(_DOWNLOADERS)
 
     def keyword(self, name: str) -> ast.expr | None:
         """Return a keyword of the call."""
@@ -132,12 +139,30 @@ def loads_in(file: ModalFile, body: Function | ast.Module) -> Iterator[Load]:
 
 
 def _loaded(file: ModalFile, call: ast.Call, name: str) -> Iterator[Load]:
+    if name.endswith(_DOWNLOADERS) and not _fetches_weights(file, call):
+        return
     keywords = [one.value for one in call.keywords if one.arg in _MODEL_KEYWORDS]
     position = 1 if name.endswith("transformers.pipeline") else 0
     for value in [*keywords, *call.args[position : position + 1]]:
-        text = file.names.text(value) or _attribute_text(file, value)
+        text = _likely_text(file, value) or _attribute_text(file, value)
         if text is not None and _HUB_ID.fullmatch(text):
             yield Load(text, name, call, value)
+
+
+def _fetches_weights(file: ModalFile, call: ast.Call) -> bool:
+    """Whether a download is of a model's weights: not of a data set, nor of one small file."""
+    given = {one.arg: one.value for one in call.keywords}
+    if file.names.text(given.get("repo_type")) in {"dataset", "space"}:
+        return False
+    one_file = file.names.qualname(call.func).endswith("hf_hub_download")
+    fetched = given.get("filename", call.args[1] if len(call.args) > 1 else None)
+    return not one_file or (file.names.text(fetched) or "").endswith(_WEIGHT_FILES)
+
+
+def _likely_text(file: ModalFile, node: ast.expr) -> str | None:
+    """The text of an expression, or the default of the environment variable that it reads."""
+    values = list(file.names.possible(node))
+    return file.names.text(values[0]) if len(values) == 1 else file.names.text(node)
 
 
 def _attribute_text(file: ModalFile, node: ast.expr) -> str | None:

@@ -30,6 +30,7 @@ __all__ = [
     "installs",
     "is_bare",
     "is_standard",
+    "names_its_packages",
     "package_for",
     "requirements_of",
 ]
@@ -39,6 +40,11 @@ _OPAQUE = {
     "pip_install_from_requirements", "pip_install_from_pyproject", "pip_install_private_repos", "poetry_install_from_file",
     "uv_sync", "requirements", "pyproject", "uv_lock", "local_dir", "local_file", "with_modalkit", "micromamba_install", "conda_install", "conda_update_from_environment", "dockerfile_commands",
     "pipe", "run_function", "add_local_dir", "add_local_file", "copy_local_dir", "copy_local_file", "copy_mount",
+}  # fmt: skip
+# Those of them that install what another file lists.
+_LISTED_ELSEWHERE = {
+    "pip_install_from_requirements", "pip_install_from_pyproject", "poetry_install_from_file", "uv_sync",
+    "requirements", "pyproject", "uv_lock", "conda_update_from_environment",
 }  # fmt: skip
 _PIP = {"pip_install", "uv_pip_install", "pip", "uv"}
 # What modalkit's runtime brings into the image of every service.
@@ -187,6 +193,13 @@ def is_bare(image: Image, names: Names) -> bool:
     call = image.base_call
     tag = names.text(call.args[0]) if image.base == "from_registry" and call and call.args else None
     return bool(tag and _BARE_REGISTRY.match(tag))
+
+
+def names_its_packages(image: Image, names: Names) -> bool:
+    """Whether the code says which packages an image has: its base has none, and no list elsewhere adds some."""
+    if image.partial or not is_bare(image, names):
+        return False
+    return not any(step.method in _LISTED_ELSEWHERE for step in image.steps)
 
 
 def _is_slim(image: Image) -> bool:

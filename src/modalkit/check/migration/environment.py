@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..declared import ModalFile
 from ..findings import Edit
+from ..packages import names_its_packages
 from ..rule import Problem, rule
 from .changes import change
 from .draft import Draft
@@ -44,6 +45,13 @@ def _keeps_old_hub(file: ModalFile) -> bool:
     )
 
 
+def _has_other_packages(file: ModalFile) -> bool:
+    """Whether which hub library its images have stands in none of them: a base's, or of a list elsewhere."""
+    return bool(file.images) and not any(
+        names_its_packages(image, file.names) for image in file.images
+    )
+
+
 @rule(
     "MK816",
     "hub-variable",
@@ -52,7 +60,7 @@ def _keeps_old_hub(file: ModalFile) -> bool:
 )
 def hub_variable(file: ModalFile) -> Iterator[Problem]:
     """Environment variables that transformers and huggingface_hub no longer read."""
-    if _keeps_old_hub(file):
+    if _keeps_old_hub(file) or _has_other_packages(file):
         return
     draft = Draft(file)
     for node in file.nodes.of(ast.Constant):

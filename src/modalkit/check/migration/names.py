@@ -245,7 +245,8 @@ def renamed_members(file: ModalFile, code: str) -> Iterator[Problem]:
         owner, _, attribute = change.old.rpartition(".")
         for node in file.nodes.of(ast.Attribute):
             if node.attr == attribute and _is_owner(file, node.value, owner):
-                yield outdated(change, node, "", [draft.rename(node, change.new or "")])
+                edits = None if change.fix == "none" else [draft.rename(node, change.new or "")]
+                yield outdated(change, node, "", edits)
 
 
 def _is_owner(file: ModalFile, node: ast.expr, owner: str) -> bool:

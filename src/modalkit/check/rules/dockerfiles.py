@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ..credentials import is_key, is_placeholder, is_secret_name, looks_random, shown
 from ..dockerfiles import Dockerfile, Instruction
+from ..images import is_moving_tag
 from ..packages import requirements_of
 from ..pins import is_fragile, open_name
 from ..rule import Problem
@@ -26,7 +27,6 @@ _FROM = re.compile(
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"\$\{?(?P<name>\w+)(?::?-(?P<default>[^}]*))?\}?")
-_MOVING = (":latest", ":nightly", ":main")
 _ENV_FILE = re.compile(r"(?:^|[\s/\"'\[])(?P<file>\.env(?:\.\w+)?)(?=[\s\"',])")
 _TEMPLATES = (".example", ".sample", ".template", ".dist")
 _KEY_CURE = "secrets=[modal.Secret.from_name(...)] on the function; where the build needs it, on from_dockerfile."
@@ -90,7 +90,12 @@ def _base(one: Instruction, defaults: Mapping[str, str], stages: set[str]) -> _S
     if match is None:
         return
     image = _resolved(match["image"], defaults)
-    if match["image"].lower() not in stages and image != "scratch" and _is_moving(image):
+    if (
+        match["image"].lower() not in stages
+        and image != "scratch"
+        and "$" not in image
+        and is_moving_tag(image)
+    ):
         name = image.partition(":")[0]
         span = one.span(match.start("image"), match.end("image"))
         cure = f"{name}:VERSION, or @sha256:...."
@@ -104,13 +109,6 @@ def _resolved(image: str, defaults: Mapping[str, str]) -> str:
         return defaults.get(found["name"], found["default"] or found[0])
 
     return _VARIABLE.sub(value, image)
-
-
-def _is_moving(image: str) -> bool:
-    if "$" in image or "@" in image:
-        return False
-    last = image.rpartition("/")[2]
-    return ":" not in last or last.endswith(_MOVING)
 
 
 def _installs(one: Instruction) -> _Said:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ..credentials import is_secret_name
 from ..declared import ModalFile, Unit
@@ -146,24 +148,62 @@ def _answered(file: ModalFile, node: ast.expr) -> Iterator[ast.expr]:
     "MK205",
     "secret-in-image",
     "warning",
-    why="What an image's env holds is stored in the image as plain text, for everyone who may use it.",
+    why="What an image is built with is stored in it as plain text, for everyone who may use it.",
 )
 def secret_in_image(file: ModalFile) -> Iterator[Problem]:
-    """A secret variable of this machine that is copied into an image's ``env``."""
-    for image in file.images:
-        for step in image.steps:
-            given = step.call.args[0] if step.method == "env" and step.call.args else None
-            if not isinstance(given, ast.Dict):
+    """A secret of this machine that is copied into an image's ``env``, or into a command that builds it."""
+    for call in file.nodes.of(ast.Call) if file.is_modal else ():
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if method == "env":
+            yield from _in_variables(file, call)
+        elif method in _BUILD_COMMANDS:
+            yield from _in_commands(file, call)
+
+
+_BUILD_COMMANDS = {"run_commands", "dockerfile_commands"}
+_USER_OF_URL = re.compile(r"https?://[^/\s@]*$")
+
+
+def _in_variables(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
+    given = call.args[0] if call.args else None
+    pairs = zip(given.keys, given.values, strict=True) if isinstance(given, ast.Dict) else ()
+    for key, value in pairs:
+        variable = _secret_shown(file, value)
+        name = file.names.text(key) or variable
+        if variable is not None:
+            yield Problem(
+                value,
+                f"{name} is read on this machine and written into the image.",
+                "secrets=[modal.Secret.from_local_environ([...])] or Secret.from_name(...) of the function.",
+            )
+
+
+def _in_commands(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
+    for argument in call.args:
+        for command in file.names.possible(argument):
+            if not isinstance(command, ast.JoinedStr):
                 continue
-            for key, value in zip(given.keys, given.values, strict=True):
-                variable = _secret_shown(file, value)
-                name = file.names.text(key) or variable
-                if variable is not None:
-                    yield Problem(
-                        value,
-                        f"{name} is read on this machine and written into the image.",
-                        "secrets=[modal.Secret.from_local_environ([...])] or Secret.from_name(...) of the function.",
-                    )
+            secret = _secret_shown(file, command) or _user_of_url(file, command)
+            if secret is not None:
+                yield Problem(
+                    command,
+                    f"{secret.rstrip(',')} is filled in on this machine and stays in the image's layers.",
+                    'secrets=[...] of the step, and "$NAME" in the command.',
+                )
+
+
+def _user_of_url(file: ModalFile, text: ast.JoinedStr) -> str | None:
+    """What stands for a user or a password in a URL: ``https://{token}@github.com``."""
+    before = ""
+    for value, behind in pairwise(text.values):
+        if isinstance(value, ast.Constant):
+            before += str(value.value)
+            continue
+        follows = isinstance(behind, ast.Constant) and str(behind.value).startswith("@")
+        if isinstance(value, ast.FormattedValue) and follows and _USER_OF_URL.search(before):
+            return file.source.segment(value.value)
+        before += "\0"
+    return None
 
 
 @rule(

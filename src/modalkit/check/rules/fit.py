@@ -42,11 +42,7 @@ _SPLITS = (*_TP_FLAGS, "--data-parallel-size", "-dp", "--dp", "--dp-size", "--pi
 
 def engine_loads(file: ModalFile, unit: Unit) -> list[Load]:
     """Return what is loaded onto the GPU; fetching alone needs none, nor does a tokenizer."""
-    loads = [
-        load
-        for load in loads_of(file, unit)
-        if not load.by.endswith("snapshot_download") and not load.is_small
-    ]
+    loads = [load for load in loads_of(file, unit) if not load.is_download and not load.is_small]
     declared = declared_load(file, unit)
     return [*loads, declared] if declared is not None else loads
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..cures import pin_fix
 from ..declared import ModalFile
-from ..images import Image, Step
+from ..images import Image, Step, is_moving_tag
 from ..packages import Install, installs
 from ..pins import is_fragile, open_name
 from ..rule import Problem, rule
@@ -84,22 +84,30 @@ def _unpinned(file: ModalFile, found: list[Install]) -> Problem:
 )
 def floating_tag(file: ModalFile) -> Iterator[Problem]:
     """A registry image without a tag, or with ``latest``."""
-    for image in file.images:
-        call = image.base_call
-        if image.base != "from_registry" or call is None or not call.args:
-            continue
-        tag = file.names.text(call.args[0])
-        if tag is None or "@sha256:" in tag:
-            continue
-        last = tag.rpartition("/")[2]
-        if ":" not in last or last.endswith((":latest", ":nightly", ":main")):
+    for call in _from_registry(file):
+        # What an environment variable may say otherwise is the default where it says nothing.
+        texts = [file.names.text(one) for one in file.names.possible(call.args[0])]
+        tag = texts[0] if len(texts) == 1 else file.names.text(call.args[0])
+        if tag is not None and is_moving_tag(tag):
+            name = tag.rpartition(":")[0] if ":" in tag.rpartition("/")[2] else tag
             yield Problem(
-                call.args[0],
-                f"{tag!r} names no version.",
-                f"{tag.partition(':')[0]}:VERSION, or @sha256:....",
+                call.args[0], f"{tag!r} names no version.", f"{name}:VERSION, or @sha256:...."
             )
 
 
+_RAW_IMAGE = "modal.experimental.raw_registry_image"
+
+
+def _from_registry(file: ModalFile) -> Iterator[ast.Call]:
+    """The calls that name an image of a registry, each once."""
+    bases = (one.base_call for one in file.images if one.base == "from_registry")
+    raw = (call for name, call in file.calls if name == _RAW_IMAGE)
+    found = dict.fromkeys(one for one in (*bases, *raw) if one is not None and one.args)
+    yield from found
+
+
+# What takes an image as it is and adds nothing to it.
+_TAKE_IMAGES = {"function", "cls", "server", "App", "create"}
 _COPIES = {"add_local_dir", "add_local_file", "add_local_python_source"}
 _STABLE = {"apt_install", "pip_install", "uv_pip_install", "micromamba_install"}
 
@@ -187,6 +195,7 @@ def copied_where_mount_would_do(file: ModalFile) -> Iterator[Problem]:
                 _copy(file, step)
                 and all(one.method in _COPIES for one in rest)
                 and not _is_extended(file, image)
+                and not _is_handed_on(file, image)
             ):
                 yield Problem(
                     _named(step.call),
@@ -201,6 +210,19 @@ def _is_extended(file: ModalFile, image: Image) -> bool:
     return any(
         len(other.steps) > length and other.steps[:length] == image.steps for other in file.images
     )
+
+
+def _is_handed_on(file: ModalFile, image: Image) -> bool:
+    """Whether a function returns an image, or gives it to another, which may build on."""
+    last = image.steps[-1].call
+    function = file.nodes.function(last)
+    if function is None:
+        return False
+    given: list[ast.expr | None] = [one.value for one in file.within(function, ast.Return)]
+    for name, call in file.calls_in(function):
+        if name.rpartition(".")[2] not in _TAKE_IMAGES:
+            given += [*call.args, *(one.value for one in call.keywords)]
+    return any(last in file.names.possible(one) for one in given if one is not None)
 
 
 @rule(

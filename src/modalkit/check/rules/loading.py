@@ -11,6 +11,7 @@ from ..declared import ModalFile, Unit
 from ..loaders import SlowCall, slow_calls
 from ..nodes import Function
 from ..rule import Problem, rule
+from ..steadiness import is_steady
 from .cost import starts_training
 
 __all__ = ["called_over_many", "loaded_at_first_call", "loaded_per_call"]
@@ -191,6 +192,8 @@ def _is_guard(file: ModalFile, statement: ast.stmt) -> bool:
     if not isinstance(statement, ast.If) or not isinstance(statement.body[-1], ast.Return):
         return False
     function = file.nodes.function(statement)
+    if function is not None and is_steady(file, statement.test, function):
+        return False
     waiting: list[ast.expr] = [statement.test]
     seen: set[ast.AST] = set()
     while waiting:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..cures import keyword_fix
 from ..declared import ModalFile, Unit
-from ..models import GIB, loads_in, weight_bytes
+from ..models import GIB, Load, loads_in, weight_bytes
 from ..rule import Problem, rule
 
 __all__ = ["module_scope_work", "no_snapshot", "startup_too_short"]
@@ -32,7 +32,7 @@ def startup_too_short(file: ModalFile) -> Iterator[Problem]:
         allowed, what = _allowed_start(file, unit)
         for member in unit.methods("modal.enter"):
             for load in loads_in(file, member.node):
-                size = weight_bytes(load.model) or 0.0
+                size = _read_bytes(load)
                 needed = _ENGINE_START_S + size / GIB / _READ_GIB_PER_S
                 if allowed is not None and (size or unit.kind == "server") and needed > allowed:
                     seconds = str(max(600, int(needed * 3 // 300 + 1) * 300))
@@ -42,6 +42,13 @@ def startup_too_short(file: ModalFile) -> Iterator[Problem]:
                         f"startup_timeout={seconds}.",
                         keyword_fix(file, unit, "startup_timeout", seconds, safe=True),
                     )
+
+
+def _read_bytes(load: Load) -> float:
+    """What a load reads at least; of one file of a repository that is not known."""
+    if load.by.endswith("hf_hub_download"):
+        return 0.0
+    return weight_bytes(load.model) or 0.0
 
 
 def _allowed_start(file: ModalFile, unit: Unit) -> tuple[float | None, str]:
@@ -72,7 +79,7 @@ def no_snapshot(file: ModalFile) -> Iterator[Problem]:
             large = [
                 load
                 for load in loads_in(file, member.node)
-                if not load.is_small and (weight_bytes(load.model) or 0) > 10 * GIB
+                if not load.is_small and _read_bytes(load) > 10 * GIB
             ]
             if large:
                 yield Problem(

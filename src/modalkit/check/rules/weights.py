@@ -70,12 +70,7 @@ def revision_not_pinned(file: ModalFile) -> Iterator[Problem]:
         for load in loads_of(file, unit):
             if load.is_small or _is_local(file, load):
                 continue
-            if load.flags:
-                pinned = "--revision" in load.flags or SPLICED in load.flags
-            else:
-                pinned = file.options(load.call).given.get("revision") is not None
-                pinned = pinned or not file.options(load.call).complete or not _takes_revision(load)
-            if not pinned and not _trusts(file, load):
+            if not _is_pinned(file, load) and not _trusts(file, load):
                 yield Problem(
                     load.at,
                     f"{load.model} is loaded at whatever its newest commit is.",
@@ -83,9 +78,24 @@ def revision_not_pinned(file: ModalFile) -> Iterator[Problem]:
                 )
 
 
+_BRANCHES = {"main", "master"}  # names of what is newest
+
+
+def _is_pinned(file: ModalFile, load: Load) -> bool:
+    """Whether a load names a revision that stays, or may name one that is not seen."""
+    if load.flags:
+        named = "--revision" in load.flags and load.flag("--revision") not in _BRANCHES
+        return named or SPLICED in load.flags
+    options = file.options(load.call)
+    given = options.value("revision")
+    if given is not None:
+        return file.names.text(given) not in _BRANCHES
+    return not options.complete or not _takes_revision(load)
+
+
 def _takes_revision(load: Load) -> bool:
-    return load.by.endswith(
-        ("from_pretrained", "snapshot_download", "vllm.LLM", "EngineArgs", "SentenceTransformer")
+    return load.is_download or load.by.endswith(
+        ("from_pretrained", "vllm.LLM", "EngineArgs", "SentenceTransformer")
     )
 
 
