@@ -6,8 +6,9 @@ Each model class is built on torch's meta device from a config of symbols, so ev
 is known as arithmetic over config fields. Switches (``attention_bias``) are flipped one by one to
 see which parameters they add or remove. The result is then evaluated, by modalkit's own code, at
 sizes other than the ones it was read from and compared with the real class; an architecture that
-differs anywhere is not written. Takes a few minutes; needs torch and transformers, no weights; towers
-of timm (``gemma3n``) need timm, torchvision and pillow too.
+differs anywhere is not written. Settings that only change parts whose layers follow no rule (the
+convolutions of a codec) are pinned: a config with others is refused. Takes a few minutes; needs torch
+and transformers, no weights; towers of timm (``gemma3n``) need timm, torchvision and pillow too.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ from architectures.configs import (
     values_of,
     walk,
 )
+from architectures.given import CACHE_FIELDS, ENCODERS, FIXED, HINTS, IMPLIED
 from architectures.layout import Row, describe, fields_of_rule, fields_used, lists_used
-from architectures.merge import merge, rule_of
+from architectures.merge import lists_layers, merge, rule_of
+from architectures.pins import pinned
 from architectures.symbols import Symbol, tracing, whole
 from architectures.verify import differences
 from transformers.models.auto import modeling_auto
@@ -56,170 +59,6 @@ TABLES = (
     modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
     modeling_auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES,
 )
-ENCODERS = [
-    "albert",
-    "bert",
-    "camembert",
-    "deberta",
-    "deberta-v2",
-    "distilbert",
-    "electra",
-    "mpnet",
-    "modernbert",
-    "nomic_bert",
-    "roberta",
-    "xlm-roberta",
-    "jina_embeddings_v3",
-    "eurobert",
-    "clip",
-    "siglip",
-    "siglip2",
-    "chinese_clip",
-    "clap",
-    "clip_text_model",
-    "clip_vision_model",
-    "convbert",
-    "dinov2",
-    "dinov3_vit",
-    "dpr",
-    "esm",
-    "esmc",
-    "embedding_gemma2",
-    "embedding_gemma2_text",
-    "fnet",
-    "funnel",
-    "gte",
-    "hubert",
-    "ibert",
-    "layoutlm",
-    "layoutlmv3",
-    "longformer",
-    "luke",
-    "metaclip_2",
-    "mobilebert",
-    "modernvbert",
-    "nystromformer",
-    "parakeet_ctc",
-    "pixtral",
-    "siglip_vision_model",
-    "siglip2_vision_model",
-    "splinter",
-    "squeezebert",
-    "vit",
-    "wav2vec2",
-    "wav2vec2-bert",
-    "wavlm",
-]
-
-
-# What sizing reads of a config beside its shapes: caches, experts in use, the longest context.
-CACHE_FIELDS = frozenset(
-    [
-        "sliding_window",
-        "use_sliding_window",
-        "attention_chunk_size",
-        "index_head_dim",
-        "index_topk",
-        "head_dim",
-        "d_kv",
-        "hidden_size",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "num_hidden_layers",
-        "max_position_embeddings",
-        "linear_num_value_heads",
-        "linear_num_key_heads",
-        "linear_key_head_dim",
-        "linear_value_head_dim",
-        "linear_conv_kernel_dim",
-        "linear_attn_config",
-        "mamba_num_heads",
-        "mamba_n_heads",
-        "mamba_head_dim",
-        "mamba_d_head",
-        "ssm_state_size",
-        "mamba_d_state",
-        "state_size",
-        "mamba_ssm_dtype",
-        "num_experts_per_tok",
-        "top_k_experts",
-        "moe_k",
-        "num_experts_per_token",
-        "moe_top_k",
-        "moe_topk",
-        "tie_word_embeddings",
-        "kv_lora_rank",
-        "qk_rope_head_dim",
-        "num_nextn_predict_layers",
-        "mtp_num_hidden_layers",
-        "vocab_size",
-        "intermediate_size",
-    ]
-)
-
-# What some classes need and their own defaults leave out; the values only have to go together.
-HINTS: dict[str, dict[str, Any]] = {
-    "bamba": {"attn_layer_indices": [3, 9]},
-    "granitemoehybrid": {"layer_types": (["linear_attention"] * 7 + ["full_attention"]) * 4},
-    "deepseek_v4": {
-        "num_hidden_layers": 15,
-        "layer_types": ["sliding_attention", "sliding_attention"]
-        + ["compressed_sparse_attention", "heavily_compressed_attention"] * 6
-        + ["sliding_attention"],
-    },
-    "deepseek_v2": {"first_k_dense_replace": 2},
-    "dots1": {"n_shared_experts": 2, "n_routed_experts": 128, "first_k_dense_replace": 2},
-    "ernie4_5_moe": {"moe_layer_start_index": 2, "moe_layer_interval": 2},
-    "esm": {"vocab_size": 33, "pad_token_id": 1},
-    "falcon_mamba": {"intermediate_size": 1536, "time_step_rank": 48},
-    "hunyuan_v1_dense": {"head_dim": 128},
-    "hunyuan_v1_moe": {"head_dim": 128},
-    "hunyuan_vl": {"text_config.head_dim": 128},
-    "lfm2": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
-    "lfm2_vl": {"text_config.layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
-    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
-    "llama4": {"text_config.interleave_moe_layer_step": 2},
-    "llama4_text": {"interleave_moe_layer_step": 2},
-    "ministral": {"head_dim": 128},
-    "mistral4": {"first_k_dense_replace": 2},
-    "nemotron": {"num_key_value_heads": 48, "head_dim": 128},
-    "nemotron_h": {"moe_latent_size": 1024},
-}
-for _type in ("qwen2_moe", "qwen3_moe", "qwen3_next"):
-    HINTS[_type] = {"decoder_sparse_step": 2, "mlp_only_layers": [1, 4]}
-for _type, _prefix in (
-    ("qwen3_vl_moe", "text_config."),
-    ("qwen3_omni_moe_thinker", "text_config."),
-):
-    HINTS[_type] = {f"{_prefix}decoder_sparse_step": 2, f"{_prefix}mlp_only_layers": [1, 4]}
-for _type in ("gemma4_text", "gemma4_unified_text", "gemma4", "gemma4_unified"):
-    _prefix = "" if _type.endswith("text") else "text_config."
-    HINTS[_type] = {
-        f"{_prefix}global_head_dim": 512,
-        f"{_prefix}num_global_key_value_heads": 2,
-        f"{_prefix}num_kv_shared_layers": 4,
-        f"{_prefix}enable_moe_block": True,
-        f"{_prefix}num_experts": 16,
-        f"{_prefix}top_k_experts": 4,
-        f"{_prefix}moe_intermediate_size": 704,
-    }
-
-# Settings whose part in the count is not traced; every published checkpoint has the class's default.
-FIXED = {
-    "blip-2": ["qformer_config.cross_attention_frequency", "qformer_config.use_qformer_text_input"],
-    "gemma3n": ["text_config.altup_num_inputs"],
-    "gemma3n_text": ["altup_num_inputs"],
-    "got_ocr2": ["vision_config.use_abs_pos"],
-    "granite_speech": ["projector_config.cross_attention_frequency", "tie_word_embeddings"],
-    "granite_speech_plus": ["projector_config.cross_attention_frequency", "tie_word_embeddings"],
-    "marian": ["tie_word_embeddings"],
-    "nllb-moe": ["tie_word_embeddings"],
-    "t5gemma": [
-        "encoder.tie_word_embeddings",
-        "decoder.tie_word_embeddings",
-        "tie_word_embeddings",
-    ],
-}
 
 
 def model_class(model_type: str) -> type[transformers.PreTrainedModel]:
@@ -291,6 +130,7 @@ def settings(model_type: str, rows: list[Row], layers: int | None) -> dict[str, 
     used |= {path for path in symbols if path.rpartition(".")[2] in CACHE_FIELDS}
     hints = {path: value for path, value in HINTS.get(model_type, {}).items() if path in used}
     values = {**hints, **nested_values(config, used), **values_of(plain_config, used)}
+    values |= IMPLIED.get(model_type, {})
     return {
         "aliases": {
             prefix: {alias: name for alias, name in map_.items() if isinstance(name, str)}
@@ -402,6 +242,21 @@ def tolerated(
     return given
 
 
+def verified(model_type: str) -> tuple[dict[str, Any], list[str]]:
+    """Return an architecture's file and where it differs from its class; what it cannot follow is pinned."""
+    file, model = extract(model_type), model_class(model_type)
+    given, fixed = HINTS.get(model_type, {}), FIXED.get(model_type, [])
+    wrong = differences(file, model, given, fixed)
+    if wrong and wrong[0].startswith(f"full {given}:"):
+        return file, wrong  # its defaults already differ
+    off = any(not one.startswith("sparse") for one in wrong)
+    numbers = off or lists_layers(file["rows"])
+    if held := pinned(file, model, given, wrong, numbers=numbers):
+        file["pinned"] = held
+        wrong = differences(file, model, given, [*fixed, *held])
+    return file, wrong
+
+
 def main() -> None:
     """Write the files of the model types named, or of all."""
     warnings.filterwarnings("ignore")
@@ -412,13 +267,10 @@ def main() -> None:
     failed: dict[str, str] = {}
     for model_type in wanted:
         try:
-            file = extract(model_type)
-            wrong = differences(
-                file, model_class(model_type), HINTS.get(model_type, {}), FIXED.get(model_type, ())
-            )
+            file, wrong = verified(model_type)
         except Exception as error:  # noqa: BLE001 - one class must not stop the others
             _LOG.debug("%s", traceback.format_exc())
-            wrong = [f"{type(error).__name__}: {error}"]
+            file, wrong = {}, [f"{type(error).__name__}: {error}"]
         if wrong:
             print(f"{model_type}: {wrong[0][:400]}", flush=True)
         if any(not one.startswith("sparse") for one in wrong):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,13 @@ _COUNTS = [
 ]
 
 
+# Modules that only hold others together and tell nothing: DBRX's attention between its norms.
+_WRAPPERS = {"norm_attn_norm"}
+# Lists inside a layer that are always as long: T5's attentions and feed-forward, Qwen3-Omni's maps of a merger.
+_HALVES = {"layer", "mlp"}
+_EXPERT_ROWS = re.compile(r"\(([\w.]*num_experts) \* ([\w.]+)\)")
+
+
 class _Reader:
     """Reads one model.
 
@@ -58,18 +66,20 @@ class _Reader:
         for key, parameter in module.named_parameters(recurse=False):
             if id(parameter) not in self._seen:
                 self._seen.add(id(parameter))
-                rows.append({"name": f"{name}{key}", "shape": shape_of(parameter, module)})
+                shape = _by_expert(f"{name}{key}", shape_of(parameter, module))
+                rows.append({"name": f"{name}{key}", "shape": shape})
         for key, child in module.named_children():
-            if isinstance(child, nn.ModuleList):
+            if _is_stack(child):
                 rows += self._stack(child, f"{name}{key}", config, prefix)
             else:
-                rows += self._rows(child, f"{name}{key}.", config, prefix)
+                inside = name if key in _WRAPPERS else f"{name}{key}."
+                rows += self._rows(child, inside, config, prefix)
         return rows
 
-    def _stack(self, stack: nn.ModuleList, name: str, config: Any, prefix: str) -> list[Row]:
+    def _stack(self, stack: nn.Module, name: str, config: Any, prefix: str) -> list[Row]:
         """Describe a list of layers by its parts; parts that differ keep their layer's number."""
         layers: list[dict[str, list[Row]]] = []
-        for layer in stack:
+        for layer in _layers(stack):
             parts: dict[str, list[Row]] = {}
             for row in self._rows(layer, "", config, prefix):
                 label = row.get("name") or row["stack"]
@@ -82,15 +92,37 @@ class _Reader:
             {
                 "stack": name,
                 "config": prefix,
-                "count": _count(len(stack), config, prefix, name),
-                "layers": len(stack),
+                "count": _count(len(layers), config, prefix, name),
+                "layers": len(layers),
                 "parts": {part: [layer.get(part, []) for layer in layers] for part in names},
             }
         ]
 
 
+def _is_stack(module: nn.Module) -> bool:
+    """Whether a module is a list of layers, or experts kept by name (``expert_0``, ``expert_1``)."""
+    if isinstance(module, nn.ModuleList):
+        return not any(True for _ in module.named_parameters(recurse=False))  # no parametrization
+    return isinstance(module, nn.ModuleDict) and bool(_layers(module))
+
+
+def _layers(stack: nn.Module) -> list[nn.Module]:
+    if isinstance(stack, nn.ModuleList):
+        return list(stack)
+    named = stack.named_children()
+    return [child for name, child in named if re.fullmatch(r"\w+_\d+", name)]
+
+
+def _by_expert(name: str, shape: list[str]) -> list[str]:
+    """Take apart the rows of experts that lie one below the other (DBRX)."""
+    found = _EXPERT_ROWS.fullmatch(shape[0]) if ".experts." in name and shape else None
+    return [found[1], found[2], *shape[1:]] if found else shape
+
+
 def _count(length: int, config: Any, prefix: str, stack: str) -> str:
     """Return the field that says how long a stack is; the one whose name fits the stack best."""
+    if stack in _HALVES or stack.endswith(".mlp"):
+        return str(length)
     fields = [
         name
         for name, value in vars(config).items()
@@ -106,7 +138,16 @@ def _count(length: int, config: Any, prefix: str, stack: str) -> str:
         return f"{prefix}{counts[0]}"
     if lists and not heads:
         return f"len({prefix}{lists[0]})"
-    return f"{prefix}{heads[0]}" if heads else str(length)
+    if heads:
+        return f"{prefix}{heads[0]}"
+    others = [name for name, value in vars(config).items() if _is_one_more(name, value, length)]
+    return f"({prefix}{others[0]} - 1)" if others else str(length)
+
+
+def _is_one_more(name: str, value: object, length: int) -> bool:
+    """Whether a stack has all of some groups but the first, as a talker's code predictor does."""
+    counted = type(value) is not bool and isinstance(value, int) and "group" in name
+    return counted and value == length + 1
 
 
 def _is_list(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from transformers import PreTrainedConfig
@@ -13,7 +14,15 @@ from modalkit.sizing.layer_rules import kind_of
 from .configs import plain, walk
 from .layout import Row
 
-__all__ = ["merge", "rule_of"]
+__all__ = ["lists_layers", "merge", "rule_of"]
+
+# Stacks of convolutions, each of a width of its own; they never hold the layers that keep tokens.
+_LISTED = re.compile(
+    r"conv|vq|codec|code2wav|token2wav|subsampl|upsampl|resblock|flow|feature_extract|vocoder|quantiz|"
+    r"wavenet|tokenizer"
+)
+
+_HALVES = 3  # T5's layers are lists of their attentions and their feed-forward
 
 Flips = Mapping[str, tuple[object, list[Row]]]
 
@@ -24,7 +33,7 @@ def merge(rows: list[Row], flips: Flips, config: PreTrainedConfig) -> list[Row]:
     for path, (value, others) in flips.items():
         _lay_over(merged, others, path, bool(value))
     fields = {f"{prefix}{name}": plain(value) for prefix, name, value in walk(config)}
-    return [_ruled(row, fields) if "stack" in row else row for row in merged]
+    return [one for row in merged for one in (_ruled(row, fields) if "stack" in row else [row])]
 
 
 def _lay_over(rows: list[Row], others: list[Row], path: str, flipped: bool) -> None:
@@ -61,23 +70,48 @@ def _lay_stack_over(row: Row, other: Row, path: str, flipped: bool) -> None:
             _lay_over(mine[layer], theirs[layer], path, flipped)
 
 
-def _ruled(row: Row, fields: Mapping[str, object]) -> Row:
-    """Group a stack's layers by kind, part by part."""
-    parts = []
-    for name, layers in row["parts"].items():
-        clean = [
-            [_ruled(one, fields) if "stack" in one else _tidy(one) for one in layer]
-            for layer in layers
-        ]
-        texts = [json.dumps(layer, sort_keys=True) for layer in clean]
-        if len(set(texts)) == 1:
-            parts.append({"part": name, "cases": {"": clean[0]}})
-            continue
-        rule = rule_of(texts, fields, row["config"])
-        cases = {kind_of(rule, fields, i, len(texts)): layer for i, layer in enumerate(clean)}
-        parts.append({"part": name, "by": rule, "cases": cases})
-    ruled: Row = {"stack": row["stack"], "count": row["count"], "parts": parts}
-    return ruled | ({"when": row["when"]} if row.get("when") else {})
+def _ruled(row: Row, fields: Mapping[str, object]) -> list[Row]:
+    """Group a stack's layers by kind, part by part; what follows no rule is listed layer by layer."""
+    parts: dict[str, list[list[Row]]] = {
+        name: [[one for entry in layer for one in _inner(entry, fields)] for layer in layers]
+        for name, layers in row["parts"].items()
+    }
+    when = {"when": row["when"]} if row.get("when") else {}
+    try:
+        ruled = [_by_kind(name, layers, fields, row["config"]) for name, layers in parts.items()]
+    except ValueError:
+        if not _LISTED.search(row["stack"]):
+            raise
+        return [one | when for one in _listed(row["stack"], parts)]
+    return [{"stack": row["stack"], "count": row["count"], "parts": ruled} | when]
+
+
+def lists_layers(rows: list[Row]) -> bool:
+    """Return whether an architecture has layers that are listed one by one."""
+    names = (str(row.get("name") or row["stack"]) for row in rows)
+    return any(_LISTED.search(name) and re.search(r"\.\d+\.", name) for name in names)
+
+
+def _inner(entry: Row, fields: Mapping[str, object]) -> list[Row]:
+    return _ruled(entry, fields) if "stack" in entry else [_tidy(entry)]
+
+
+def _by_kind(name: str, layers: list[list[Row]], fields: Mapping[str, object], prefix: str) -> Row:
+    texts = [json.dumps(layer, sort_keys=True) for layer in layers]
+    if len(set(texts)) == 1:
+        return {"part": name, "cases": {"": layers[0]}}
+    rule = rule_of(texts, fields, prefix)
+    cases = {kind_of(rule, fields, i, len(texts)): layer for i, layer in enumerate(layers)}
+    return {"part": name, "by": rule, "cases": cases}
+
+
+def _listed(stack: str, parts: Mapping[str, list[list[Row]]]) -> Iterator[Row]:
+    """Yield the rows of every layer of a stack, each by its own number."""
+    for layers in parts.values():
+        for number, layer in enumerate(layers):
+            for one in layer:
+                key = "stack" if "stack" in one else "name"
+                yield {**one, key: f"{stack}.{number}.{one[key]}"}
 
 
 def _tidy(row: Row) -> Row:
@@ -108,6 +142,8 @@ def _candidates(fields: Mapping[str, object], prefix: str, layers: int) -> Itera
     for name in lists:
         if len(own[name]) >= layers:  # type: ignore[arg-type]  # a list or a string
             yield {"list": name}
+    if layers <= _HALVES:
+        yield from ({"layer": number} for number in range(layers))
     numbers = [name for name, value in own.items() if type(value) is int]
     yield from _fitting_steps(numbers)
     for name in lists:
@@ -128,12 +164,10 @@ def _candidates(fields: Mapping[str, object], prefix: str, layers: int) -> Itera
 
 
 def _about_layers(name: str, value: object) -> bool:
+    if isinstance(value, str):
+        return "pattern" in name  # a letter for each layer
     words = ("layer", "type", "pattern", "ratio", "freq", "block", "mask")
-    return (
-        isinstance(value, list | str)
-        and any(word in name for word in words)
-        and "ignore" not in name
-    )
+    return isinstance(value, list) and any(word in name for word in words) and "ignore" not in name
 
 
 def _fitting_steps(numbers: list[str]) -> Iterator[Row]:
@@ -152,3 +186,4 @@ def _steps(numbers: list[str]) -> Iterator[Row]:
     for step in steps:
         yield {"every": step, "offset": 1}
         yield {"every": step, "offset": 0}
+        yield {"every": step, "offset": -1}

@@ -129,13 +129,15 @@ def shape_of(parameter: nn.Parameter, module: nn.Module) -> list[str]:
     """Return a parameter's shape as expressions; a number where nothing is known of it.
 
     Where arithmetic on tensors lost the symbols, a size is looked up among the numbers that the module
-    itself keeps.
+    itself keeps and its config's width.
     """
     sizes = [int(size) for size in parameter.shape]
     symbols = getattr(parameter, "symbols", None)
     if symbols is not None and [int(size) for size in symbols] == sizes:
         return [written(size) for size in symbols]
-    kept = {int(value): value for value in vars(module).values() if isinstance(value, Symbol)}
+    width = getattr(getattr(module, "config", None), "hidden_size", None)
+    numbers = [width, *vars(module).values()]
+    kept = {int(value): value for value in numbers if isinstance(value, Symbol)}
     return [written(kept.get(size, size)) for size in sizes]
 
 

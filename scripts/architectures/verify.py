@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from modalkit.sizing.configs import Config
 from modalkit.sizing.layouts import parameters
 
-__all__ = ["differences"]
+__all__ = ["counted", "differences", "expected", "nested"]
 
 _TRIALS = 6
 _ATTEMPTS = 40
@@ -37,20 +37,33 @@ def differences(
         changes = _changes(file, given, fixed, chance) if attempt else {}
         try:
             changes = {**given, **changes}
-            config = CONFIG_MAPPING[file["model_type"]](**_nested(changes))
-            with torch.device("meta"):
-                expected = sum(one.numel() for one in model(config).parameters())
+            config = CONFIG_MAPPING[file["model_type"]](**nested(changes))
+            real = expected(model, config)
         except Exception:  # noqa: BLE001 - many random sizes do not go together
             continue
-        sparse = _nested(changes)
+        sparse = nested(changes)
         for label, raw in (("full", _laid_over(config.to_dict(), sparse)), ("sparse", sparse)):
-            counted = _count(file, {**raw, "model_type": file["model_type"]})
-            if counted != expected:
-                found.append(f"{label} {changes}: {counted} is not {expected}")
+            said = _count(file, {**raw, "model_type": file["model_type"]})
+            if said != real:
+                found.append(f"{label} {changes}: {said} is not {real}")
         done += 1
         if done == _TRIALS:
             break
     return found if done > 1 else [*found, "no other size could be built"]
+
+
+def expected(model: type, config: PreTrainedConfig) -> int:
+    """Return the parameters of the class made of a config."""
+    with torch.device("meta"):
+        return sum(one.numel() for one in model(config).parameters())
+
+
+def counted(
+    file: Mapping[str, Any], config: PreTrainedConfig, changes: Mapping[str, Any]
+) -> object:
+    """Return the parameters that a file says a config has; what it says instead where it cannot."""
+    raw = _laid_over(config.to_dict(), nested(changes))
+    return _count({**file, "pinned": {}}, {**raw, "model_type": file["model_type"]})
 
 
 def _count(file: Mapping[str, Any], raw: dict[str, Any]) -> object:
@@ -93,15 +106,16 @@ def _laid_over(full: dict[str, Any], sparse: Mapping[str, Any]) -> dict[str, Any
     return full
 
 
-def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
+def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by dotted name as configs inside configs."""
+    made: dict[str, Any] = {}
     for path, value in changes.items():
         *folders, name = path.split(".")
-        place = nested
+        place = made
         for folder in folders:
             place = place.setdefault(folder, {})
         place[name] = value
-    return nested
+    return made
 
 
 Make = Callable[[PreTrainedConfig], torch.nn.Module]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
 import pytest
 
 from modalkit.errors import SizingError
-from modalkit.sizing.layouts import known_architectures
+from modalkit.sizing.layouts import architecture, known_architectures
 from modalkit.sizing.model import model_facts
+from modalkit.sizing.parts import Kind
 
 SMALL = {"hidden_size": 512, "num_hidden_layers": 7, "vocab_size": 1000, "intermediate_size": 1536}
 HEADS = {"num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64}
@@ -58,6 +60,22 @@ ALONE: list[tuple[str, dict[str, Any]]] = [
     ("siglip_vision_model", {**SMALL, "num_attention_heads": 8}),
     ("clip_text_model", {**SMALL, "num_attention_heads": 8}),
     ("embedding_gemma2", {"projection_dim": 256}),
+    (
+        "dbrx",
+        {"d_model": 512, "n_heads": 8, "n_layers": 5, "attn_config": {"rope_theta": 1e4}}
+        | {"ffn_config": {"ffn_hidden_size": 256, "moe_num_experts": 6, "moe_top_k": 2}},
+    ),
+    ("t5gemma", {"encoder": {"num_hidden_layers": 3}, "decoder": {"num_hidden_layers": 5}}),
+    ("nllb-moe", {"d_model": 256, "num_experts": 6, "encoder_layers": 8, "decoder_layers": 4}),
+    ("nllb-moe", {"d_model": 256, "num_experts": 4, "decoder_sparse_step": 2}),
+    ("wav2vec2", {**SMALL, "num_attention_heads": 8}),
+    ("wav2vec2", {**SMALL, "num_attention_heads": 8, "conv_bias": True}),
+    ("hubert", {**SMALL, "num_attention_heads": 8}),
+    ("wavlm", {**SMALL, "num_attention_heads": 8}),
+    ("janus", {"vision_config": {"num_hidden_layers": 3}}),
+    ("csm", {**SMALL, **HEADS, "num_codebooks": 8}),
+    ("chameleon", {**SMALL, "num_attention_heads": 8, "vocabulary_map": {"<image>": 900}}),
+    ("qwen2_5_omni", {"thinker_config": {"text_config": {"num_hidden_layers": 3}}}),
 ]
 COMPOSED = [
     ("llava", "qwen2"),
@@ -66,6 +84,13 @@ COMPOSED = [
     ("llava_next", "gemma"),
     ("llava_onevision", "qwen3_moe"),
     ("kimi_k25", "deepseek_v3"),
+]
+TOWERS = [
+    ("llava", "pixtral"),
+    ("llava", "siglip_vision_model"),
+    ("llava_next", "siglip_vision_model"),
+    ("llava_onevision", "clip_vision_model"),
+    ("mistral3", "siglip_vision_model"),
 ]
 
 
@@ -77,6 +102,7 @@ def _real_count(config) -> int:
     decoders = (
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
+        modeling_auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING,
     )
     both = (
         modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
@@ -108,6 +134,52 @@ def test_any_text_model_inside_another(outer: str, text: str):
     """A tower around a text model that it was not read with is counted to the last parameter too."""
     config = _config(outer, text_config=_config(text).to_dict())
     assert model_facts(config.to_dict()).total_parameters == _real_count(config)
+
+
+@pytest.mark.parametrize(("outer", "tower"), TOWERS)
+def test_any_tower_before_a_text_model(outer: str, tower: str):
+    """A tower other than the one that an architecture was read with is counted to the last parameter."""
+    vision = _config(tower, hidden_size=512, num_attention_heads=8).to_dict()
+    config = _config(outer, vision_config=vision)
+    found = model_facts(config.to_dict())
+    assert found.total_parameters == _real_count(config)
+    assert any(part.kind is Kind.VISION for part in found.parts)
+
+
+@pytest.mark.parametrize(
+    ("config", "tied"),
+    [
+        ({}, False),
+        ({"tie_word_embeddings": True}, True),
+        ({"text_config": {"tie_word_embeddings": True}}, True),
+        ({"text_config": {"tie_word_embeddings": True}, "tie_word_embeddings": False}, False),
+    ],
+)
+def test_a_nested_model_says_whether_its_head_is_tied(config: dict[str, Any], tied: bool):
+    """Where the whole config does not say, its text model does, in words or by its own default."""
+    found = model_facts({"model_type": "mistral3", **config})
+    assert any(part.kind is Kind.HEAD for part in found.parts) is not tied
+
+
+def test_the_name_of_a_feed_forward_says_whether_it_is_gated():
+    """T5 1.1's configs say it in the name alone, and have half as much again in each feed-forward."""
+    plain = model_facts({"model_type": "t5", "feed_forward_proj": "relu"})
+    gated = model_facts({"model_type": "t5", "feed_forward_proj": "gated-gelu"})
+    assert gated.total_parameters - plain.total_parameters == 12 * 512 * 2048
+
+
+@pytest.mark.parametrize("model_type", sorted(known_architectures()))
+def test_another_figure_than_an_architecture_was_read_with_is_refused(model_type: str):
+    """Where layers follow no rule, the figures they are made of are held to what they were."""
+    for name, usual in architecture(model_type).get("pinned", {}).items():
+        config: dict[str, Any] = {"model_type": model_type}
+        *folders, last = name.split(".")
+        place = config
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = [*usual, 7] if isinstance(usual, list) else usual + 1
+        with pytest.raises(SizingError, match=f"{re.escape(repr(name))} is .* only"):
+            model_facts(config)
 
 
 @pytest.mark.parametrize(

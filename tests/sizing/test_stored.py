@@ -145,3 +145,13 @@ def test_gpt_oss_to_the_byte():
     config |= {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64}
     quantised = {"quantization_config": {"quant_method": "mxfp4"}, "torch_dtype": "bfloat16"}
     assert model_facts(config | quantised).weight_bytes == 65_248_815_744
+
+
+@pytest.mark.parametrize(("beyond", "lacks"), [(0, True), (30_000, True), (3_000_000, False)])
+def test_files_without_an_output_head_say_so_by_their_bytes(beyond: int, lacks: bool):
+    """An embedding model's files lack the head that its config says; files of any other size say nothing."""
+    large = LLAMA | {"vocab_size": 64_000, "hidden_size": 1024, "tie_word_embeddings": False}
+    head = 64_000 * 1024
+    whole = model_facts(large)
+    found = model_facts(large, stored=whole.weight_bytes - 2 * head + beyond)
+    assert whole.total_parameters - found.total_parameters == (head if lacks else 0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HubError
 from ..lock import LockedFile
+from ..sizing.mistral_format import PARAMS, as_config
 from ..sizing.model import ModelFacts, model_facts
 from ..sizing.stored import Stored
 from .connection import TIMEOUT_S, explained, hub_api, is_offline
@@ -23,7 +24,7 @@ __all__ = ["HubFile", "HubListing", "HubModel", "find_model", "list_files"]
 
 _CONFIG, _DESCRIBED = "config.json", "hf_quant_config.json"
 # Where weights are, in the order engines look for them; an index, which names its files, comes first.
-_SINGLES = ("model.safetensors", "pytorch_model.bin")
+_SINGLES = ("model.safetensors", "consolidated.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,21 @@ def find_model(model: str, revision: str | None = None) -> HubModel:
     with explained(model, revision):
         offline = is_offline()
         source = _Cached(model, revision) if offline else _Online(model, revision)
-        config = source.read(_CONFIG)
+        config = _config(source)
         if config is None:
             msg = f"{model!r} at {source.commit[:12]} has no config.json, so it is no model an engine loads."
             raise HubError(msg)
         described = source.read(_DESCRIBED)
         weights, missing = _weights(source)
         return HubModel(model, source.commit, config, described, weights, missing, offline)
+
+
+def _config(source: _Online | _Cached) -> dict[str, Any] | None:
+    """The config: transformers' own, else Mistral's in its words."""
+    if (config := source.read(_CONFIG)) is not None:
+        return config
+    params = source.read(PARAMS)
+    return as_config(params) if params is not None else None
 
 
 def _weights(source: _Online | _Cached) -> tuple[tuple[LockedFile, ...], tuple[str, ...]]:
@@ -207,8 +216,11 @@ class _Cached:
         from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - an extra brings it
 
         self._model, self._look = model, try_to_load_from_cache
-        found = try_to_load_from_cache(model, _CONFIG, revision=revision)
-        if not isinstance(found, str):
+        looked = (
+            try_to_load_from_cache(model, name, revision=revision) for name in (_CONFIG, PARAMS)
+        )
+        found = next((path for path in looked if isinstance(path, str)), None)
+        if found is None:
             at = f" at {revision!r}" if revision else ""
             msg = (
                 f"{model!r}{at} is not in the cache of this machine, and HF_HUB_OFFLINE is set. Unset it "

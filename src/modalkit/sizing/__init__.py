@@ -2,7 +2,8 @@
 
     expressions, layer_rules, layer_types    reading a config the way its architecture writes it
     layouts     every parameter of an architecture, from ``data/architectures``
-    composed    an architecture around another text model
+    composed    an architecture around another text model or tower
+    remote_code, mistral_format    configs of other classes in the words of a known one
     configs     a ``config.json`` with defaults filled in
     dtypes, formats    bytes of a weight, by its type and quantisation; module_names reads its patterns
     attention, recurrent    what a layer keeps, read off its parameters

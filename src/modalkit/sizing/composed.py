@@ -1,35 +1,32 @@
-"""Architectures put together from two: a vision or audio model around another text model.
+"""Architectures put together from two: a vision or audio model around another text model or tower.
 
 `llava`, `internvl`, `mistral3` and others hold any text model. Their file was read with one of them; for
-another, that model's own file takes its place. A tower other than the one that was read is refused.
+another, that model's own file takes its place. LLaVA and its kin hold any of the usual vision towers
+alike; another nested model than the one that was read is refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import SizingError
 from .by_hand import BY_HAND
 from .expressions import fields_of
 from .layouts import architecture, known_architectures
+from .remote_code import ALIASES
 
-__all__ = ["ALIASES", "as_known", "layout_of"]
+__all__ = ["layout_of"]
 
-TEXT = "text_config"
-# Model types of remote code whose layout is that of a known class.
-NEMOTRON_NAS = "nemotron-nas"
-ALIASES = {
-    "deepseek_ref": "deepseek_v4",
-    "kimi_k2": "deepseek_v3",
-    "mimo": "qwen2",
-    NEMOTRON_NAS: "llama",
-}
+TEXT, VISION = "text_config", "vision_config"
+# Towers that stand for each other in LLaVA and its kin: a width and nothing else is read of them outside.
+_TOWERS = {"clip_vision_model", "siglip_vision_model", "siglip2_vision_model", "pixtral", "dinov2"}
 _TEXT_PARTS = {"language_model", "text_model"}
 _SUFFIXES = re.compile(r"(_text|_vision|_audio|_model|_encoder|_config|_tower)+$")
 
 Row = dict[str, Any]
+Layout = dict[str, Any]
 
 
 def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
@@ -48,53 +45,17 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
         inside = nested.get("model_type") if isinstance(nested, Mapping) else None
         if not isinstance(inside, str) or _same(inside, usual, declared):
             continue
-        if name != TEXT:
+        if name == TEXT:
+            layout = _with_text(layout, architecture(_known(inside)))
+        elif name == VISION and usual in _TOWERS and inside in _TOWERS:
+            layout = _with_tower(layout, architecture(inside))
+        else:
             msg = (
                 f"The {name!r} of {declared!r} is a {inside!r}; this version can size it with {usual!r} "
                 f"only. {BY_HAND}"
             )
             raise SizingError(msg)
-        layout = _with_text(layout, architecture(_known(inside)))
     return layout
-
-
-def as_known(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a config as the class of a known architecture would read it.
-
-    Nemotron-NAS (``DeciLMForCausalLM``) is Llama with attention and feed-forward of each layer's own
-    size, or left out; its ``block_configs`` become one figure for each layer.
-
-    Raises:
-        SizingError: A layer that is neither.
-    """
-    blocks = raw.get("block_configs")
-    if raw.get("model_type") != NEMOTRON_NAS or not isinstance(blocks, list):
-        return raw
-    heads, hidden = int(raw["num_attention_heads"]), int(raw["hidden_size"])
-    attentions = [block["attention"] for block in blocks]
-    forwards = [block["ffn"] for block in blocks]
-    if any(one.get("replace_with_linear") for one in (*attentions, *forwards)):
-        msg = (
-            f"A layer of this {NEMOTRON_NAS!r} model has a linear map in place of its attention or "
-            f"feed-forward, which this version cannot size. {BY_HAND}"
-        )
-        raise SizingError(msg)
-    return raw | {
-        "head_dim": hidden // heads,
-        "num_attention_heads": [0 if one["no_op"] else heads for one in attentions],
-        "num_key_value_heads": [
-            0 if one["no_op"] else heads // one["n_heads_in_group"] for one in attentions
-        ],
-        "intermediate_size": [
-            0 if one["no_op"] else _width(float(one["ffn_mult"]), hidden) for one in forwards
-        ],
-        "layer_types": ["identity" if one["no_op"] else "full_attention" for one in attentions],
-    }
-
-
-def _width(multiple: float, hidden: int) -> int:
-    """Width of a Nemotron-NAS feed-forward: two thirds of a multiple, up to the next 256."""
-    return -(-int(2 * multiple * hidden / 3) // 256) * 256
 
 
 def _known(model_type: str) -> str:
@@ -109,32 +70,44 @@ def _same(inside: str, usual: str, outside: str) -> bool:
     return len(plain) == 1 or _SUFFIXES.sub("", inside) == _SUFFIXES.sub("", outside)
 
 
-def _with_text(outer: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
+def _with_text(outer: Layout, text: Layout) -> Layout:
     """Put another text model into an architecture."""
-    kept = [row for row in outer["rows"] if not _is_text(row)]
     # The outer class has the output head, and says whether it is tied.
-    moved = [_moved(row) for row in text["rows"] if not str(row.get("name")).startswith("lm_head")]
-    head = {f"{TEXT}.vocab_size", f"{TEXT}.hidden_size"} - {
-        f"{TEXT}.{name}" for name in text["defaults"]
-    }
-    fields = {
-        name: value for name, value in outer["defaults"].items() if not _below(name) or name in head
+    rows = [row for row in text["rows"] if not str(row.get("name")).startswith("lm_head")]
+    head = {f"{TEXT}.vocab_size", f"{TEXT}.hidden_size"} - _keys(TEXT, text["defaults"]).keys()
+    made = _with(outer, {**text, "rows": rows}, TEXT, _is_text)
+    kept = {name: value for name, value in outer["defaults"].items() if name in head}
+    return {**made, "defaults": {**kept, **made["defaults"]}}
+
+
+def _with_tower(outer: Layout, tower: Layout) -> Layout:
+    """Put another vision tower into an architecture."""
+    named = [_below_name(row, "vision_tower.") for row in tower["rows"]]
+    return _with(outer, {**tower, "rows": named}, VISION, _is_vision)
+
+
+def _with(outer: Layout, inner: Layout, nested: str, replaced: Callable[[Row], bool]) -> Layout:
+    """Put an architecture in the place of the one that another nests under a name."""
+
+    def others(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if not name.startswith(f"{nested}.")}
+
+    kept = [row for row in outer["rows"] if not replaced(row)]
+    derived = {name: _prefixed(nested, value) for name, value in inner["derived"].items()}
+    lists = {name: _moved_list(nested, rule) for name, rule in inner["lists"].items()}
+    inside = {
+        "pinned": inner.get("pinned", {}),
+        "aliases": inner["aliases"],
+        "defaults": inner["defaults"],
+        "derived": derived,
+        "lists": lists,
     }
     return {
         **outer,
-        "rows": [*kept, *moved],
-        "aliases": {
-            **{prefix: names for prefix, names in outer["aliases"].items() if not _below(prefix)},
-            **{f"{TEXT}.{prefix}": names for prefix, names in text["aliases"].items()},
-        },
-        "defaults": {**fields, **_keys(text["defaults"])},
-        "derived": {
-            **{name: value for name, value in outer["derived"].items() if not _below(name)},
-            **{f"{TEXT}.{name}": _prefixed(value) for name, value in text["derived"].items()},
-        },
-        "lists": {
-            **{name: rule for name, rule in outer["lists"].items() if not _below(name)},
-            **{f"{TEXT}.{name}": _moved_list(rule) for name, rule in text["lists"].items()},
+        "rows": [*kept, *(_moved(nested, row) for row in inner["rows"])],
+        **{
+            part: {**others(outer.get(part, {})), **_keys(nested, values)}
+            for part, values in inside.items()
         },
     }
 
@@ -145,52 +118,56 @@ def _is_text(row: Row) -> bool:
     return any(part in _TEXT_PARTS for part in name.split("."))
 
 
-def _below(name: str) -> bool:
-    return name.startswith(f"{TEXT}.")
+def _is_vision(row: Row) -> bool:
+    return "vision_tower" in str(row.get("name") or row["stack"]).split(".")
 
 
-def _moved(row: Row) -> Row:
-    """Let a row read its settings from the nested config."""
+def _below_name(row: Row, prefix: str) -> Row:
+    key = "stack" if "stack" in row else "name"
+    return {**row, key: f"{prefix}{row[key]}"}
+
+
+def _moved(nested: str, row: Row) -> Row:
+    """Let a row read its settings from a nested config."""
     moved = dict(row)
     if "when" in row:
-        moved["when"] = _keys(row["when"])
+        moved["when"] = _keys(nested, row["when"])
     if "shape" in row:
-        moved["shape"] = [_prefixed(size) for size in row["shape"]]
+        moved["shape"] = [_prefixed(nested, size) for size in row["shape"]]
     if "stack" in row:
-        moved["count"] = _prefixed(row["count"])
-        moved["parts"] = [_moved_part(part) for part in row["parts"]]
+        moved["count"] = _prefixed(nested, row["count"])
+        moved["parts"] = [_moved_part(nested, part) for part in row["parts"]]
     return moved
 
 
-def _moved_part(part: Row) -> Row:
-    moved = {
-        **part,
-        "cases": {kind: [_moved(row) for row in rows] for kind, rows in part["cases"].items()},
-    }
+def _moved_part(nested: str, part: Row) -> Row:
+    cases = {kind: [_moved(nested, row) for row in rows] for kind, rows in part["cases"].items()}
+    moved = {**part, "cases": cases}
     if "by" in part:
-        moved["by"] = _moved_rule(part["by"])
+        moved["by"] = _moved_rule(nested, part["by"])
     return moved
 
 
-def _moved_list(rule: Row) -> Row:
-    return {**rule, "by": _moved_rule(rule["by"])} if rule else rule
+def _moved_list(nested: str, rule: Row) -> Row:
+    return {**rule, "by": _moved_rule(nested, rule["by"])} if rule else rule
 
 
-def _moved_rule(rule: Row) -> Row:
+def _moved_rule(nested: str, rule: Row) -> Row:
     moved: Row = {}
     for key, value in rule.items():
         if key == "both":
-            moved[key] = [_moved_rule(one) for one in value]
+            moved[key] = [_moved_rule(nested, one) for one in value]
         else:
-            moved[key] = f"{TEXT}.{value}" if isinstance(value, str) else value
+            moved[key] = f"{nested}.{value}" if isinstance(value, str) else value
     return moved
 
 
-def _keys(values: dict[str, Any]) -> dict[str, Any]:
-    return {f"{TEXT}.{name}": value for name, value in values.items()}
+def _keys(nested: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{nested}.{name}": value for name, value in values.items()}
 
 
-def _prefixed(expression: str) -> str:
+def _prefixed(nested: str, expression: str) -> str:
     for name in sorted(fields_of(expression), key=len, reverse=True):
-        expression = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.])", f"{TEXT}.{name}", expression)
+        place = rf"(?<![\w.]){re.escape(name)}(?![\w.])"
+        expression = re.sub(place, f"{nested}.{name}", expression)
     return expression

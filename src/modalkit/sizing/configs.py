@@ -40,6 +40,8 @@ class Config:
                 _same(given, f"{prefix}{alias}", f"{prefix}{name}")
         fields: dict[str, object] = {**layout["defaults"]}
         fields.update(given)
+        _tie_as_text(given, fields)
+        _gate_as_said(given, fields)
         if str(layout["model_type"]).startswith("gemma4"):
             _imply_gemma_4(given, fields)
         for name, expression in layout["derived"].items():
@@ -47,7 +49,8 @@ class Config:
                 fields[name] = evaluate(expression, fields)
         _spread_per_layer(fields)
         for name, rule in layout["lists"].items():
-            fields[name] = derived_list(name, rule, given, fields)
+            found = derived_list(name, rule, given, fields)
+            fields[name] = layout.get("pinned", {}).get(name) if found is None else found
         return cls(str(raw.get("model_type", layout["model_type"])), raw, fields)
 
 
@@ -79,6 +82,28 @@ def _text_nested(raw: dict[str, Any], layout: dict[str, Any]) -> dict[str, Any]:
     if nests and "text_config" not in raw and "hidden_size" in raw:
         return {**raw, "text_config": dict(raw)}
     return raw
+
+
+_TIED = "tie_word_embeddings"
+
+
+def _tie_as_text(given: Mapping[str, object], fields: dict[str, object]) -> None:
+    """Read off the text model whether its head is the embedding, where the whole does not say.
+
+    Configs that transformers 4 wrote say it there only; its later classes would take them to be tied,
+    and find another head in the files.
+    """
+    inner = fields.get(f"text_config.{_TIED}")
+    if given.get(_TIED) is None and inner is not None:
+        fields[_TIED] = inner
+
+
+def _gate_as_said(given: Mapping[str, object], fields: dict[str, object]) -> None:
+    """Read T5's switch off the name of its feed-forward, as T5Config does: ``"gated-gelu"``."""
+    for path in [path for path in given if path.rpartition(".")[2] == "feed_forward_proj"]:
+        switch = path.replace("feed_forward_proj", "is_gated_act")
+        if given.get(switch) is None:
+            fields[switch] = str(given[path]).startswith("gated")
 
 
 _GLOBAL_HEADS = "num_global_key_value_heads"
@@ -140,9 +165,12 @@ def _lay_over(
         fields[f"{prefix}{name}"] = figures
 
 
+_SIDES = {"encoder", "decoder"}  # nested configs of T5Gemma
+
+
 def _flat(raw: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
     for name, value in raw.items():
-        if isinstance(value, dict) and name.endswith("config"):
+        if isinstance(value, dict) and (name.endswith("config") or name in _SIDES):
             yield from _flat(value, f"{prefix}{name}.")
         yield f"{prefix}{name}", value
 

@@ -31,6 +31,7 @@ __all__ = [
 
 Fields = Mapping[str, object]
 _MOST = 65_536  # layers of a stack, experts of a layer
+_WIDEST = 1 << 40  # of one side of a parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,28 @@ def parameters(layout: dict[str, Any], fields: Fields) -> Iterator[Parameter]:
         fields: The config, flattened to dotted names, defaults filled in.
 
     Raises:
-        SizingError: The config lacks a number, or has a kind of layer the architecture does not know.
+        SizingError: The config lacks a number, has a kind of layer the architecture does not know, or
+            another figure where the architecture was read with one only.
     """
+    _refuse_others(layout, fields)
     yield from _rows(layout["rows"], fields, "", (), 1)
+
+
+def _refuse_others(layout: dict[str, Any], fields: Fields) -> None:
+    """Refuse figures that change parts whose layers follow no rule, such as a codec's convolutions."""
+    for name, usual in layout.get("pinned", {}).items():
+        given = fields.get(name, usual)
+        if _written(given) != _written(usual):
+            msg = (
+                f"The config's {name!r} is {given!r}; this version can size a {layout['model_type']!r} "
+                f"with {usual!r} only. {BY_HAND}"
+            )
+            raise SizingError(msg)
+
+
+def _written(value: object) -> object:
+    """A figure, or figures, as text: a list of kinds may hold numbers."""
+    return [str(one) for one in value] if isinstance(value, list | tuple) else str(value)
 
 
 def _rows(
@@ -100,15 +120,18 @@ def _rows(
             yield from _stack(row, fields, prefix, layers, copies)
         else:
             shape = tuple(evaluate(size, fields) for size in row["shape"])
-            if any(size < 0 for size in shape):
+            if any(not 0 <= size <= _WIDEST for size in shape):
                 raise SizingError(_impossible(prefix + row["name"], row["shape"], shape))
             if all(shape):
                 yield Parameter(prefix + row["name"], shape, layers, copies)
 
 
 def _impossible(name: str, sizes: list[str], shape: tuple[int, ...]) -> str:
-    wrong = next(f"{size} = {found}" for size, found in zip(sizes, shape, strict=True) if found < 0)
-    return f"The config makes {name!r} of a size below 0 ({wrong}); correct the figures it is made of. {BY_HAND}"
+    size, found = next(
+        (size, found) for size, found in zip(sizes, shape, strict=True) if not 0 <= found <= _WIDEST
+    )
+    wrong = "below 0" if found < 0 else f"above {_WIDEST:,}"
+    return f"The config makes {name!r} of a size {wrong} ({size} = {found}); correct the figures it is made of. {BY_HAND}"
 
 
 def _stack(
@@ -204,6 +227,12 @@ _BESIDE = (
     "speech",
     "qformer",
     "perceiver",
+    "talker",
+    "token2wav",
+    "code2wav",
+    "codec",
+    "depth_decoder",
+    "vq",
     "encoder",
 )
 # Classes that generate text although they are named like a plain one.

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import ModalkitError, SizingError
 from .by_hand import BY_HAND
 from .cache import cache_layers
-from .composed import as_known, layout_of
+from .composed import layout_of
 from .configs import Config, Settings
 from .context import names_context, own_context
 from .dtypes import dtype_of
@@ -25,19 +25,22 @@ from .facts import GIB, ModelFacts
 from .formats import Quantization, quantization_of
 from .kept import CacheLayer, Keeps
 from .layouts import Parameter, TextStack, parameters, text_stack
+from .mistral_format import PARAMS, as_config
 from .parts import Division, Kind, Place, WeightPart
+from .remote_code import as_known
 from .stored import Stored, stored_in
 from .tally import Tally
 
 __all__ = ["GIB", "ModelFacts", "figures_of", "model_facts", "read_model"]
 
+_HEADERS = 0.001  # what the headers and metadata of files take beside their tensors
 _SURPLUS = 0.005  # what files may hold beyond the config before it is taken to be loaded too
 # What SGLang takes a vision tower to be whose config does not say.
 _USUAL_VISION = {"num_hidden_layers": 24, "hidden_size": 1024}
 
 
 def read_model(folder: str | Path) -> ModelFacts:
-    """Size the model in a folder; a ``config.json`` is enough.
+    """Size the model in a folder; a ``config.json``, or Mistral's ``params.json``, is enough.
 
     Args:
         folder: A folder, or the path of a config file.
@@ -46,21 +49,26 @@ def read_model(folder: str | Path) -> ModelFacts:
         SizingError: No config there, an architecture this version does not know.
     """
     path = Path(folder)
-    config = path / "config.json" if path.is_dir() else path
-    if not config.is_file():
+    config = _config_in(path) if path.is_dir() else path
+    if config is None or not config.is_file():
         msg = (
             f"There is no config.json in {str(folder)!r}; name a model's folder or its config file."
         )
         raise SizingError(msg)
-    described = (
-        path.with_name("hf_quant_config.json") if path.is_file() else path / "hf_quant_config.json"
-    )
+    described = config.with_name("hf_quant_config.json")
+    parsed = _parsed(config)
     return model_facts(
-        _parsed(config),
+        as_config(parsed) if config.name == PARAMS else parsed,
         name=path.resolve().name if path.is_dir() else path.name,
         described=_parsed(described) if described.is_file() else None,
         stored=stored_in(path) if path.is_dir() else 0,
     )
+
+
+def _config_in(folder: Path) -> Path | None:
+    """The config of a folder: transformers' own, else Mistral's."""
+    files = (folder / name for name in ("config.json", PARAMS))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -182,15 +190,27 @@ def _counted(
 ) -> tuple[_Read, Tally, int]:
     """Count by the config, and by the files' headers (0 where nobody has read them).
 
-    Files that lack exactly the output head tell that it is the embedding, whatever the config says.
+    Files that lack exactly the output head tell that it is the embedding, or that there is none as in
+    an embedding model, whatever the config says.
     """
     read = _read(raw, described)
     tally = _tallied(read)
     counted = _by_headers(read, tally, files)
-    if not _head_is_tied(tally, counted):
+    if not tally.head_parameters or not (files.bytes or counted):
         return read, tally, counted
     tied = _read({**raw, "tie_word_embeddings": True}, described)
-    return tied, _tallied(tied), counted
+    other = _tallied(tied)
+    if _holds_exactly(files, counted, other) and not _holds_exactly(files, counted, tally):
+        return tied, other, counted
+    return read, tally, counted
+
+
+def _holds_exactly(files: Stored, counted: int, tally: Tally) -> bool:
+    """Whether files are what a config says: to the parameter by their headers, else about in bytes."""
+    if counted:
+        return counted == tally.total
+    said = tally.stored + tally.prediction_bytes()
+    return abs(files.bytes - said) <= _HEADERS * said
 
 
 def _total(tally: Tally, counted: int) -> int:
@@ -201,11 +221,6 @@ def _total(tally: Tally, counted: int) -> int:
 
 def _by_headers(read: _Read, tally: Tally, files: Stored) -> int:
     return files.parameters(layers=_layers(read), tied=not tally.head_parameters)
-
-
-def _head_is_tied(tally: Tally, counted: int) -> bool:
-    """Whether the files lack exactly the output head, which then is the embedding."""
-    return bool(counted) and 0 < tally.head_parameters == tally.total - counted
 
 
 def _as_configured(read: _Read, tally: Tally, files: Stored) -> float:

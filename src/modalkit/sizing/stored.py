@@ -20,7 +20,8 @@ __all__ = ["Stored", "header_of", "stored_in", "summed"]
 Header = Mapping[str, Any]
 """A safetensors header: for each tensor its ``dtype``, ``shape`` and ``data_offsets``."""
 
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+# Transformers' names, then those of Mistral's own format; the first that is there counts.
+_NAMES = ("model.safetensors", "consolidated.safetensors")
 _LONGEST_HEADER = 100 * 1024**2  # the format's own limit
 _PLAIN = {"F64", "F32", "F16", "BF16"}
 # Stored, but no parameters of the model that answers: what predicts further tokens, and what is worked out.
@@ -102,11 +103,19 @@ def stored_in(folder: Path) -> Stored:
 
 
 def _in_folder(folder: Path) -> Stored:
-    index = folder / _INDEX
-    if not index.is_file():
-        return summed([header_of(folder / _SINGLE)])
+    for single in _NAMES:
+        index = folder / f"{single}.index.json"
+        if index.is_file():
+            return _indexed(index)
+        if (folder / single).is_file():
+            return summed([header_of(folder / single)])
+    return Stored()
+
+
+def _indexed(index: Path) -> Stored:
     described: dict[str, Any] = json.loads(index.read_text("utf-8"))
     files = sorted(set(described["weight_map"].values()))
+    folder = index.parent
     if all((folder / name).is_file() for name in files):
         return summed(header_of(folder / name) for name in files)
     return Stored(int(described["metadata"]["total_size"]))

@@ -24,6 +24,7 @@ _EXPERTS_PER_TOKEN = (
     "moe_k",
     "moe_top_k",
     "moe_topk",
+    "ffn_config.moe_top_k",  # DBRX
 )
 
 # Where the stages of a pipeline have what is in no layer; what is not named here is on every one.
@@ -182,7 +183,10 @@ class Tally:
         return min(1.0, self._per_token / experts) if experts > 1 else 1.0
 
     def _experts_per_token(self) -> int:
-        return max(0, self._settings.number(*_EXPERTS_PER_TOKEN))
+        """Experts a token passes through; the most of any layer where a config lists them (Hunyuan)."""
+        listed = (self._settings.get(name) for name in _EXPERTS_PER_TOKEN)
+        each = [int(one) for said in listed if isinstance(said, list) for one in said]
+        return max(0, self._settings.number(*_EXPERTS_PER_TOKEN), *each)
 
 
 def _division(one: Parameter, kind: Kind) -> Division:

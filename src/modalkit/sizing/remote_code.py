@@ -1,0 +1,222 @@
+"""Configs whose classes come with the model, told as the class of a known architecture would tell them.
+
+Each of these model types is laid out like a class of transformers, under other names. What is rewritten
+is only the config; a model that a class of its own sets apart is refused as any unknown one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import SizingError
+from .by_hand import BY_HAND
+
+__all__ = ["ALIASES", "as_known"]
+
+Raw = dict[str, Any]
+
+_NEMOTRON_NAS = "nemotron-nas"
+# The model type whose layout each of these has.
+ALIASES = {
+    "Yi": "llama",
+    "aquila": "llama",
+    "baichuan": "llama",
+    "bailing_moe": "glm4_moe",
+    "bailing_moe_v2": "glm4_moe",
+    "chatglm": "qwen2",
+    "deepseek": "glm4_moe",
+    "deepseek_ref": "deepseek_v4",
+    "exaone": "llama",
+    "internlm": "llama",
+    "internlm2": "llama",
+    "internvl_chat": "internvl",
+    "kimi_k2": "deepseek_v3",
+    "kimi_vl": "kimi_k25",
+    "mimo": "qwen2",
+    "minicpm": "llama",
+    "minimax_text_01": "minimax",
+    "moonvit": "kimi_k25",
+    _NEMOTRON_NAS: "llama",
+    "new": "gte",
+    "orion": "stablelm",
+    "qwen": "qwen2",
+    "skywork": "llama",
+    "solar": "llama",
+    "stablelm_epoch": "stablelm",
+    "xverse": "llama",
+    "yi": "llama",
+}
+
+
+def as_known(raw: Raw) -> Raw:
+    """Return a config as the class of a known architecture would read it.
+
+    Raises:
+        SizingError: It says something that this class has no place for.
+    """
+    read = _READERS.get(str(raw.get("model_type")))
+    return read(raw) if read else raw
+
+
+def _renamed(names: Mapping[str, str], **fixed: object) -> Callable[[Raw], Raw]:
+    """Give fields the names of the known class, and what that class does not take for granted."""
+
+    def read(raw: Raw) -> Raw:
+        given = {known: raw[own] for own, known in names.items() if raw.get(own) is not None}
+        return {**fixed, **raw, **given}
+
+    return read
+
+
+def _chatglm(raw: Raw) -> Raw:
+    """ChatGLM2, ChatGLM3, GLM-4: Qwen2's layers, biases on queries, keys and values included."""
+    if "padded_vocab_size" not in raw or "vision_config" in raw or not raw.get("add_qkv_bias"):
+        msg = (
+            "This version can size a 'chatglm' that has 'padded_vocab_size' and 'add_qkv_bias' and no tower, "
+            f"such as ChatGLM3 and GLM-4-9B; this config is of another. {BY_HAND}"
+        )
+        raise SizingError(msg)
+    heads = raw["num_attention_heads"]
+    groups = raw.get("multi_query_group_num") if raw.get("multi_query_attention") else heads
+    return raw | {
+        "num_hidden_layers": raw["num_layers"],
+        "intermediate_size": raw["ffn_hidden_size"],
+        "vocab_size": raw["padded_vocab_size"],
+        "num_key_value_heads": groups,
+        "head_dim": raw.get("kv_channels", 128),
+        "max_position_embeddings": raw.get("seq_length", 2048),
+        "tie_word_embeddings": raw.get("tie_word_embeddings", False),
+    }
+
+
+def _qwen(raw: Raw) -> Raw:
+    """Qwen-7B and its kin: Qwen2's layers, with a feed-forward half as wide as its config says."""
+    return raw | {
+        "intermediate_size": raw["intermediate_size"] // 2,
+        "num_key_value_heads": raw["num_attention_heads"],
+        "max_position_embeddings": raw.get("seq_length", raw.get("max_position_embeddings")),
+        "tie_word_embeddings": raw.get("tie_word_embeddings", False),
+    }
+
+
+def _deepseek_moe(raw: Raw) -> Raw:
+    """DeepSeek-MoE, Ling: GLM-4.5's layers; heads of their own keys where nothing groups them."""
+    names = {"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"}
+    heads, step = raw["num_attention_heads"], raw.get("moe_layer_freq", 1)
+    shared = raw.get("moe_shared_expert_intermediate_size", raw.get("moe_intermediate_size"))
+    if step != 1 or shared != raw.get("moe_intermediate_size"):
+        msg = (
+            f"This {raw['model_type']!r} has a dense layer among its sparse ones or a shared expert of another "
+            f"width, which this version cannot size. {BY_HAND}"
+        )
+        raise SizingError(msg)
+    given = {known: raw[own] for own, known in names.items() if raw.get(own) is not None}
+    return {
+        "first_k_dense_replace": 0,
+        "n_shared_experts": 0,
+        "head_dim": raw["hidden_size"] // heads,
+        "num_key_value_heads": heads,
+        "tie_word_embeddings": False,
+        "use_qk_norm": False,
+        "attention_bias": bool(raw.get("use_qkv_bias", False)),
+        **{name: value for name, value in raw.items() if value is not None},
+        **given,
+    }
+
+
+def _minimax_text(raw: Raw) -> Raw:
+    """MiniMax-Text-01: which layers have full attention, by 0 and 1."""
+    kinds = raw.get("attn_type_list")
+    if not isinstance(kinds, list):
+        return raw
+    names = ["full_attention" if kind else "linear_attention" for kind in kinds]
+    return {"tie_word_embeddings": False, **raw, "layer_types": names}
+
+
+def _internvl_chat(raw: Raw) -> Raw:
+    """InternVL as OpenGVLab publishes it: InternVL's own tower around any text model."""
+    tower, text = dict(raw["vision_config"]), dict(raw["llm_config"])
+    tower["attention_bias"] = tower.get("qkv_bias", True)
+    tower["use_qk_norm"] = tower.get("qk_normalization", False)
+    tower["model_type"] = "internvl_vision"
+    if (tower.get("image_size", 448), tower.get("patch_size", 14)) != (448, 14):
+        msg = f"This version can size an 'internvl_chat' of 448 pixels in patches of 14 only, not this one. {BY_HAND}"
+        raise SizingError(msg)
+    tied = raw.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
+    return raw | {
+        "vision_config": tower,
+        "text_config": as_known(text),
+        "tie_word_embeddings": tied,
+    }
+
+
+def _kimi_vl(raw: Raw) -> Raw:
+    """Kimi-VL: the tower of Kimi-K2.5 without its time, around DeepSeek-V3."""
+    tower = dict(raw["vision_config"])
+    tower |= {
+        "pos_emb_height": tower.get("init_pos_emb_height", 64),
+        "pos_emb_width": tower.get("init_pos_emb_width", 64),
+    }
+    text = {"tie_word_embeddings": False, **raw["text_config"]}
+    return {
+        "tie_word_embeddings": False,
+        **raw,
+        "projection_hidden_size": tower.get("hidden_size", 1152),
+        "vision_config": tower,
+        "text_config": text,
+    }
+
+
+def _nemotron_nas(raw: Raw) -> Raw:
+    """Nemotron-NAS (``DeciLMForCausalLM``): Llama with layers of their own sizes, or without a half.
+
+    Its ``block_configs`` become one figure for each layer.
+    """
+    blocks = raw.get("block_configs")
+    if not isinstance(blocks, list):
+        return raw
+    heads, hidden = int(raw["num_attention_heads"]), int(raw["hidden_size"])
+    attentions = [block["attention"] for block in blocks]
+    forwards = [block["ffn"] for block in blocks]
+    if any(one.get("replace_with_linear") for one in (*attentions, *forwards)):
+        msg = (
+            f"A layer of this {_NEMOTRON_NAS!r} model has a linear map in place of its attention or "
+            f"feed-forward, which this version cannot size. {BY_HAND}"
+        )
+        raise SizingError(msg)
+    return raw | {
+        "head_dim": hidden // heads,
+        "num_attention_heads": [0 if one["no_op"] else heads for one in attentions],
+        "num_key_value_heads": [
+            0 if one["no_op"] else heads // one["n_heads_in_group"] for one in attentions
+        ],
+        "intermediate_size": [
+            0 if one["no_op"] else _width(float(one["ffn_mult"]), hidden) for one in forwards
+        ],
+        "layer_types": ["identity" if one["no_op"] else "full_attention" for one in attentions],
+    }
+
+
+def _width(multiple: float, hidden: int) -> int:
+    """Width of a Nemotron-NAS feed-forward: two thirds of a multiple, up to the next 256."""
+    return -(-int(2 * multiple * hidden / 3) // 256) * 256
+
+
+_READERS: dict[str, Callable[[Raw], Raw]] = {
+    "bailing_moe": _deepseek_moe,
+    "bailing_moe_v2": _deepseek_moe,
+    "baichuan": _renamed({}, tie_word_embeddings=False),
+    "chatglm": _chatglm,
+    "deepseek": _deepseek_moe,
+    "exaone": _renamed({"num_layers": "num_hidden_layers"}, tie_word_embeddings=False),
+    "internlm": _renamed({"bias": "attention_bias"}, tie_word_embeddings=False),
+    "internlm2": _renamed({"bias": "attention_bias"}, tie_word_embeddings=False),
+    "internvl_chat": _internvl_chat,
+    "kimi_vl": _kimi_vl,
+    "minicpm": _renamed({}, tie_word_embeddings=True),
+    "minimax_text_01": _minimax_text,
+    _NEMOTRON_NAS: _nemotron_nas,
+    "orion": _renamed({}, tie_word_embeddings=False, use_qkv_bias=False),
+    "qwen": _qwen,
+}
