@@ -32,6 +32,7 @@ _HEAD_START_S = 0.05
 # What a command leaves running may hold its output open, silent or not, for as long as it likes.
 _SILENCE_S = 0.5
 _LAST_WORDS_S = 10.0
+_CLIENTS_CLOCK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Command:
     Attributes:
         code: Its exit code, or None if a signal ended it or it still runs.
         signal: The number of the signal that ended it.
+        overdue: It was killed because its time was over.
     """
 
     stdin: Stdin
@@ -138,6 +140,7 @@ class Command:
     stderr: Transcript
     code: int | None = None
     signal: int | None = None
+    overdue: bool = False
     ended: Latch = field(default_factory=Latch)
     _readers: int = 0
     _read: Bell = field(default_factory=Bell)
@@ -162,6 +165,9 @@ class Command:
     async def end_of_all(self) -> None:
         """Wait for its end, and until whoever reads it meanwhile has what it printed."""
         await self.ended.wait()
+        if self.overdue:
+            # A client has its own clock, begun a little later; by that it knows that time was over.
+            await asyncio.sleep(_CLIENTS_CLOCK_S)
         if not self._readers and (self.stdout.size or self.stderr.size):
             # A request to read may come after this one, or was answered and is not printed yet.
             await asyncio.sleep(self._ended_at + _HEAD_START_S - time.monotonic())
@@ -254,6 +260,7 @@ class Attendant:
             async with asyncio.timeout(timeout_s):
                 await command.ended.wait()
         except TimeoutError:
+            command.overdue = True
             with contextlib.suppress(OSError):
                 await self._send({"id": identity, "signal": int(signal.SIGKILL)}, [])
 
