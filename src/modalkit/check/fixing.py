@@ -14,14 +14,17 @@ import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE
 
+from .._writing import write_whole
+from ..errors import DeclarationError
 from .dockerfiles import is_dockerfile
 from .files import find_files
 from .findings import Edit, Finding
 from .layout import Formatter, line_limit
 from .runner import check_source
 from .settings import Settings
-from .source import SourceFile, UnreadableError, parse_source, read_source
+from .source import SourceFile, UnreadableError, parse_source, read_data, read_source
 
 __all__ = ["Fixed", "Original", "apply_edits", "fix_file", "fix_paths", "fix_text", "read_original"]
 
@@ -77,10 +80,10 @@ def read_original(path: Path) -> Original:
         UnreadableError: It cannot be read as the text it says it is.
     """
     try:
-        data = path.read_bytes()
+        data = read_data(path)
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         return Original(data.decode(encoding), encoding)
-    except (OSError, SyntaxError, UnicodeDecodeError, LookupError) as error:
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         msg = f"The file cannot be read: {error}."
         raise UnreadableError(msg, "Name a text file that can be.") from None
 
@@ -98,12 +101,24 @@ def fix_file(
 
     Raises:
         UnreadableError: It cannot be read, or is no Python.
+        DeclarationError: It cannot be written; it is as it was then.
     """
     original = read_original(path)
     fixed = fix_text(str(path), original.text, settings, unsafe=unsafe)
     if write and fixed.text != fixed.before:
-        path.write_bytes(fixed.text.encode(original.encoding))
+        _write(path, fixed.text.encode(original.encoding))
     return fixed
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_whole(path, data, S_IMODE(path.stat().st_mode))
+    except OSError as error:
+        msg = (
+            f"The fixed {str(path)!r} cannot be written: {error.strerror}. It is as it was, and files before it"
+            " in the order of their names are fixed: make room, or the folder writable, and fix again."
+        )
+        raise DeclarationError(msg) from None
 
 
 def fix_text(

@@ -66,11 +66,11 @@ class Names:
         return self._bindings[seen_from]
 
     def _look_up(self, node: ast.Name) -> tuple[Scope | None, list[Binding]]:
-        scope = self._binder(node, node.id)
+        scope = self.binder(node, node.id)
         return scope, self._bound.assigned.get((scope, node.id), []) if scope is not None else []
 
-    def _binder(self, at: ast.AST, name: str) -> Scope | None:
-        """The scope from which a place of the file has a name."""
+    def binder(self, at: ast.AST, name: str) -> Scope | None:
+        """Return the scope from which a place of the file has a name."""
         known = (self._bound.assigned, self._bound.imported)
         scopes = self._nodes.scopes(at)
         return next((one for one in scopes if any((one, name) in each for each in known)), None)
@@ -79,8 +79,8 @@ class Names:
         """Whether the names of an expression stand for the same at another place of the file."""
         inside = set(ast.walk(node))  # a lambda takes its own names along
         names = [one for one in inside if isinstance(one, ast.Name)]
-        bound = [(one, self._binder(one, one.id)) for one in names]
-        return all(scope in inside or scope is self._binder(at, one.id) for one, scope in bound)
+        bound = [(one, self.binder(one, one.id)) for one in names]
+        return all(scope in inside or scope is self.binder(at, one.id) for one, scope in bound)
 
     def latest(self, node: ast.Name) -> ast.expr | None:
         """Return what a name was last given before this place in the file, if that is sure."""

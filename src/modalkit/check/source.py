@@ -25,6 +25,7 @@ __all__ = [
     "SourceFile",
     "UnreadableError",
     "parse_source",
+    "read_data",
     "read_source",
     "read_text",
 ]
@@ -121,7 +122,7 @@ def read_source(path: str | Path, *, only_modal: bool = False) -> SourceFile | N
     Raises:
         UnreadableError: It cannot be read, is too large, or is not Python of this interpreter.
     """
-    data = _data(Path(path))
+    data = read_data(Path(path))
     if only_modal and b"modal" not in data and data[:2] not in _WIDE:
         return None
     return parse_source(str(path), _text(data))
@@ -133,7 +134,7 @@ def read_text(path: str | Path) -> str:
     Raises:
         UnreadableError: It cannot be read, is too large, or is no text.
     """
-    return _text(_data(Path(path)))
+    return _text(read_data(Path(path)))
 
 
 def parse_source(path: str, text: str) -> SourceFile:
@@ -160,7 +161,12 @@ def parse_source(path: str, text: str) -> SourceFile:
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the word would not be found in these
 
 
-def _data(path: Path) -> bytes:
+def read_data(path: Path) -> bytes:
+    """Read the bytes of a plain file that is not too large.
+
+    Raises:
+        UnreadableError: It cannot be read, is no plain file, or is too large.
+    """
     try:
         status = path.stat()
         is_plain, size = S_ISREG(status.st_mode), status.st_size

@@ -7,9 +7,6 @@ they were chosen by. ``modalkit lock FILE`` writes it; `serve`, ``modalkit plan`
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -18,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_serializer, fiel
 
 from .._names import LOCK_NAME
 from .._values import Value
+from .._writing import write_whole
 from ..errors import DeclarationError, LockError
 from ..sizing.kept import CacheLayer
 from ..sizing.model import ModelFacts
@@ -202,20 +200,7 @@ def write_lock(lock: Lock, path: str | Path) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    target = Path(path)
-    text = lock_text(lock)
-    number, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(number, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    write_whole(Path(path), lock_text(lock).encode(), 0o644)
 
 
 def lock_text(lock: Lock) -> str:

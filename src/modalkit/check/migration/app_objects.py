@@ -11,12 +11,14 @@ from ..findings import Edit
 from ..rule import Problem, rule
 from .changes import change
 from .draft import Draft
+from .names import taken_elsewhere
 from .old_code import outdated
 from .spelling import is_free
 
 __all__ = ["app_object"]
 
 _APP = "modal.App()"
+_KEPT_BY = {_APP, f"{_APP}.app", "modal.container_app"}  # three names of one app, by their time
 _OWN = {
     "app_id", "cls", "deploy", "description", "function", "include", "info", "lookup", "name", "run",
     "server", "set_tags", "get_tags", "stats", "stop", "local_entrypoint", "get_dashboard_url",
@@ -35,6 +37,9 @@ _KEYWORDS = {"name", "tags", "image", "secrets", "volumes", "include_source", "m
 )
 def app_object(file: ModalFile) -> Iterator[Problem]:
     """``stub.image = ...``, ``stub["queue"] = ...`` and objects given to the app."""
+    named: set[str] = (
+        set()
+    )  # of two apps' objects of one name, the second has its turn after the first
     for node in file.nodes.of(ast.Assign):
         target = node.targets[0]
         if len(node.targets) != 1 or not isinstance(target, ast.Attribute | ast.Subscript):
@@ -44,8 +49,13 @@ def app_object(file: ModalFile) -> Iterator[Problem]:
         name = _name(target)
         if name == "image":
             yield _image(file, node, target)
-        elif name is not None and name not in _OWN and not name.startswith("_"):
-            yield _object(file, node, target, name)
+        elif name is None:
+            yield outdated(change("app-item"), target, "Write to a dict of the module.")
+        elif isinstance(target, ast.Attribute) and taken_elsewhere(file):
+            continue  # other files read it there, where an attribute still is
+        elif name not in _OWN and not name.startswith("_"):
+            yield _object(file, node, target, name, first=name not in named)
+            named.add(name)
     for call in file.apps:
         yield from _given(file, call)
 
@@ -57,25 +67,46 @@ def _name(target: ast.expr) -> str | None:
     return index.value if isinstance(index, ast.Constant) and isinstance(index.value, str) else None
 
 
-def _uses(file: ModalFile, name: str) -> list[ast.expr]:
-    """Every ``app.NAME`` and ``app["NAME"]``."""
+def _uses(file: ModalFile, name: str, app: ast.expr | None = None) -> list[ast.expr]:
+    """Every ``app.NAME`` and ``app["NAME"]``; of one app, where it is given and the file has several."""
     nodes: list[ast.expr] = [*file.nodes.of(ast.Attribute), *file.nodes.of(ast.Subscript)]
-    return [
+    every = [
         one
         for one in nodes
         if isinstance(one, ast.Attribute | ast.Subscript)
         and _name(one) == name
-        and file.names.qualname(one.value) == _APP
+        and file.names.qualname(one.value) in _KEPT_BY
     ]
+    if app is None or len(file.apps) == 1:
+        return list(every)
+    only = sum(isinstance(one.ctx, ast.Store) for one in every) == 1
+    return [one for one in every if _is_of(file, one.value, app, only=only)]
 
 
-def _object(file: ModalFile, node: ast.Assign, target: ast.expr, name: str) -> Problem:
+def _is_of(file: ModalFile, owner: ast.expr, app: ast.expr, *, only: bool) -> bool:
+    """Whether an object is one app's; ``container_app`` is that one's which alone has such an object."""
+    if file.names.qualname(owner) == "modal.container_app":
+        return only
+    held = owner if isinstance(owner, ast.Name) else getattr(owner, "value", None)
+    if not isinstance(held, ast.Name) or not isinstance(app, ast.Name):
+        return False
+    return held.id == app.id and file.names.bindings(held) == file.names.bindings(app)
+
+
+def _object(
+    file: ModalFile,
+    node: ast.Assign,
+    target: ast.Attribute | ast.Subscript,
+    name: str,
+    *,
+    first: bool,
+) -> Problem:
     known = change("app-object" if isinstance(target, ast.Attribute) else "app-item")
-    uses = _uses(file, name)
+    uses = _uses(file, name, target.value)
     stored = [one for one in uses if isinstance(getattr(one, "ctx", None), ast.Store)]
     variable = _variable(file, name)
     at_top = file.nodes.parent(node) is file.nodes.tree
-    if variable is None or len(stored) != 1 or not at_top:
+    if variable is None or len(stored) != 1 or not at_top or not first:
         return outdated(known, target, f"Write {name} = ... and use that name.")
     draft = Draft(file)
     edits = [draft.replace(one, variable) for one in uses]

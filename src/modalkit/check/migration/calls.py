@@ -68,9 +68,12 @@ def _plain(file: ModalFile, call: ast.Call, remote: Remote) -> Problem:
         new = "remote_gen" if remote.yields else "remote"
         edits = [draft.insert(draft.end(call.func), f".{new}")]
         return outdated(change("plain-method"), call, f"Write .{new}(...).", edits)
+    if remote.node is None:  # what was looked up has no code here
+        edits = [draft.insert(draft.end(call.func), ".remote")]
+        return outdated(change("plain-call"), call, "Write .remote(...).", edits)
     edits = [draft.insert(draft.end(call.func), ".local")]
     words = "Write .local(...) to run it here, as it did, or .remote(...) to run it in a container."
-    return outdated(change("plain-call"), call, words, edits if remote.node is not None else None)
+    return outdated(change("plain-call"), call, words, edits)
 
 
 def _autoscaled(draft: Draft, function: ast.Attribute, call: ast.Call, *, on: str) -> Problem:

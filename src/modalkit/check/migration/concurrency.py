@@ -89,7 +89,7 @@ def _decorated(file: ModalFile, keyword: Keyword, decorators: list[ast.expr]) ->
     already = any(_is_concurrent(file, one) for one in decorators)
     if spelled is None or already or not movable or not without:
         return outdated(known, keyword.key, words)
-    line = f"@{spelled.text}(max_inputs={value})"
+    line = f"@{spelled.text}(max_inputs={value}){draft.comment_behind(keyword.key)}"
     added = [decorator_line(draft, one, line) for one in decorators]
     return outdated(known, keyword.key, words, [*without, *added, *spelled.edits])
 

@@ -14,6 +14,7 @@ from .changes import change
 from .draft import Draft
 from .lifecycle import own_methods
 from .old_code import outdated
+from .postponed import evaluated_annotations
 from .spelling import Spelled, spell
 
 __all__ = ["custom_constructor", "parameters_of"]
@@ -56,7 +57,12 @@ def _constructor(file: ModalFile, unit: Unit, held: ast.ClassDef, method: Functi
     assert parameters is not None and parameter is not None and enter is not None  # noqa: PT018, S101
     edits = _rewritten(file, unit, method, parameters, (parameter, enter))
     calls = _positional(file, held, parameters)
-    if edits is None or calls is None:
+    types = evaluated_annotations(file) if parameters else []
+    if types is None:
+        words += (
+            " Modal cannot read their types under from __future__ import annotations: remove it."
+        )
+    if edits is None or calls is None or types is None:
         return outdated(known, method, words)
     imports = {edit: None for one in (parameter, enter) for edit in one.edits}
     if len(imports) > 1:  # both names at one place of the same import
@@ -66,7 +72,7 @@ def _constructor(file: ModalFile, unit: Unit, held: ast.ClassDef, method: Functi
     words = (
         f"Write {shown}." if shown else "Write @modal.enter() above it, and give it another name."
     )
-    return outdated(known, method, words, [*edits, *calls, *imports])
+    return outdated(known, method, words, [*edits, *calls, *imports, *types])
 
 
 def parameters_of(file: ModalFile, method: Function) -> list[_Parameter] | None:

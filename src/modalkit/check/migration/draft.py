@@ -80,6 +80,13 @@ class Draft:
         line = self.text[start : self.line_end(offset)]
         return line[: len(line) - len(line.lstrip())]
 
+    def comment_behind(self, argument: ast.AST) -> str:
+        """Return the comment behind an argument with lines of its own, which goes with it; or nothing."""
+        start, end = self.start(argument), self.end(argument)
+        rest = self.text[end : self.line_end(end)].lstrip(", \t")
+        alone = not self.text[self.line_start(start) : start].strip()
+        return f"  {rest.rstrip()}" if alone and rest.startswith("#") else ""
+
     # -- edits
 
     def edit(self, start: int, end: int, text: str) -> Edit:

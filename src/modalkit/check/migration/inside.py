@@ -25,7 +25,17 @@ def inside_check(file: ModalFile) -> Iterator[Problem]:
             yield _is_inside(file, call)
     for node in file.nodes.of(ast.Attribute):
         if file.names.qualname(node.value) == "modal.container_app":
-            yield outdated(change("container-app"), node)
+            yield _of_container(file, node)
+
+
+def _of_container(file: ModalFile, node: ast.Attribute) -> Problem:
+    """``container_app.NAME``: a function of the file; what the app keeps is another rule's."""
+    known, tree = change("container-app"), file.nodes.tree
+    own = any(one.name == node.attr and file.nodes.parent(one.node) is tree for one in file.units)
+    if not own or file.names.binder(node, node.attr) is not tree:
+        return outdated(known, node)
+    edits = [Draft(file).replace(node, node.attr)]
+    return outdated(known, node, f"Write {node.attr}.", edits)
 
 
 def _is_inside(file: ModalFile, call: ast.Call) -> Problem:

@@ -108,9 +108,13 @@ def _packages(draft: Draft, call: ast.Call) -> Layers | None:
 
 
 def _constructed(draft: Draft, call: ast.Call) -> Layers | None:
-    """``Mount(local_dir="data", remote_dir="/data")``, before there were methods for it."""
+    """``Mount("/data", local_dir="data")``, before there were methods for it."""
     given = {one.arg: draft.of(one.value) for one in call.keywords}
-    if call.args or set(given) != {"local_dir", "remote_dir"}:
+    if len(call.args) == 1:
+        given.setdefault("remote_dir", draft.of(call.args[0]))
+    if len(given) != len(call.args) + len(call.keywords):
+        return None
+    if set(given) != {"local_dir", "remote_dir"}:
         return None
     return Layers(f".add_local_dir({given['local_dir']}, remote_path={given['remote_dir']})")
 

@@ -17,7 +17,7 @@ from .draft import Draft
 from .old_code import outdated
 from .spelling import imported_names, is_free, spell
 
-__all__ = ["renamed_file_system", "renamed_members", "renamed_name"]
+__all__ = ["renamed_file_system", "renamed_members", "renamed_name", "taken_elsewhere"]
 
 _MOST_FILES = 500
 _TAKES_STUB = re.compile(r"\bfrom\s+([\w.]+)\s+import\b[^\n]*\bstub\b|\b(\w+)\.stub\b")
@@ -179,7 +179,7 @@ def _may_become_app(file: ModalFile, target: ast.Name) -> bool:
         not _hidden(file, target)
         and len(file.names.bindings(target)[1]) == 1
         and "stub" not in globals_ | nonlocals | _exported(file)
-        and not _taken_elsewhere(Path(file.source.path))
+        and not taken_elsewhere(file)
     )
 
 
@@ -203,8 +203,9 @@ def _hidden(file: ModalFile, target: ast.Name) -> bool:
     )
 
 
-def _taken_elsewhere(path: Path) -> bool:
-    """Whether a file of the same folder, or of the one above, takes ``stub`` from this one."""
+def taken_elsewhere(file: ModalFile) -> bool:
+    """Return whether a file of the same folder, or of the one above, takes ``stub`` from this one."""
+    path = Path(file.source.path)
     if not path.is_file():
         return False
     folder = path.resolve().parent
