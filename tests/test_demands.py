@@ -185,6 +185,35 @@ def test_copies_of_the_prompt_need_no_weights():
     assert (found.load.draft_bytes, found.load.draft_layers, found.uncounted) == (0, (), ())
 
 
+@pytest.mark.parametrize("method", ["ngram", "mtp"])
+def test_what_guesses_gain_is_said_with_its_range(method: str):
+    """Speeds leave it out; from one token a step to all guesses and one more, and nobody has checked."""
+    found = asked(VLLM(speculative=Speculative(method=method, draft_tokens=4))).unsped
+    assert len(found) == 1
+    assert "1 to 5 tokens" in found[0]
+    assert "unchecked" in found[0]
+    assert asked(VLLM()).unsped == ()
+
+
+LARGE_FP8 = [
+    (SGLang(quantization="fp8", **SHORT), "H100", "while it loads"),
+    (SGLang(quantization="fp8", **SHORT), "H100:2", ""),
+    (SGLang(quantization="fp8", **SHORT), "B200", ""),
+    (SGLang(quantization="fp8", load_format="layered", **SHORT), "H100", ""),
+    (VLLM(quantization="fp8", **SHORT), "H100", ""),
+]
+
+
+@pytest.mark.parametrize(("engine", "choice", "said"), LARGE_FP8)
+def test_weights_must_fit_before_they_are_quantised_where_all_are_read_first(
+    engine: Engine, choice: str, said: str
+):
+    """70B in fp8 sits on a card that SGLang cannot read its 16-bit files onto; vLLM goes layer by layer."""
+    smaller = {**LLAMA_70B, "num_hidden_layers": 60}
+    problem = on(choice, asked(engine, smaller)).problem
+    assert (said in problem) if said else problem == ""
+
+
 # ── the model's own context ─────────────────────────────────────────────────────────────────────
 
 LONG = 100_000

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +20,24 @@ from modalkit.sizing.memory import (
     state_per_gpu,
     weights_per_gpu,
 )
+from modalkit.sizing.mistral_format import as_config
 from modalkit.sizing.model import ModelFacts, model_facts
 
 ENGINES = st.sampled_from(["sglang", "vllm", "transformers"])
+# Families of every kind of layer and split, whole multimodal and encoder-decoder models among them, at
+# the sizes their classes default to; and the published models of `published.json`.
+DEFAULTS = ("deepseek_v3", "gpt_oss", "jamba", "mamba2", "dbrx", "t5gemma", "nllb-moe", "janus")
+DEFAULTS += (
+    "chameleon",
+    "csm",
+    "qwen2_5_omni",
+    "wav2vec2",
+    "whisper",
+    "minimax",
+    "falcon_h1",
+    "t5",
+)
+PUBLISHED: list[dict[str, Any]] = json.loads(Path(__file__).with_name("published.json").read_text())
 CARDS = sorted(
     {gpu.name: gpu for gpu in gpu_catalogue().values()}.values(), key=lambda one: one.total_gib
 )
@@ -40,8 +60,20 @@ def models(draw: st.DrawFn) -> ModelFacts:
     return model_facts({"model_type": kind, "sliding_window": 1024, **common})
 
 
+@functools.cache
+def known(number: int) -> ModelFacts:
+    """One of the default and the published models."""
+    if number < len(DEFAULTS):
+        return model_facts({"model_type": DEFAULTS[number]})
+    model = PUBLISHED[number - len(DEFAULTS)]
+    return model_facts(as_config(model["params"]) if "params" in model else model["config"])
+
+
+ANY = st.one_of(models(), st.integers(0, len(DEFAULTS) + len(PUBLISHED) - 1).map(known))
+
+
 @settings(deadline=None)
-@given(models(), st.integers(1, 200_000), st.integers(0, 50_000), st.integers(1, 64))
+@given(ANY, st.integers(1, 200_000), st.integers(0, 50_000), st.integers(1, 64))
 def test_more_context_never_needs_less_memory(
     model: ModelFacts, context: int, more: int, requests: int
 ):
@@ -51,7 +83,7 @@ def test_more_context_never_needs_less_memory(
 
 
 @settings(deadline=None)
-@given(models(), st.integers(1, 64), st.integers(0, 64))
+@given(ANY, st.integers(1, 64), st.integers(0, 64))
 def test_more_requests_never_need_less_memory(model: ModelFacts, requests: int, more: int):
     """More requests at once keep at least as many bytes, states included."""
     few, many = Load(4096, requests), Load(4096, requests + more)
@@ -60,7 +92,7 @@ def test_more_requests_never_need_less_memory(model: ModelFacts, requests: int, 
 
 
 @settings(deadline=None)
-@given(models(), ENGINES, st.integers(1, 100_000), st.integers(1, 64))
+@given(ANY, ENGINES, st.integers(1, 100_000), st.integers(1, 64))
 def test_what_fits_a_card_fits_a_larger_one(model: ModelFacts, engine, context: int, requests: int):
     """A card with more memory holds what a smaller one holds."""
     fits = [
@@ -71,7 +103,7 @@ def test_what_fits_a_card_fits_a_larger_one(model: ModelFacts, engine, context: 
 
 
 @settings(deadline=None)
-@given(models(), st.sampled_from([1, 2, 4]))
+@given(ANY, st.sampled_from([1, 2, 4]))
 def test_twice_the_ranks_never_hold_more_each(model: ModelFacts, tensor: int):
     """Doubling tensor parallelism never raises what one GPU holds."""
     load = Load(8192, 8)
@@ -81,7 +113,7 @@ def test_twice_the_ranks_never_hold_more_each(model: ModelFacts, tensor: int):
 
 
 @settings(deadline=None)
-@given(models(), ENGINES)
+@given(ANY, ENGINES)
 def test_a_breakdown_adds_up(model: ModelFacts, engine):
     """The lines and what is free make the card's total."""
     found = examine(model, Load(4096, 4), engine, (gpu_catalogue()["H100"], 1)).breakdown

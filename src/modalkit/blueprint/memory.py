@@ -50,7 +50,7 @@ def _memory(name: str, pick: Pick, demand: Demand) -> Memory:
         context=demand.load.context,
         concurrency=demand.load.concurrency,
         told=tuple(_told(pick, demand)),
-        uncounted=demand.uncounted,
+        uncounted=(*demand.uncounted, *demand.unsped),
         total_bytes=held.total_bytes,
         lines=tuple(
             MemoryLine(what=line.what, bytes=line.bytes, source=line.how) for line in held.lines

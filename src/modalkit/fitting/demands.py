@@ -18,8 +18,14 @@ from ..lock import LockedModel
 from ..service import ModelService
 from ..sizing.context import stretched
 from ..sizing.demand import Demand
-from ..sizing.drafts import Draft, draft_of
-from ..sizing.loading import as_loaded, cache_bytes_of, computes_in_float32, quantizes_itself
+from ..sizing.drafts import Draft, draft_of, gain_of
+from ..sizing.loading import (
+    as_loaded,
+    cache_bytes_of,
+    computes_in_float32,
+    quantizes_itself,
+    reads_all_first,
+)
 from ..sizing.memory import BATCHED_TOKENS, LORA_RANK, Load, lora_bytes
 from ..sizing.model import GIB, ModelFacts
 from ..sizing.report import default_load
@@ -108,6 +114,8 @@ def demand_of(
         serving=_serving(engine, name, context),
         parallelism=_parallelism(engine),
         uncounted=tuple(_uncounted(model, method, flags, draft)),
+        read_as=_read_as(model, served, name, engine),
+        unsped=_unsped(engine),
     )
 
 
@@ -239,6 +247,20 @@ def _draft(engine: Engine, model: ModelFacts, beside: Sequence[LockedModel]) -> 
         facts=locked.facts if locked else None,
         stored=locked.total_bytes if locked else 0,
     )
+
+
+def _read_as(
+    model: ModelFacts, served: ModelFacts, name: EngineName, engine: Engine
+) -> ModelFacts | None:
+    """The model as the GPUs hold it before it is quantised, where all of it is read first."""
+    told = getattr(engine, "quantization", None), getattr(engine, "load_format", None)
+    quantized = served.quantization != model.quantization
+    return model if quantized and reads_all_first(name, *told) else None
+
+
+def _unsped(engine: Engine) -> tuple[str, ...]:
+    guess = getattr(engine, "speculative", None)
+    return (gain_of(guess.draft_tokens),) if guess is not None else ()
 
 
 def _uncounted(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..declare.gpu import GPU
-from .facts import ModelFacts
+from .facts import GIB, ModelFacts
 from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, picks
-from .memory import Load
+from .memory import Load, weights_per_gpu
 from .serving import Serving
 from .splits import Parallelism
 
@@ -27,6 +27,9 @@ class Demand:
         serving: The engine, and its shares of a card's memory.
         parallelism: How the model is spread over GPUs.
         uncounted: What is declared and has no place in the arithmetic, a sentence each.
+        read_as: The model as the GPUs hold it before it is quantised, where the engine reads all of it
+            first; None where no more than a layer is ever held so.
+        unsped: What the speed leaves out, a sentence each.
     """
 
     model: ModelFacts
@@ -34,6 +37,8 @@ class Demand:
     serving: Serving
     parallelism: Parallelism = field(default_factory=Parallelism)
     uncounted: tuple[str, ...] = ()
+    read_as: ModelFacts | None = None
+    unsped: tuple[str, ...] = ()
 
     @property
     def most_at_once(self) -> int:
@@ -47,11 +52,27 @@ class Demand:
 
     def on(self, gpu: GPU, count: int) -> Pick:
         """Return how it sits on a GPU type and count."""
-        return examine(self.model, self.load, self.serving, (gpu, count), split=self.parallelism)
+        found = examine(self.model, self.load, self.serving, (gpu, count), split=self.parallelism)
+        return self._while_loading(found)
 
     def picks(self, wishes: Wishes) -> list[Pick]:
         """Return how it sits on everything that is allowed, cheapest first."""
-        return picks(self.model, self.load, self.serving, wishes, split=self.parallelism)
+        found = picks(self.model, self.load, self.serving, wishes, split=self.parallelism)
+        return [self._while_loading(one) for one in found]
+
+    def _while_loading(self, pick: Pick) -> Pick:
+        """Say where the weights do not fit before they are quantised, though they do after."""
+        if self.read_as is None or pick.problem:
+            return pick
+        engine = self.serving.engine
+        missing = weights_per_gpu(self.read_as, pick.split, engine) - pick.breakdown.total_bytes
+        if missing <= 0:
+            return pick
+        problem = (
+            f"short of {missing / GIB:.1f} GiB per GPU while it loads: SGLang reads all weights as they are "
+            f"before it makes {self.model.quantization} of them; files that are quantised need no such room"
+        )
+        return replace(pick, problem=problem)
 
     def largest_context(self, pick: Pick) -> int:
         """Return the longest context that a choice holds at this concurrency."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .facts import ModelFacts
 from .kept import CacheLayer, Keeps
 
-__all__ = ["Draft", "draft_of"]
+__all__ = ["Draft", "draft_of", "gain_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,21 @@ def draft_of(
         unknown = f"the cache of {name} is not counted: its lock has nothing of its config; run: modalkit lock FILE"
         return Draft(weights, unknown=unknown)
     return Draft(weights, _one_layer(model))
+
+
+def gain_of(guesses: int) -> str:
+    """Say what guessing ahead could do to the speed, which no estimate here takes in.
+
+    A step gives ``(1 - a ** (g + 1)) / (1 - a)`` tokens where ``g`` are guessed and a share ``a`` of them
+    is taken (Leviathan et al., 2023, equation 1): one where none is, ``g + 1`` where all are.
+
+    Args:
+        guesses: Tokens guessed at a step.
+    """
+    return (
+        f"speeds leave out what guessing {guesses} tokens ahead gains: a step gives 1 to {guesses + 1} tokens by how "
+        "many guesses are taken (Leviathan et al., 2023), less the time to guess; unchecked, bench it"
+    )
 
 
 def _one_layer(model: ModelFacts) -> tuple[CacheLayer, ...]:

@@ -13,8 +13,15 @@ from .dtypes import bytes_of
 from .facts import ModelFacts
 from .model import figures_of
 from .parts import Division, Kind
+from .serving import EngineName
 
-__all__ = ["as_loaded", "cache_bytes_of", "computes_in_float32", "quantizes_itself"]
+__all__ = [
+    "as_loaded",
+    "cache_bytes_of",
+    "computes_in_float32",
+    "quantizes_itself",
+    "reads_all_first",
+]
 
 _EIGHT = ("fp8", 1.0)
 # What a 16-bit checkpoint becomes under each method that needs no quantised files: its name, its bytes.
@@ -46,6 +53,17 @@ _CACHE_BYTES = (
 def quantizes_itself(method: str | None) -> bool:
     """Return whether a method makes quantised weights of a plain checkpoint."""
     return method in _WHILE_LOADING or method in _EXPERTS_WHILE_LOADING
+
+
+def reads_all_first(engine: EngineName, method: str | None, load_format: str | None) -> bool:
+    """Return whether an engine holds all weights as they are in the files before it quantises them.
+
+    SGLang 0.5.23 does (``model_loader/loader.py``: weights are quantised after the last one was read),
+    but for its layered format and bitsandbytes, whose loaders do it piece by piece. vLLM makes each
+    layer when its weights are there (0.32, ``quantization/online``).
+    """
+    piecewise = load_format == "layered" or method == "bitsandbytes"
+    return engine == "sglang" and quantizes_itself(method) and not piecewise
 
 
 def as_loaded(
