@@ -316,7 +316,7 @@ class ModalFile:
         """A modalkit service: its class body says what keywords say elsewhere, in other values."""
         given = {
             target.id: Option(statement.value, statement)
-            for one in reversed([node, *self._bases(node)])
+            for one in reversed([node, *self.bases(node)])
             for statement in one.body
             if isinstance(statement, ast.Assign)
             for target in statement.targets
@@ -352,11 +352,12 @@ class ModalFile:
                     seen.add(child.name)
                     if child.decorator_list:
                         yield Member(child, self.decorators(child))
-            for base in self._bases(current):
+            for base in self.bases(current):
                 if base not in visited:
                     visited.add(base)
                     waiting.append(base)
 
-    def _bases(self, node: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    def bases(self, node: ast.ClassDef) -> Iterator[ast.ClassDef]:
+        """Yield the classes of this file that a class names as its bases."""
         names = {base.id for base in node.bases if isinstance(base, ast.Name)}
         yield from (one for one in self.nodes.of(ast.ClassDef) if one.name in names)

@@ -116,3 +116,23 @@ def test_a_parameter_has_a_type_and_no_text(imported: str, annotation: str, poss
     assert ("n: int = modal.parameter()" in done.text) is possible
     assert ("__future__" not in done.text) is possible
     assert codes(done.left) == ([] if possible else ["MK811"])
+
+
+BASE = """
+
+class Base:
+    def {}(self):
+        self.n = 1
+
+
+@stub.cls()
+class M(Base): ...
+"""
+
+
+@pytest.mark.parametrize(("method", "found"), [("__init__", ["MK811"]), ("load", [])])
+def test_a_constructor_of_a_base_class_is_one_too(method: str, found: list[str]) -> None:
+    """Modal refuses it as it refuses the class's own; other methods of a base are welcome."""
+    done = fixed(HEAD + BASE.format(method))
+    assert codes(done.left) == found
+    assert all(one.source_line == "class M(Base): ..." for one in done.left)

@@ -39,9 +39,26 @@ def custom_constructor(file: ModalFile) -> Iterator[Problem]:
     for unit in file.units:
         if unit.kind != "class" or not isinstance(unit.node, ast.ClassDef):
             continue
-        for method in own_methods(unit.node):
-            if method.name == "__init__" and not method.decorator_list:
-                yield _constructor(file, unit, unit.node, method)
+        own = _own_constructor(unit.node)
+        if own is not None and not own.decorator_list:
+            yield _constructor(file, unit, unit.node, own)
+        elif own is None:
+            yield from _inherited(file, unit.node)
+
+
+def _own_constructor(held: ast.ClassDef) -> Function | None:
+    return next((one for one in own_methods(held) if one.name == "__init__"), None)
+
+
+def _inherited(file: ModalFile, held: ast.ClassDef) -> Iterator[Problem]:
+    """The constructor of a base class, which Modal refuses too; one of an app has been told of already."""
+    units = {unit.node for unit in file.units}
+    for base in file.bases(held):
+        if base in units or _own_constructor(base) is None:
+            continue
+        at = next(one for one in held.bases if isinstance(one, ast.Name) and one.id == base.name)
+        words = "Write @modal.enter() methods and modal.parameter() instead of the __init__ of the base class."
+        yield outdated(change("constructor"), at, words, old=f"{base.name}.__init__")
 
 
 def _constructor(file: ModalFile, unit: Unit, held: ast.ClassDef, method: Function) -> Problem:
