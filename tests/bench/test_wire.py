@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -157,6 +158,36 @@ def test_a_slow_answer_is_a_timeout(stand_in):
 def test_nobody_there_is_a_failed_connect():
     """A port that nobody listens on is a failed connect."""
     assert ask("http://127.0.0.1:9")[0].failure == "connect"
+
+
+def completion(text, finish_reason=None):
+    return {"choices": [{"index": 0, "text": text, "finish_reason": finish_reason}]}
+
+
+def spoken(delta, finish_reason=None):
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "tokens"),
+    [
+        ([completion(""), completion(""), completion("", "length")], 2),
+        ([completion(""), completion("a", "length")], 2),
+        ([completion("", "stop")], 0),
+        ([spoken({"role": "assistant", "content": ""}), spoken({"content": "a"})], 1),
+        ([spoken({"role": "assistant", "content": ""}), spoken({}, "stop")], 0),
+        ([spoken({"content": "a"}), spoken({"content": ""}), spoken({}, "stop")], 2),
+    ],
+)
+def test_a_token_without_a_text_counts_where_nothing_else_is_without_one(pieces, tokens):
+    """A completion may begin with half a character, whose text comes later; a chat begins with a role."""
+    answer = Answer(0.0)
+    answer.head(200, {"content-type": "text/event-stream"})
+    for at, piece in enumerate(pieces):
+        answer.feed(f"data: {json.dumps(piece)}\n\n".encode(), float(at))
+    answer.end(9.0)
+    assert len(answer.stamps) == tokens
+    assert answer.failure == ("" if tokens else "no tokens")
 
 
 @pytest.mark.parametrize("cut", [1, 7, 1000])

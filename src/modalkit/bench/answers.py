@@ -144,12 +144,14 @@ class Answer:
 
 
 def _has_token(choice: dict[str, Any]) -> bool:
+    """Whether a piece of an answer brings a token, before any other has."""
     delta = choice.get("delta")
-    if isinstance(delta, dict):
+    if isinstance(delta, dict):  # a chat's first piece names who speaks, and no more
         return any(
             delta.get(name) for name in ("content", "reasoning_content", "reasoning", "tool_calls")
         )
-    return bool(choice.get("text"))
+    # A completion has nobody to name: a token that shows nothing yet, half a character, has no text.
+    return bool(choice.get("text")) or ("text" in choice and not choice.get("finish_reason"))
 
 
 def _whole(number: object) -> int:
