@@ -112,7 +112,9 @@ def test_a_deleted_snapshot(make_sandbox, client):
     """It is gone for good: who uses it is told so; an image that is no snapshot is not deleted."""
     image = make_sandbox().snapshot_filesystem()
     modal.experimental.image_delete(image.object_id, client=client)
-    with pytest.raises(modal.exception.Error, match=f"{image.object_id}.*is not here any more"):
+    with pytest.raises(
+        modal.exception.NotFoundError, match=f"{image.object_id}.*is not here any more"
+    ):
         make_sandbox(image=image)
     built = modal.Image.debian_slim().env({"A": "b"})
     make_sandbox(image=built)

@@ -86,6 +86,7 @@ class SandboxHost:
     ) -> Sandbox:
         """Start a sandbox with the variables its client gave; return when it can run commands."""
         check(definition)
+        self._refuse_missing_image(definition.image_id)
         sandbox = self._new(app, definition, identity)
         sandbox.variables = variables
         self._sandboxes[sandbox.id] = sandbox
@@ -237,6 +238,14 @@ class SandboxHost:
         sandbox.main = await sandbox.run(MAIN, _own_command(sandbox, argv))
         for transcript, stderr in ((sandbox.main.stdout, False), (sandbox.main.stderr, True)):
             readers.create_task(_log(sandbox, transcript, stderr=stderr))
+
+    def _refuse_missing_image(self, image_id: str) -> None:
+        if image_id and not self.factory.worlds.images.known(image_id):
+            refuse(
+                Status.NOT_FOUND,
+                f"The image {image_id!r} is not here any more. If it was a snapshot, take it again "
+                "with snapshot_filesystem().",
+            )
 
     def _forget_old(self) -> None:
         ended = [one for one in self._sandboxes.values() if one.ended.is_set()]
