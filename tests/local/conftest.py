@@ -104,6 +104,15 @@ def wait_until():
 
 
 @pytest.fixture(scope="session")
+def namespaces(tmp_path_factory) -> None:
+    """Skip where this machine allows no namespaces."""
+    from modalkit.local.processes.isolation import Isolation
+
+    if not Isolation.probe(tmp_path_factory.mktemp("probe")).namespaces:
+        pytest.skip("this machine allows no namespaces")
+
+
+@pytest.fixture(scope="session")
 def state_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mk-test-") as folder:
         yield Path(folder)

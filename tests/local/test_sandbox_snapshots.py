@@ -7,6 +7,8 @@ from pathlib import Path
 import modal
 import pytest
 
+pytestmark = pytest.mark.usefixtures("namespaces")
+
 TAKE = (
     "import modal\n"
     "app = modal.App.lookup('taking', create_if_missing=True)\n"

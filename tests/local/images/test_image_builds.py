@@ -17,17 +17,8 @@ import modal.exception
 import pytest
 from modal._vendor import cloudpickle
 
-from modalkit.local.processes.isolation import Isolation
-
 COMMAND = [sys.executable, "-c", "from modalkit.cli import main; main()", "local"]
 PATIENCE_S = 120  # a deadline against hangs, never a measurement
-
-
-@pytest.fixture(scope="module")
-def namespaces(tmp_path_factory) -> None:
-    """Skip where this machine allows no namespaces."""
-    if not Isolation.probe(tmp_path_factory.mktemp("probe")).namespaces:
-        pytest.skip("this machine allows no namespaces")
 
 
 @pytest.fixture
@@ -249,6 +240,13 @@ def test_a_failing_command_fails_the_build(call, namespaces, capfd):
     with modal.enable_output(), pytest.raises(modal.exception.ImageBuildError, match="exit code 3"):
         call(image, look)
     assert "before it fails" in capfd.readouterr().out
+
+
+def test_a_failing_command_names_what_the_image_lacks(call, namespaces):
+    """Who sees a command fail also sees which parts of the image this machine does not have."""
+    image = modal.Image.debian_slim().apt_install("no-such-package").run_commands("exit 5")
+    with pytest.raises(modal.exception.ImageBuildError, match=r"code 5.*apt.*no-such-package"):
+        call(image, look)
 
 
 def test_a_package_that_does_not_exist_fails_the_build(call, offline):

@@ -146,9 +146,15 @@ class HostBuilder:
             job.lack(f"the command {step.command!r} (it needs namespaces)")
             return
         job.log.say(f"RUN {step.command}")
-        await self._runner.run_inside(
-            step, built, changes=changes, secrets=job.secrets, log=job.log
-        )
+        try:
+            await self._runner.run_inside(
+                step, built, changes=changes, secrets=job.secrets, log=job.log
+            )
+        except LocalModalError as error:
+            if not (lacking := [*built.lacking, *job.lacking]):
+                raise
+            msg = f"{error} The image is built without what this machine does not have: {'; '.join(lacking)}."
+            raise LocalModalError(msg) from error
 
     async def _call(self, job: Job, changes: Path) -> None:
         if job.call is None:
