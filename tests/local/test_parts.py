@@ -52,6 +52,22 @@ def test_a_full_stream_makes_its_writer_wait():
     assert asyncio.run(run())
 
 
+def test_a_stream_with_room_makes_its_writer_wait_for_nothing():
+    """What a stream takes is acknowledged at once until it is full, and always when it is not bounded."""
+
+    async def waits(*, bounded: bool) -> list[bool]:
+        stream = ChunkStream(bounded=bounded)
+        large = b"x" * (9 * 1024 * 1024)
+        rooms = [stream.take([api.DataChunk(data=large)]) for _ in range(2)]
+        stream.close()
+        for room in filter(None, rooms):
+            await room
+        return [room is not None for room in rooms]
+
+    assert asyncio.run(waits(bounded=True)) == [False, True]
+    assert asyncio.run(waits(bounded=False)) == [False, False]
+
+
 @given(st.integers(0, 2**31 - 1))
 def test_an_input_token_carries_its_index(index):
     """The client reads ``idx`` from the middle of three parts."""
