@@ -22,7 +22,7 @@ _SPEC.loader.exec_module(running_cache)
 
 FAMILIES = {
     "heads": ["llama", "qwen3", "gpt2", "bloom", "falcon", "phi3", "stablelm", "jetmoe", "laguna"],
-    "experts": ["mixtral", "qwen3_moe", "olmoe", "granitemoe", "lfm2_moe"],
+    "experts": ["mixtral", "qwen3_moe", "olmoe", "granitemoe", "lfm2_moe", "dbrx"],
     "latent": ["deepseek_v3", "kimi_k25", "minicpm3", "longcat_flash"],
     "sparse latent": ["deepseek_v32", "glm_moe_dsa", "axk2"],
     "compressed": ["deepseek_v4"],
@@ -40,8 +40,16 @@ FAMILIES = {
     ],
     "hybrid": ["falcon_h1"],
     "other recurrences": ["minimax", "lfm2", "rwkv"],
-    "cross": ["t5", "bart", "marian", "whisper", "m2m_100", "seamless_m4t"],
-    "towers": ["llava_onevision", "qwen3_vl", "idefics3", "gemma3", "granite_speech"],
+    "cross": ["t5", "bart", "marian", "whisper", "m2m_100", "seamless_m4t", "nllb-moe"],
+    "towers": [
+        "llava_onevision",
+        "qwen3_vl",
+        "idefics3",
+        "gemma3",
+        "granite_speech",
+        "janus",
+        "chameleon",
+    ],
     "encoders": ["bert", "modernbert"],
 }
 NAMES = [name for names in FAMILIES.values() for name in names]
