@@ -10,7 +10,7 @@ from functools import lru_cache
 from .commands import command_words
 from .credentials import is_secret_name
 from .declared import Decorator, ModalFile
-from .nodes import Function
+from .nodes import Function, attribute_values
 from .reach import reached
 
 __all__ = ["asks_who_calls", "says_public"]
@@ -70,7 +70,8 @@ def asks_who_calls(file: ModalFile, function: Function, decorator: Decorator) ->
         decorator: Its decorator of Modal's.
     """
     makes_app = decorator.qualname in {"modal.asgi_app", "modal.wsgi_app"}
-    if makes_app and any(_is_elsewhere(file, one) for one in _returned(file, function)):
+    apps = (made for one in _returned(file, function) for made in _made(file, one))
+    if makes_app and any(_is_elsewhere(file, one) for one in apps):
         return True
     return any(_has_sign(file, node) for node in reached(file, function))
 
@@ -155,6 +156,15 @@ def _returned(file: ModalFile, function: Function) -> Iterator[ast.expr]:
     for node in file.within(function, ast.Return):
         if node.value is not None and file.nodes.function(node) is function:
             yield node.value
+
+
+def _made(file: ModalFile, value: ast.expr) -> list[ast.expr]:
+    """What an endpoint answers with: the value itself, or what a method of its class put into ``self``."""
+    if not isinstance(value, ast.Attribute) or not isinstance(value.value, ast.Name):
+        return [value]
+    own = (one for one in file.nodes.ancestors(value) if isinstance(one, ast.ClassDef))
+    owner = next(own, None) if value.value.id == "self" else None
+    return attribute_values(owner).get(value.attr, [value]) if owner is not None else [value]
 
 
 def _is_elsewhere(file: ModalFile, value: ast.expr) -> bool:

@@ -10,12 +10,11 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 from .commands import command_words
 from .declared import ModalFile, Unit
-from .nodes import Function
+from .nodes import Function, attribute_values
 from .reach import reached
 
 __all__ = ["Load", "loads_in", "loads_of", "named_parameters", "weight_bytes"]
@@ -173,36 +172,13 @@ def _attribute_text(file: ModalFile, node: ast.expr) -> str | None:
     owner = next(own, None) if node.value.id == "self" else None
     if owner is None:
         return None
-    values = _set_by(owner).get(node.attr, [])
+    values = attribute_values(owner).get(node.attr, [])
     if len(values) != 1:
         return None
     value = values[0]
     if isinstance(value, ast.Call) and file.names.qualname(value.func) == "modal.parameter":
         return file.names.text(file.options(value).value("default"))
     return file.names.text(value)
-
-
-@lru_cache(maxsize=64)  # a class is asked for each of its loads
-def _set_by(owner: ast.ClassDef) -> dict[str, list[ast.expr]]:
-    """What the body of a class gives its names, and its methods the attributes of ``self``."""
-    found: dict[str, list[ast.expr]] = {}
-    in_body = set(owner.body)
-    for assign in ast.walk(owner):
-        if not isinstance(assign, ast.Assign | ast.AnnAssign) or assign.value is None:
-            continue
-        for target in assign.targets if isinstance(assign, ast.Assign) else [assign.target]:
-            if name := _attribute_set(target, is_body=assign in in_body):
-                found.setdefault(name, []).append(assign.value)
-    return found
-
-
-def _attribute_set(target: ast.expr, *, is_body: bool) -> str:
-    """The attribute of instances that an assignment sets: by name in the class body, else of ``self``."""
-    if isinstance(target, ast.Name):
-        return target.id if is_body else ""
-    if not isinstance(target, ast.Attribute) or not isinstance(target.value, ast.Name):
-        return ""
-    return target.attr if target.value.id == "self" else ""
 
 
 def _served(call: ast.Call, words: list[tuple[str, ast.expr]]) -> Iterator[Load]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TypeVar
 
-__all__ = ["Body", "Function", "Nodes", "Scope"]
+__all__ = ["Body", "Function", "Nodes", "Scope", "attribute_values"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -144,3 +145,26 @@ def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
     if kind is ast.Constant:
         return ()
     return tuple(name for name in kind._fields if name not in _PLAIN)
+
+
+@lru_cache(maxsize=64)  # a class is asked for each of its loads
+def attribute_values(owner: ast.ClassDef) -> dict[str, list[ast.expr]]:
+    """Return what the body of a class gives its names, and its methods the attributes of ``self``."""
+    found: dict[str, list[ast.expr]] = {}
+    in_body = set(owner.body)
+    for assign in ast.walk(owner):
+        if not isinstance(assign, ast.Assign | ast.AnnAssign) or assign.value is None:
+            continue
+        for target in assign.targets if isinstance(assign, ast.Assign) else [assign.target]:
+            if name := _attribute_set(target, is_body=assign in in_body):
+                found.setdefault(name, []).append(assign.value)
+    return found
+
+
+def _attribute_set(target: ast.expr, *, is_body: bool) -> str:
+    """The attribute of instances that an assignment sets: by name in the class body, else of ``self``."""
+    if isinstance(target, ast.Name):
+        return target.id if is_body else ""
+    if not isinstance(target, ast.Attribute) or not isinstance(target.value, ast.Name):
+        return ""
+    return target.attr if target.value.id == "self" else ""

@@ -13,6 +13,7 @@ from .files import Candidate, find_files
 from .findings import Finding, Severity, Span
 from .ignores import Ignore, ignore_of, read_ignores, unsilenced
 from .masking import without_keys
+from .migration.old_code import is_fallback
 from .rule import Problem, Rule, all_rules, find_rule
 from .rules.dockerfiles import dockerfile_problems
 from .rules.itself import RULE_FAILED, SYNTAX, UNREADABLE, ignore_problems
@@ -170,7 +171,9 @@ def _static_findings(file: ModalFile, settings: Settings) -> Iterator[Finding]:
             problems = list(rule.find(file))
         except Exception as error:  # noqa: BLE001 - one rule must not hide what the others found
             problems, rule = [_failed(rule, error)], RULE_FAILED  # noqa: PLW2901 - said under its own code
-        yield from (_placed(rule, problem, source) for problem in problems)
+        for problem in problems:
+            if not (rule.code.startswith("MK8") and is_fallback(file, problem.at)):
+                yield _placed(rule, problem, source)
 
 
 def _placed(rule: Rule, problem: Problem, source: SourceFile) -> Finding:

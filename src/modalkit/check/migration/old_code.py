@@ -11,7 +11,7 @@ from ..findings import Edit, Fix
 from ..rule import Problem
 from .changes import Change
 
-__all__ = ["app_calls", "called", "outdated"]
+__all__ = ["app_calls", "called", "is_fallback", "outdated"]
 
 _REGISTERING = {"function", "cls"}
 
@@ -70,6 +70,22 @@ def _is_app(file: ModalFile, function: ast.Attribute) -> bool:
     over = file.nodes.parent(above) if above is not None else None
     decorated = isinstance(over, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     return decorated and above in over.decorator_list  # type: ignore[union-attr] # told just before
+
+
+# What a name, a keyword or a module that a release lacks raises.
+_LACKING = {"AttributeError", "ImportError", "ModuleNotFoundError", "TypeError"}
+
+
+def is_fallback(file: ModalFile, at: object) -> bool:
+    """Return whether a piece of code runs only in a release that lacks what the ``try`` above it asks for."""
+    above = file.nodes.ancestors(at) if isinstance(at, ast.AST) else ()
+    return any(
+        isinstance(one, ast.ExceptHandler) and _names_in(one.type) & _LACKING for one in above
+    )
+
+
+def _names_in(node: ast.expr | None) -> set[str]:
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if node else set()
 
 
 def app_calls(file: ModalFile) -> Sequence[tuple[str, ast.Call]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..cures import keyword_fix
 from ..declared import ModalFile, Unit
-from ..models import GIB, Load, loads_in, weight_bytes
+from ..models import GIB, Load, loads_in, loads_of, weight_bytes
 from ..rule import Problem, rule
 
 __all__ = ["module_scope_work", "no_snapshot", "startup_too_short"]
@@ -26,6 +26,7 @@ _CLASS_START_S = 300
 )
 def startup_too_short(file: ModalFile) -> Iterator[Problem]:
     """A start-up timeout that the weights do not fit into."""
+    yield from _web_servers(file)
     for unit in file.units:
         if unit.kind == "function" or not unit.options.complete:
             continue
@@ -42,6 +43,20 @@ def startup_too_short(file: ModalFile) -> Iterator[Problem]:
                         f"startup_timeout={seconds}.",
                         keyword_fix(file, unit, "startup_timeout", seconds, safe=True),
                     )
+
+
+def _web_servers(file: ModalFile) -> Iterator[Problem]:
+    """Engines that a web server starts and Modal gives 5 s, because it was told of no other time."""
+    for unit in file.units:
+        server = unit.decorator("modal.web_server")
+        if server is None or not server.options.lacks("startup_timeout"):
+            continue
+        for load in [one for one in loads_of(file, unit) if one.flags][:1]:
+            yield Problem(
+                server.node,
+                f"{unit.name} starts {load.by} with {load.model}, and the default startup_timeout of a web server is 5 s.",
+                "startup_timeout=600 in @modal.web_server.",
+            )
 
 
 def _read_bytes(load: Load) -> float:
