@@ -1,7 +1,9 @@
 """Sizing against what is published of models that no other list here has, by their own configs.
 
 ``published.json`` has the config of each, as far as it says sizes, and the parameters that its page on the
-hub or the index of its files gives; a few of those count buffers or the scales of quantised weights too.
+hub gives; a few of those count buffers or the scales of quantised weights too. Both were written down from
+what is known of these pages, without a stored copy: a count that a config's own arithmetic meets to the
+hundredth of a percent is no accident, but a figure here is no source for another.
 """
 
 from __future__ import annotations
