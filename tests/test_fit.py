@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -201,6 +202,38 @@ def test_a_card_and_an_image_of_an_older_cuda(gpu: str, base_image: str | None, 
 def test_fewer_gpus_can_be_preferred():
     """With ``prefer_fewer`` one dear card beats several cheap ones."""
     assert GPUProfile(chosen(LLAMA_70B, context=4096, prefer_fewer=True)[0]).count == 1
+
+
+def test_types_are_explained_as_the_wish_writes_them():
+    """What was passed over is named by the string that was allowed: a pinned card, one that may be larger."""
+    wish = GPUProfile.fit(context=8192, concurrency=8, allowed=["A100", "H100!", "B200+"])
+    found = fit_service(service(gpu=wish, engine=VLLM()), facts(LLAMA_70B))
+    lines = list(found.explain())
+    assert [str(one) for one in found.profile.choices] == ["H100!:4", "A100:8"]
+    assert {line.partition(" at ")[0].partition(":")[0] for line in lines} == {
+        "A100",
+        "H100!",
+        "B200+",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wish", "remedy"),
+    [
+        ({"max_usd_per_hour": 1.0}, "concurrency=, or raise max_usd_per_hour=."),
+        ({"min_tokens_per_s": 1e6}, "concurrency=, or lower min_tokens_per_s=."),
+        (
+            {"allowed": ["L4"], "max_count": 1},
+            "concurrency=, or allow more types, or raise max_count=.",
+        ),
+        ({"concurrency": 1 << 20}, "concurrency=."),
+    ],
+)
+def test_what_fits_nothing_says_what_is_in_the_way(wish, remedy):
+    """Only limits that the wish itself sets are named to be loosened."""
+    asked = service(gpu=GPUProfile.fit(context=8192, **wish), engine=VLLM())
+    with pytest.raises(SizingError, match=re.escape(remedy) + "$"):
+        fit_service(asked, facts(LLAMA_70B))
 
 
 def test_bfloat16_needs_a_card_that_has_it():

@@ -105,6 +105,46 @@ def test_a_truncated_lock_is_refused_with_its_line(tmp_path, cut):
         read_lock(path)
 
 
+def test_a_lock_is_refused_wherever_it_was_cut_off(tmp_path):
+    """Not one byte may be missing at the end, be it half a letter, and the last line there is named."""
+    (key, service), path = *lock_of(1).services.items(), tmp_path / "modalkit.lock"
+    named = service.model_copy(update={"declared": {"model": "./modèle"}})
+    whole = lock_text(lock_of(1).model_copy(update={"services": {key: named}})).encode()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        line = max(1, len(whole[:cut].splitlines()))
+        with pytest.raises(LockError, match=rf"line ({line}|{line + 1}) .*Run: modalkit lock"):
+            read_lock(path)
+    path.write_bytes(whole)
+    assert read_lock(path).services[key] == named
+
+
+@pytest.mark.parametrize("change", ["gone", "twice", "longer"])
+def test_no_line_can_be_changed(tmp_path, change):
+    """A line taken out, doubled or made longer is noticed wherever it stands, the seal's own included."""
+    path, lines = tmp_path / "modalkit.lock", lock_text(lock_of()).splitlines()
+    for number, line in enumerate(lines):
+        instead = {"gone": [], "twice": [line, line], "longer": [f"{line} "]}[change]
+        path.write_text("\n".join([*lines[:number], *instead, *lines[number + 1 :], ""]))
+        with pytest.raises(LockError, match=r"line \d+ .*Run: modalkit lock"):
+            read_lock(path)
+
+
+def test_nothing_is_added_behind_the_seal(tmp_path):
+    """JSON takes the last of a key written twice: one behind the seal is refused with its line."""
+    path, lines = tmp_path / "modalkit.lock", lock_text(lock_of()).splitlines()
+    path.write_text("\n".join([*lines[:-1], '  , "services": {}', "}", ""]))
+    with pytest.raises(LockError, match=rf"line {len(lines)} is not .* holds ', \"services\": "):
+        read_lock(path)
+
+
+def test_a_lock_may_have_the_line_ends_of_windows(tmp_path):
+    """Git may write a text file's lines its own way; that is no edit."""
+    path = tmp_path / "modalkit.lock"
+    path.write_bytes(lock_text(lock_of()).replace("\n", "\r\n").encode())
+    assert read_lock(path) == lock_of()
+
+
 @given(st.data())
 def test_an_edited_line_is_named(tmp_path_factory, data):
     """Any line whose value was edited, so that it still reads as JSON, is the one named."""

@@ -270,6 +270,35 @@ def test_a_fit_says_what_it_leaves_out(hub_app):
     assert "not in speed" not in lock(hub_app, "chat.py").stderr
 
 
+def test_what_stays_locked_keeps_its_prices_and_their_day(folder_app):
+    """Prices are those the GPUs were chosen by: a newer list changes them with the GPUs or by ``--upgrade``."""
+    assert lock(folder_app, "local_app.py").returncode == 0
+    path = folder_app / "modalkit.lock"
+    found = read_lock(path)
+    (key, service), listed = *found.services.items(), found.prices_read_on
+    older = service.model_copy(update={"usd_per_hour": {"T4": 0.5}})
+    write_lock(
+        found.model_copy(update={"prices_read_on": "2026-01-31", "services": {key: older}}), path
+    )
+    (folder_app / "other.py").write_text(FOLDER_APP.replace("Local", "Other"))
+    assert lock(folder_app, "local_app.py").returncode == 0
+    assert lock(folder_app, "other.py").returncode == 0
+    kept = read_lock(path)
+    assert kept.prices_read_on == listed
+    assert kept.services[key].usd_per_hour == {"T4": 0.5}
+    assert kept.priced_on(kept.services[key]) == "2026-01-31"
+    assert kept.priced_on(kept.services["other.py:Other"]) == listed
+    assert lock(folder_app, "local_app.py", "--upgrade").returncode == 0
+    assert read_lock(path).services[key] == service
+
+
+def test_a_check_upgrades_nothing(folder_app):
+    """The two options contradict each other, which is said and not guessed."""
+    done = lock(folder_app, "local_app.py", "--check", "--upgrade")
+    assert done.returncode == 2
+    assert "Leave one of them out" in done.stderr
+
+
 def test_files_of_one_folder_share_a_lock(folder_app):
     """Locking a second file leaves the first one's services alone."""
     (folder_app / "other_app.py").write_text(FOLDER_APP.replace("Local", "Other"))

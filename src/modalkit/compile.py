@@ -23,18 +23,17 @@ from .conflicts import routes_of
 from .declare.gpu import GPUFit
 from .declare.image import ImageSpec
 from .declare.secrets import secrets_to_modal
-from .discovery import is_collecting, note_service
+from .discovery import is_collecting, note_service, takes_stale_locks
 from .engines.templates import template_beside, template_in_container
 from .errors import DeclarationError, PlanError
 from .lock import LockedImage, LockedService
-from .lookup import CONTAINER_LOCK, lock_path, locked_service, service_file
+from .lookup import CONTAINER_LOCK, lock_path, locked_service, service_file, still_locked
 from .members import member_functions
 from .plan import ServicePlan, plan_service
-from .prefetch.functions import add_prefetch
 from .runtime.typed_routes import typed_route
 from .service import ModelService
 
-__all__ = ["Served", "cls_keywords", "serve", "served_on", "server_keywords"]
+__all__ = ["Served", "apps_served_on", "cls_keywords", "serve", "served_on", "server_keywords"]
 
 S = TypeVar("S", bound=ModelService)
 
@@ -45,6 +44,11 @@ class Served(NamedTuple):
     service: type[ModelService]
     plan: ServicePlan
 
+    @property
+    def tag(self) -> str:
+        """What its function is called on the app."""
+        return self.plan.name if self.plan.is_server else f"{self.plan.name}.*"
+
 
 # What `served_on` tells of an app; apps that end take their entry with them.
 _SERVED: WeakKeyDictionary[modal.App, list[Served]] = WeakKeyDictionary()
@@ -53,6 +57,11 @@ _SERVED: WeakKeyDictionary[modal.App, list[Served]] = WeakKeyDictionary()
 def served_on(app: modal.App) -> tuple[Served, ...]:
     """Return the services of an app, in the order they were registered."""
     return tuple(_SERVED.get(app, ()))
+
+
+def apps_served_on() -> tuple[modal.App, ...]:
+    """Return the apps that services are registered on, whichever file they are in."""
+    return tuple(_SERVED)
 
 
 @dataclass_transform(field_specifiers=(modal.parameter,), kw_only_default=True)
@@ -84,7 +93,7 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
             _check_routes(service)
         _SERVED.setdefault(app, []).append(Served(service, plan))
         if plan.prefetched and not is_collecting():
-            add_prefetch(app, served_on(app))
+            _add_prefetch(app)
         subclass = _subclass(service, member_functions(service, plan))
         if plan.is_server:
             return app.server(**server_keywords(service, plan))(subclass)  # type: ignore[return-value]  # Modal's handle takes the class's name
@@ -92,6 +101,13 @@ def serve(app: modal.App) -> Callable[[type[S]], type[S]]:
         return app.cls(**cls_keywords(service, plan))(concurrent(subclass))
 
     return decorate
+
+
+def _add_prefetch(app: modal.App) -> None:
+    # What fetches and hashes is a fifth of all that a plan imports: only for services that need it.
+    from .prefetch.functions import add_prefetch  # noqa: PLC0415
+
+    add_prefetch(app, served_on(app))
 
 
 def _check_is_app(app: object) -> None:
@@ -108,7 +124,7 @@ def _check_is_service(service: object) -> None:
 
 def _locked(service: type[ModelService]) -> LockedService | None:
     if not is_collecting():
-        locked = locked_service(service)
+        locked = still_locked(service) if takes_stale_locks() else locked_service(service)
         # A local Modal makes images of what this machine has; versions for Modal's are not asked of it.
         here = "MODALKIT_LOCAL_STATE" in os.environ
         return locked.model_copy(update={"image": LockedImage()}) if locked and here else locked

@@ -15,9 +15,18 @@ from types import CodeType, ModuleType
 from .errors import DeclarationError, ModalkitError
 from .service import ModelService
 
-__all__ = ["collecting", "is_collecting", "note_service", "run_file", "services_of"]
+__all__ = [
+    "collecting",
+    "is_collecting",
+    "note_service",
+    "run_file",
+    "services_of",
+    "takes_stale_locks",
+    "taking_stale_locks",
+]
 
 _found: ContextVar[list[type[ModelService]] | None] = ContextVar("services", default=None)
+_stale: ContextVar[bool] = ContextVar("stale_locks", default=False)
 
 
 def note_service(service: type[ModelService]) -> None:
@@ -29,6 +38,21 @@ def note_service(service: type[ModelService]) -> None:
 def is_collecting() -> bool:
     """Whether files run now only to find their services, so that a missing lock is no error."""
     return _found.get() is not None
+
+
+def takes_stale_locks() -> bool:
+    """Whether files run now to be compared, so that a lock of something else is no error."""
+    return _stale.get()
+
+
+@contextmanager
+def taking_stale_locks(taken: bool) -> Iterator[None]:
+    """Let a service differ from its lock inside, as it does where the two are compared."""
+    token = _stale.set(taken)
+    try:
+        yield
+    finally:
+        _stale.reset(token)
 
 
 @contextmanager
@@ -79,11 +103,23 @@ def run_file(file: str | Path) -> ModuleType:
     except ModalkitError:
         raise
     except Exception as error:
-        msg = f"{_place(path, error)} fails: {type(error).__name__}: {error}"
+        msg = f"{_place(path, error)} fails: {type(error).__name__}: {error}{_remedy(error)}"
         raise DeclarationError(msg) from error
     finally:
         sys.path.remove(folder)
     return module
+
+
+def _remedy(error: Exception) -> str:
+    """What to do where the file asks Modal for something while it is read, which needs an account."""
+    if type(error).__name__ not in {"AuthError", "ConnectionError"}:
+        return ""
+    if not type(error).__module__.startswith("modal."):
+        return ""
+    return (
+        " The file asks Modal while it is read; that is done without an account. Write "
+        "app = modal.App('NAME') there, and what asks Modal into @app.local_entrypoint()."
+    )
 
 
 class _Freshly(SourceFileLoader):

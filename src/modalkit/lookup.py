@@ -21,11 +21,14 @@ from .sizing.model import ModelFacts, read_model
 __all__ = [
     "CONTAINER_LOCK",
     "declared",
+    "lock_command",
     "lock_path",
     "locked_service",
     "model_folder",
     "prefetch_command",
     "service_file",
+    "stale_lock",
+    "still_locked",
 ]
 
 CONTAINER_LOCK = "/modalkit/modalkit.lock"
@@ -92,60 +95,113 @@ def locked_service(service: type[ModelService]) -> LockedService | None:
         PlanError: The service asks for a fit that nothing is known of, or the lock is of another
             model, revision, engine or wish than the service declares.
     """
-    path = lock_path(service)
-    found = read_lock(path).service(service_file(service), service.__name__) if path else None
+    found = _in_lock(service)
     if found is not None:
-        _check_current(service, found)
+        if problems := _problems(service, found):
+            raise PlanError(problems)
         return found
     if not isinstance(service.gpu, GPUFit) or any(conflicts(service)):
         return None  # `plan_service` raises the conflicts, all at once
-    known = service.facts is not None or model_folder(service) is not None
-    if unknown := _guesses_ahead(service) if known else service.model:
+    return _fitted(service)
+
+
+def still_locked(service: type[ModelService]) -> LockedService | None:
+    """Return what of a lock still holds for a service that declares something else by now.
+
+    Its model does while it is the same one; a fit that is another is worked out anew.
+
+    Raises:
+        LockError: The lock was cut off or edited.
+        PlanError: The service asks for a fit that nothing is known of.
+    """
+    found = _in_lock(service)
+    if found is None or not (changed := _changed(service, found)):
+        return locked_service(service)
+    model = found.model if changed.keys().isdisjoint({"model", "revision", "facts"}) else None
+    beside = found.beside if "beside" not in changed else ()
+    kept = found.model_copy(update={"model": model, "beside": beside})
+    if not isinstance(service.gpu, GPUFit) or any(conflicts(service)):
+        return kept
+    return kept.model_copy(update={"gpu": _fitted(service, model, beside).gpu})
+
+
+def _in_lock(service: type[ModelService]) -> LockedService | None:
+    path = lock_path(service)
+    return read_lock(path).service(service_file(service), service.__name__) if path else None
+
+
+def _guesses_ahead(service: type[ModelService], beside: tuple[LockedModel, ...]) -> str | None:
+    """The hub's model that guesses ahead, where nothing is known of it: it is not locked."""
+    guess = getattr(service.engine, "speculative", None)
+    name = guess.draft_model if guess else None
+    if service.engine is None or name in {one.id for one in beside}:
+        return None
+    return name if name in service.engine.repositories() else None
+
+
+def lock_command(service: type[ModelService], option: str = "") -> str:
+    """Return the command that writes a service's lock, as messages show it."""
+    return f"modalkit lock {option}{_shown_file(service)}"
+
+
+def prefetch_command(service: type[ModelService], option: str = "") -> str:
+    """Return the command that fills a service's cache, as messages show it."""
+    return f"modalkit prefetch {option}{_shown_file(service)}"
+
+
+def _shown_file(service: type[ModelService]) -> str:
+    """A service's file as a command takes it from here; its name where it is not below."""
+    path = service_file(service).resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+
+
+def _fitted(
+    service: type[ModelService],
+    locked: LockedModel | None = None,
+    beside: tuple[LockedModel, ...] = (),
+) -> LockedService:
+    """What a fit comes to by the facts that are stated or locked, or by the config of the model's folder."""
+    facts = service.facts or (locked.facts if locked else None)
+    ahead = _guesses_ahead(service, beside)
+    if unknown := ahead if facts or model_folder(service) else service.model:
         msg = (
             f"{service.__name__}.gpu = GPUProfile.{service.gpu} needs to know {unknown!r}, which is not "
             f"locked beside {service_file(service).name}. Run: {lock_command(service)}"
         )
         raise PlanError([msg])
-    return _unlocked(service)
-
-
-def _guesses_ahead(service: type[ModelService]) -> str | None:
-    """The hub's model that guesses ahead, of which nothing is known without a lock."""
-    guess = getattr(service.engine, "speculative", None)
-    name = guess.draft_model if guess else None
-    return name if service.engine and name in service.engine.repositories() else None
-
-
-def lock_command(service: type[ModelService], option: str = "") -> str:
-    """Return the command that writes a service's lock, as messages show it."""
-    return f"modalkit lock {option}{service_file(service).name}"
-
-
-def prefetch_command(service: type[ModelService], option: str = "") -> str:
-    """Return the command that fills a service's cache, as messages show it."""
-    return f"modalkit prefetch {option}{service_file(service).name}"
-
-
-def _unlocked(service: type[ModelService]) -> LockedService:
-    """What a fit comes to by the facts that are stated, or by the config of the model's folder."""
     try:
-        facts = service.facts or read_model(model_folder(service) or "")
-        fitted = fit_service(service, facts)
+        facts = facts or read_model(model_folder(service) or "")
+        fitted = fit_service(service, facts, beside)
     except SizingError as error:
-        raise PlanError([f"{service.__name__}: {error}"]) from error
+        said = str(error)
+        named = said.startswith(f"{service.__name__}.")  # as what fits nothing is
+        raise PlanError([said if named else f"{service.__name__}: {said}"]) from error
     model = LockedModel(id=service.model or "", facts=facts)
     return LockedService(model=model, gpu=tuple(map(str, fitted.profile.choices)))
 
 
-def _check_current(service: type[ModelService], found: LockedService) -> None:
-    problems = [
+def stale_lock(service: type[ModelService]) -> list[str]:
+    """Return what a service declares otherwise than its lock holds, a sentence each.
+
+    Raises:
+        LockError: The lock was cut off or edited.
+    """
+    found = _in_lock(service)
+    return _problems(service, found) if found else []
+
+
+def _problems(service: type[ModelService], found: LockedService) -> list[str]:
+    return [
         f"{service.__name__}.{name} is {now!r}, but {LOCK_NAME} holds {found.declared.get(name, '')!r}. "
         f"Run: {lock_command(service)}"
-        for name, now in declared(service).items()
-        if found.declared.get(name, "") != now
+        for name, now in _changed(service, found).items()
     ]
-    if problems:
-        raise PlanError(problems)
+
+
+def _changed(service: type[ModelService], found: LockedService) -> dict[str, str]:
+    """What a service declares otherwise than it is locked, by name."""
+    now = declared(service).items()
+    return {name: text for name, text in now if found.declared.get(name, "") != text}
 
 
 _SIZED_BY = (

@@ -151,12 +151,9 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         locked: What is locked for it, as `lookup.locked_service` finds it.
 
     Raises:
-        PlanError: Every combination of declarations that cannot work, at once; a
-            ``GPUProfile.fit`` that nothing is locked for.
+        PlanError: Every combination of declarations that cannot work, at once; a fit that is not locked.
     """
-    problems = [*conflicts(service), *_unlocked(service, locked)]
-    if problems:
-        raise PlanError([f"{service.__name__}: {problem}" for problem in problems])
+    _refuse_the_impossible(service, locked)
     routes = _routes(service)
     model, folder = _model_in_container(service)
     gpu, revision = _gpu(service, locked), _revision(service, locked)
@@ -186,6 +183,12 @@ def plan_service(service: type[ModelService], locked: LockedService | None = Non
         verify=service.verify,
         prefetched=_is_prefetched(service),
     )
+
+
+def _refuse_the_impossible(service: type[ModelService], locked: LockedService | None) -> None:
+    problems = [*conflicts(service), *_unlocked(service, locked)]
+    if problems:
+        raise PlanError([f"{service.__name__}: {problem}" for problem in problems])
 
 
 def engine_of(service: type[ModelService]) -> Engine | None:

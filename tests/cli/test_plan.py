@@ -13,6 +13,7 @@ import sys
 from html import escape
 from pathlib import Path
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -24,8 +25,9 @@ from modalkit.blueprint.reading import read_file
 from modalkit.blueprint.report import PlanReport
 from modalkit.blueprint.values import Blueprint
 from modalkit.cli import main
+from modalkit.declare.gpu import catalogue_date
 from modalkit.errors import DeclarationError, PlanError
-from modalkit.pricing.month import Throughput
+from modalkit.pricing.month import Throughput, Traffic
 from modalkit.pricing.total import Budget, Total, usd
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +197,16 @@ def test_the_schema_is_what_the_docs_publish():
     """``docs/plan.schema.json`` is what ``scripts/write_plan_schema.py`` writes now."""
     script = runpy.run_path(str(ROOT / "scripts" / "write_plan_schema.py"))
     assert (ROOT / "docs" / "plan.schema.json").read_text() == script["schema_text"]()
+
+
+def test_what_is_printed_is_valid_by_the_published_schema(tmp_path):
+    """A reader who knows the schema alone can check a plan, with a comparison and a traffic in it too."""
+    schema = json.loads((ROOT / "docs" / "plan.schema.json").read_text())
+    earlier = tmp_path / "plan.json"
+    earlier.write_text(plan(SHOP, "--requests-per-day", 100, "--json").stdout)
+    options = ("--requests-per-day", 200, "--budget", "1/month", "--against", earlier)
+    for text in (earlier.read_text(), plan(SHOP, *options, "--json").stdout):
+        jsonschema.validate(json.loads(text), schema)
 
 
 def test_json_reads_back_and_prints_the_same():
@@ -459,6 +471,41 @@ def test_a_lock_is_compared_with(shop):
     assert found.restarts == ("Chat",)
     (price,) = found.prices
     assert price.difference == pytest.approx(3.95 - 1.95, abs=0.01)
+    assert found.priced_by == f"Modal's list prices, {catalogue_date()}"
+
+
+def test_a_service_is_compared_with_the_lock_it_has_left_behind(shop):
+    """Beside its lock, which `serve` refuses by then, a service is planned as far as the lock still holds."""
+    file = shop.with_name("one.py")
+    file.write_text(LOCKED.format(gpu="GPUProfile.fit(context=8192, allowed=['L40S'])"))
+    locked = CliRunner().invoke(main, ["lock", str(file), "--packages", "declared"])
+    assert locked.exit_code == 0, locked.output
+    lock = shop.with_name("modalkit.lock")
+    file.write_text(LOCKED.format(gpu="GPUProfile.fit(context=8192, allowed=['H100'])"))
+    assert "modalkit.lock holds" in plan(file).output
+    report = as_json(file, "--against", lock)
+    assert report.comparison is not None
+    (change,) = report.comparison.changes
+    assert (change.field, change.before, change.after) == ("gpus", "L40S", "H100")
+    (warning,) = report.plan.warnings
+    assert warning.startswith("Chat.gpu is ")
+    assert warning.endswith("one.py")
+
+
+def test_the_prices_of_the_earlier_plan_are_dated(shop, tmp_path):
+    """Beside a difference stands which day's prices the earlier plan had, and for which traffic its months were."""
+    earlier = tmp_path / "plan.json"
+    written = json.loads(plan(f"{shop}::Chat", "--requests-per-day", 2000, "--json").stdout)
+    written["plan"]["prices"] = "Modal's list prices, 2026-01-31"
+    earlier.write_text(json.dumps(written))
+    changed(shop, 'GPUProfile("L40S", fallbacks', 'GPUProfile("H200", fallbacks')
+    shown = plan(f"{shop}::Chat", "--requests-per-day", 3000, "--against", earlier).output
+    assert "  prices then: Modal's list prices, 2026-01-31\n" in shown
+    assert "  months then: under 2,000 requests a day, 500 tokens in and 200 out\n" in shown
+    found = as_json(f"{shop}::Chat", "--against", earlier).comparison
+    assert found is not None
+    assert found.priced_by == "Modal's list prices, 2026-01-31"
+    assert found.traffic == Traffic(requests_per_day=2000)
 
 
 def test_a_file_to_compare_with_that_is_none(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +13,8 @@ from .._values import Value
 from ..declare.gpu import GPUProfile
 from ..errors import DeclarationError, ModalkitError
 from ..lock import Lock, LockedService, read_lock
+from ..pricing.month import Traffic
+from ..pricing.rates import LIST_PRICES
 from .values import Blueprint, FunctionBlueprint, ServiceBlueprint
 
 __all__ = ["Change", "Comparison", "PriceChange", "compare", "compare_file", "compare_lock"]
@@ -82,6 +85,8 @@ class Comparison(Value):
         removed: Those that will be gone.
         changes: Differences of those that stay.
         prices: Prices that differ.
+        priced_by: Where the earlier prices are from, and when they were read.
+        traffic: The traffic that the earlier prices of a month are for; None where none was said.
     """
 
     against: str
@@ -89,6 +94,8 @@ class Comparison(Value):
     removed: tuple[str, ...]
     changes: tuple[Change, ...]
     prices: tuple[PriceChange, ...]
+    priced_by: str = ""
+    traffic: Traffic | None = None
 
     @property
     def restarts(self) -> tuple[str, ...]:
@@ -111,13 +118,20 @@ def compare_file(path: str | Path, after: Blueprint) -> Comparison:
             f"{str(path)!r} cannot be read: {error.strerror}. Name a lock, or what --json printed."
         )
         raise DeclarationError(msg) from error
-    earlier = _blueprint(text, str(path))
+    earlier = _earlier(text, str(path))
     if earlier is not None:
-        return compare(earlier, after, file.name)
+        return compare(earlier.plan, after, file.name, earlier.traffic)
     return compare_lock(read_lock(file), after, file.name)
 
 
-def _blueprint(text: str, name: str) -> Blueprint | None:
+class _Earlier(NamedTuple):
+    """What is read of an earlier report: the rest of it follows from these."""
+
+    plan: Blueprint
+    traffic: Traffic | None
+
+
+def _earlier(text: str, name: str) -> _Earlier | None:
     try:
         written = json.loads(text)
     except ValueError:
@@ -125,14 +139,26 @@ def _blueprint(text: str, name: str) -> Blueprint | None:
     if not isinstance(written, dict) or "plan" not in written:
         return None
     try:
-        return Blueprint.model_validate(written["plan"])
+        traffic = written.get("traffic")
+        return _Earlier(
+            Blueprint.model_validate(written["plan"]), Traffic(**traffic) if traffic else None
+        )
     except (ValidationError, ModalkitError) as error:
         msg = f"{name!r} holds no plan that this modalkit can read; write it again with --json."
         raise DeclarationError(msg) from error
 
 
-def compare(before: Blueprint, after: Blueprint, against: str) -> Comparison:
-    """Compare two blueprints."""
+def compare(
+    before: Blueprint, after: Blueprint, against: str, traffic: Traffic | None = None
+) -> Comparison:
+    """Compare two blueprints.
+
+    Args:
+        before: The earlier one.
+        after: The one that is planned.
+        against: What the earlier one is called.
+        traffic: What the earlier one's months are for.
+    """
     old, new = _parts(before), _parts(after)
     both = [name for name in new if name in old]
     return Comparison(
@@ -145,6 +171,8 @@ def compare(before: Blueprint, after: Blueprint, against: str) -> Comparison:
             for name in {**old, **new}
             for price in _prices(name, old.get(name), new.get(name))
         ),
+        priced_by=before.prices,
+        traffic=traffic,
     )
 
 
@@ -153,6 +181,7 @@ def compare_lock(before: Lock, after: Blueprint, against: str) -> Comparison:
     old = {key.partition(":")[2]: one for key, one in before.services.items() if _is_of(key, after)}
     new = {service.name: service for service in after.services}
     both = [name for name in new if name in old]
+    days = sorted({before.priced_on(old[name]) for name in both if old[name].usd_per_hour})
     return Comparison(
         against=against,
         added=tuple(name for name in new if name not in old),
@@ -161,6 +190,7 @@ def compare_lock(before: Lock, after: Blueprint, against: str) -> Comparison:
             change for name in both for change in _lock_changes(name, old[name], new[name])
         ),
         prices=tuple(price for name in both for price in _lock_prices(name, old[name], new[name])),
+        priced_by=f"{LIST_PRICES}, {' and '.join(days)}" if days else "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..declare.key_shapes import without_credentials
 from ..plan import ServicePlan
 from ..service import ModelService
 from .values import ObservedUse
@@ -26,7 +27,7 @@ def observed_use(service: type[ModelService], plan: ServicePlan) -> ObservedUse:
         health_is="engine" if plan.engine else "self_test" if tested else "warm",
         metrics=endpoint.metrics if endpoint else "closed",
         log=endpoint.access_log if endpoint else "off",
-        traces=plan.tracing,
+        traces=without_credentials(plan.tracing) if plan.tracing else None,
         failures=hook.target if hook else None,
         events=hook.events if hook else (),
     )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 
 import modal
 
-from ..client_state import app_entrypoints
-from ..compile import Served, served_on
-from ..discovery import run_file
+from ..client_state import app_entrypoints, app_functions
+from ..compile import Served, apps_served_on, served_on
+from ..discovery import run_file, taking_stale_locks
 from ..errors import DeclarationError, SizingError
 from ..fitting import demand_of, engine_name
-from ..lookup import model_folder
+from ..lookup import lock_command, model_folder, stale_lock
 from ..pricing.rates import Rates
 from ..sizing.model import ModelFacts, read_model
 from .functions import describe_function, function_infos, mounted, seen_secrets
@@ -32,15 +31,17 @@ def read_file(
     rates: Rates | None = None,
     assumed: Assumptions | None = None,
     warnings: tuple[str, ...] = (),
+    stale_locks: bool = False,
 ) -> tuple[Blueprint, tuple[Known, ...]]:
     """Run a file as the modal command does, and describe everything it will create.
 
     Args:
         file: A Python file with Modal apps.
-        only: One class or function of it; everything when empty.
+        only: One class, function or app of it; everything when empty.
         rates: Prices; the list prices unless given.
         assumed: Traffic and speeds for the price of a month.
         warnings: What the blueprint should say besides.
+        stale_locks: Whether a service may differ from its lock; a warning then says so.
 
     Returns:
         The blueprint, and the services it describes with what is known of their models.
@@ -49,30 +50,69 @@ def read_file(
         DeclarationError: No such file, no app in it, nothing of that name.
         PlanError: Services of it that cannot be.
     """
-    rates = rates or Rates.offline()
-    apps = _apps(run_file(file))
-    if not apps:
-        msg = f"{str(file)!r} has no Modal app. Write app = modal.App('NAME') at its top level."
-        raise DeclarationError(msg)
-    known = {app: [_known(served) for served in served_on(app)] for app in apps}
-    drawn = tuple(_app(app, known[app], rates, assumed or Assumptions()) for app in apps)
-    if only:
-        drawn = _narrowed(drawn, only, str(file))
-    names = {service.name for app in drawn for service in app.services}
+    rates, assumed = rates or Rates.offline(), assumed or Assumptions()
+    apps, variables = _found(file, stale_locks)
+    known = {app: [_known(served) for served in _deployed_with(app)] for app in apps}
+    drawn = tuple(_app(app, known[app], rates, assumed) for app in apps)
+    drawn = _narrowed(drawn, only, variables, str(file)) if only else drawn
+    shown = _shown(drawn, known)
+    stale = [line for one in shown for line in stale_lock(one.service) if stale_locks]
     blueprint = Blueprint(
         modalkit=version("modalkit"),
         file=Path(file).name,
         apps=drawn,
         prices=f"{rates.source}, {rates.read_on}",
-        warnings=warnings,
+        warnings=(*warnings, *stale),
     )
-    return blueprint, tuple(one for app in apps for one in known[app] if one.plan.name in names)
+    return blueprint, shown
 
 
-def _apps(module: ModuleType) -> list[modal.App]:
-    """The apps a module names, once each, in the order they are written."""
-    found = [value for value in vars(module).values() if isinstance(value, modal.App)]
-    return list(dict.fromkeys(found))
+def _found(file: str | Path, stale_locks: bool) -> tuple[list[modal.App], dict[str, str]]:
+    """The apps that a file deploys, in the order they are written, and by each variable an app's name in a plan."""
+    with taking_stale_locks(stale_locks):
+        named = vars(run_file(file))
+    variables = {name: value for name, value in named.items() if isinstance(value, modal.App)}
+    if not variables:
+        msg = f"{str(file)!r} has no Modal app. Write app = modal.App('NAME') at its top level."
+        raise DeclarationError(msg)
+    apps = list(dict.fromkeys(variables.values()))
+    return _deployed(apps), {name: _name(app) for name, app in variables.items()}
+
+
+def _deployed(apps: list[modal.App]) -> list[modal.App]:
+    """The apps without those that another one includes: what they hold is deployed with that one."""
+    held = {app: set(app_functions(app).values()) for app in apps}
+    # By name: the client wraps an app anew each time it is asked for one.
+    own = {app: {one for one in held[app] if one.app.name == app.name} for app in apps}
+    parts = [
+        app
+        for app in apps
+        if own[app] and any(own[app] <= held[other] for other in apps if other is not app)
+    ]
+    return [app for app in apps if app not in parts]
+
+
+def _deployed_with(app: modal.App) -> Iterator[Served]:
+    """The services that an app deploys: its own, then those of the apps it includes."""
+    yield from served_on(app)
+    functions = app_functions(app)
+    for other in apps_served_on():
+        if other is not app:
+            theirs = app_functions(other)
+            yield from (
+                one for one in served_on(other) if functions.get(one.tag) is theirs[one.tag]
+            )
+
+
+def _shown(
+    drawn: tuple[AppBlueprint, ...], known: Mapping[modal.App, list[Known]]
+) -> tuple[Known, ...]:
+    names = {service.name for app in drawn for service in app.services}
+    return tuple(one for found in known.values() for one in found if one.plan.name in names)
+
+
+def _name(app: modal.App) -> str:
+    return app.name or "(unnamed)"
 
 
 def _known(served: Served) -> Known:
@@ -102,15 +142,17 @@ def _facts(served: Served) -> tuple[ModelFacts | None, str]:
             return None, str(error)
     if served.plan.model is None:
         return None, "the service names no model"
-    return None, f"nothing is known of {served.plan.model!r} offline; run: modalkit lock FILE"
+    return (
+        None,
+        f"nothing is known of {served.plan.model!r} offline; run: {lock_command(served.service)}",
+    )
 
 
 def _app(app: modal.App, known: list[Known], rates: Rates, assumed: Assumptions) -> AppBlueprint:
     infos = function_infos(app)
     services = []
     for one in known:
-        tag = one.plan.name if one.plan.is_server else f"{one.plan.name}.*"
-        info = infos.pop(tag, None)
+        info = infos.pop(Served(one.service, one.plan).tag, None)
         service = describe_service(one, rates, assumed)
         if info is not None:
             service = _with_the_apps_own(
@@ -118,7 +160,7 @@ def _app(app: modal.App, known: list[Known], rates: Rates, assumed: Assumptions)
             )
         services.append(service)
     return AppBlueprint(
-        name=app.name or "(unnamed)",
+        name=_name(app),
         services=tuple(services),
         functions=tuple(describe_function(tag, info, rates) for tag, info in infos.items()),
         entrypoints=app_entrypoints(app),
@@ -147,13 +189,18 @@ def _with_the_apps_own(
     )
 
 
-def _narrowed(apps: tuple[AppBlueprint, ...], only: str, file: str) -> tuple[AppBlueprint, ...]:
+def _narrowed(
+    apps: tuple[AppBlueprint, ...], only: str, variables: Mapping[str, str], file: str
+) -> tuple[AppBlueprint, ...]:
+    """One class or function of a file, or else the app of that name or variable."""
     kept = tuple(_narrow(app, only) for app in apps)
-    if not any(app.services or app.functions for app in kept):
-        names = ", ".join(_names(apps)) or "nothing"
-        msg = f"{file!r} has no {only!r}; it has {names}."
-        raise DeclarationError(msg)
-    return tuple(app for app in kept if app.services or app.functions)
+    if found := tuple(app for app in kept if app.services or app.functions):
+        return found
+    if found := tuple(app for app in apps if app.name in {only, variables.get(only)}):
+        return found
+    names = ", ".join(_names(apps)) or "nothing"
+    msg = f"{file!r} has no {only!r}; it has {names}."
+    raise DeclarationError(msg)
 
 
 def _narrow(app: AppBlueprint, only: str) -> AppBlueprint:

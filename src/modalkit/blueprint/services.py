@@ -11,6 +11,7 @@ from ..declare.image.installs import PackageInstall, PyprojectFile, Requirements
 from ..declare.image.layers import Apt, Env, LocalDir, LocalFile, LocalPython, Run, Workdir
 from ..declare.image.order import ImageLayer
 from ..declare.image.tested import TestedSet
+from ..declare.key_shapes import without_credentials
 from ..declare.secrets import merge_secrets
 from ..plan import EnginePlan, RoutePlan, ServicePlan
 from ..pricing import Quote, quote
@@ -90,7 +91,7 @@ def _engine(engine: EnginePlan | None) -> EngineUse | None:
         return None
     return EngineUse(
         title=engine.title,
-        argv=engine.argv,
+        argv=tuple(map(without_credentials, engine.argv)),
         environment=tuple(sorted(engine.environment)),
         ready_path=engine.ready_path,
         recipe=engine.recipe,
@@ -134,7 +135,11 @@ def image_use(image: ImageSpec) -> ImageUse:
     digest = hashlib.sha256(image.model_dump_json().encode()).hexdigest()
     return ImageUse(
         base=_base(image),
-        layers=tuple(_layer(layer) for layer in image.ordered if not isinstance(layer, TestedSet)),
+        layers=tuple(
+            without_credentials(_layer(layer))
+            for layer in image.ordered
+            if not isinstance(layer, TestedSet)
+        ),
         fingerprint=digest[:16],
     )
 

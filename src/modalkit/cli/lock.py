@@ -54,6 +54,9 @@ def command(file: str | None, check: bool, upgrade: str | None, resolver: Resolv
     if file is None:
         msg = "Name the file that declares the services: modalkit lock chat.py"
         raise click.UsageError(msg)
+    if check and upgrade is not None:
+        msg = "--check writes nothing, --upgrade does. Leave one of them out."
+        raise click.UsageError(msg)
     try:
         if check:
             _check(file)

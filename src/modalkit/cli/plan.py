@@ -16,7 +16,7 @@ from ..blueprint.values import Blueprint
 from ..errors import ModalkitError
 from ..pricing.billing import billed_rates
 from ..pricing.rates import Rates
-from ..pricing.total import total, usd
+from ..pricing.total import Total, total, usd
 from .plan_options import PlanOptions, plan_options
 from .plan_text import show
 from .targets import FileTarget
@@ -41,7 +41,14 @@ def command(target: str, options: PlanOptions) -> None:
         assumed = options.assumed
         rates, warnings = _rates(live=options.live)
         file, only = FileTarget.parse(target)
-        plan, known = read_file(file, only, rates=rates, assumed=assumed, warnings=warnings)
+        plan, known = read_file(
+            file,
+            only,
+            rates=rates,
+            assumed=assumed,
+            warnings=warnings,
+            stale_locks=options.against is not None,
+        )
         report = _report(plan, options)
         if options.html is not None:
             Path(options.html).write_text(_page(report, known, rates, assumed), "utf-8")
@@ -55,15 +62,24 @@ def command(target: str, options: PlanOptions) -> None:
 
 def _report(plan: Blueprint, options: PlanOptions) -> PlanReport:
     together = total([service.price for service in plan.services])
-    traffic, budget = options.traffic, options.budget
-    problem = budget.problem(together, has_traffic=traffic is not None) if budget else ""
     return PlanReport(
         plan=plan,
-        traffic=traffic,
+        traffic=options.traffic,
         total=together,
-        budget_problem=problem,
+        budget_problem=_budget_problem(plan, together, options),
         comparison=compare_file(options.against, plan) if options.against else None,
     )
+
+
+def _budget_problem(plan: Blueprint, together: Total, options: PlanOptions) -> str:
+    """Why a budget is not kept; empty if it is, or if there is none."""
+    budget = options.budget
+    if budget is None:
+        return ""
+    plain = [one.name for app in plan.apps for one in app.functions]
+    if plain and not plan.services:
+        return f"How many containers of {', '.join(plain)} run is not known, so {budget} cannot be held."
+    return budget.problem(together, has_traffic=options.traffic is not None)
 
 
 def _rates(*, live: bool) -> tuple[Rates, tuple[str, ...]]:

@@ -27,6 +27,7 @@ from ..blueprint.values import (
 )
 from ..declare.resources import Resources
 from ..declare.scaling import Scaling
+from ..pricing.month import Traffic
 from ..pricing.total import usd, usd_range
 
 __all__ = ["show"]
@@ -42,7 +43,7 @@ def show(report: PlanReport, console: Console) -> None:
     for app in report.plan.apps:
         _app(app, console)
     if report.comparison is not None:
-        _comparison(report.comparison, console)
+        _comparison(report.comparison, report.traffic, console)
     _prices(report, console)
     for warning in report.plan.warnings:
         console.print(f"[yellow]Note:[/] {escape(warning)}")
@@ -282,7 +283,7 @@ def _amount(amount: float | tuple[float, float]) -> str:
 # ── what changes ────────────────────────────────────────────────────────────────────────────────
 
 
-def _comparison(comparison: Comparison, console: Console) -> None:
+def _comparison(comparison: Comparison, traffic: Traffic | None, console: Console) -> None:
     console.print(f"[bold]Changes since {escape(comparison.against)}[/]")
     for name in comparison.added:
         console.print(f"  [green]+ {escape(name)}[/]")
@@ -296,11 +297,19 @@ def _comparison(comparison: Comparison, console: Console) -> None:
             f"  $ {escape(price.of)}: {price.what} {usd(price.before)} to {usd(price.after)} "
             f"({sign}{usd(abs(price.difference))})"
         )
+    if comparison.prices:
+        console.print(f"  [dim]prices then: {escape(comparison.priced_by)}[/]")
+    if comparison.traffic != traffic and comparison.traffic is not None:
+        console.print(f"  [dim]months then: under {escape(_traffic(comparison.traffic))}[/]")
     if not (comparison.added or comparison.removed or comparison.changes or comparison.prices):
         console.print("  nothing")
     if comparison.restarts:
         console.print(f"  new containers for {escape(', '.join(comparison.restarts))}")
     console.print()
+
+
+def _traffic(traffic: Traffic) -> str:
+    return f"{traffic.requests_per_day:,.0f} requests a day, {traffic.tokens_in:,} tokens in and {traffic.tokens_out:,} out"
 
 
 def _change(change: Change) -> str:
@@ -311,6 +320,8 @@ def _change(change: Change) -> str:
 
 
 def _prices(report: PlanReport, console: Console) -> None:
+    if not any((app.services or app.functions) for app in report.plan.apps):
+        return
     columns = price_columns(report)
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("USD", no_wrap=True)
@@ -356,6 +367,8 @@ def _last_line(report: PlanReport) -> str:
     together = report.total
     functions = [one for app in report.plan.apps for one in app.functions]
     least = usd(together.least_hour)
+    if not report.plan.services and not functions:
+        return "$0: nothing is deployed. What the entrypoints start, Sandboxes too, is not known beforehand."
     if not report.plan.services:
         dearest = max((one.container.total for one in functions), default=0.0)
         known = f"{usd(dearest)} an hour for the dearest container, how many is not known"

@@ -15,7 +15,12 @@ __all__ = ["GPU", "GPUFit", "GPUProfile", "catalogue_date", "gpu_catalogue", "gp
 
 
 class GPUFit(Value):
-    """A wish for the cheapest GPU that holds the model; made by `GPUProfile.fit`, which says more."""
+    """A wish for the cheapest GPU that holds the model; made by `GPUProfile.fit`, which says more.
+
+    Examples:
+        >>> str(GPUProfile.fit(context=32_768, concurrency=16, allowed=["L40S", "H100"]))
+        "fit(context=32768, concurrency=16, allowed=('L40S', 'H100'))"
+    """
 
     place: ClassVar[str] = "GPUProfile.fit"
 
@@ -133,35 +138,26 @@ class GPUProfile(Value):
     ) -> GPUFit:
         """Ask for the cheapest type and count that hold the model, its KV cache and the engine.
 
-        It is a wish: nothing is looked up here. ``modalkit lock`` finds the choice and writes it
-        down; for a model folder beside the file it is worked out from the folder's config.
+        Nothing is looked up here: ``modalkit lock`` does, or, for a folder beside the file, `serve`.
 
         Args:
             context: Tokens of a request. Default: the engine's ``context_length``, or the model's own.
             concurrency: Requests at once. Default: the service's ``Scaling(concurrency=...)``, or 8.
-            allowed: Types to choose from, as Modal writes them; a type that Modal may upgrade
+            allowed: Types to choose from, as Modal writes them; one that Modal may upgrade
                 (``"H100"``, ``"A100"``, ``"B200+"``) is sized on the smaller card. Default: all.
-            max_usd_per_hour: Dearest acceptable list price of a choice, fallbacks too. Default: none.
+            max_usd_per_hour: Dearest list price of a choice, fallbacks too. Default: none.
             max_count: GPUs at most. Default 8.
             prefer_fewer: Rather fewer GPUs than a lower price. Default false.
-            min_tokens_per_s: Answered tokens per second over all requests, by the low end of the
-                estimate. Default: none.
+            min_tokens_per_s: Answer tokens over all requests, by the estimate's low end. Default: none.
             fallbacks: Next-cheapest types to fall back on, each of which fits too. Default 2.
 
         Raises:
             DeclarationError: An unknown type, or a number out of its range.
-
-        Examples:
-            >>> GPUProfile.fit(context=32_768, concurrency=16, allowed=["L40S", "H100"])
-            GPUFit(context=32768, concurrency=16, allowed=('L40S', 'H100'), max_usd_per_hour=None, max_count=8, prefer_fewer=False, min_tokens_per_s=None, fallbacks=2)
         """
-        if isinstance(allowed, str):  # a string is a sequence too, of letters
-            msg = f"GPUProfile.fit.allowed must be a list, got {allowed!r}. Write [{allowed!r}]."
-            raise DeclarationError(msg)
         return GPUFit(
             context=context,
             concurrency=concurrency,
-            allowed=tuple(allowed),
+            allowed=_as_listed(allowed),
             max_usd_per_hour=max_usd_per_hour,
             max_count=max_count,
             prefer_fewer=prefer_fewer,
@@ -206,6 +202,13 @@ class GPUProfile(Value):
         """Compile to Modal's ``gpu=`` argument: a string, or a list when there are fallbacks."""
         strings = [str(choice) for choice in self.choices]
         return strings if len(strings) > 1 else strings[0]
+
+
+def _as_listed(allowed: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(allowed, str):  # a string is a sequence too, of letters
+        msg = f"GPUProfile.fit.allowed must be a list, got {allowed!r}. Write [{allowed!r}]."
+        raise DeclarationError(msg)
+    return tuple(allowed)
 
 
 def _check_kinds(gpu: object, fallbacks: object) -> None:

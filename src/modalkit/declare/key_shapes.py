@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["holds_credential"]
+__all__ = ["holds_credential", "without_credentials"]
 
 # Each is long enough that a name does not match.
 _CREDENTIAL = re.compile(
@@ -24,6 +24,20 @@ _CREDENTIAL = re.compile(
     )""",
     re.VERBOSE,
 )
+
+
+# Who asks, in an address; a token may stand alone there.
+_ASKER = re.compile(r"(https?://)[^/@\s]+@")
+
+
+def without_credentials(text: str) -> str:
+    """Return a text with stars for what has the shape of a key, or stands before an address's ``@``.
+
+    Examples:
+        >>> without_credentials("git clone https://me:hunter2@git.example.com/x")
+        'git clone https://***@git.example.com/x'
+    """
+    return _CREDENTIAL.sub("***", _ASKER.sub(r"\1***@", text))
 
 
 def holds_credential(text: str) -> bool:

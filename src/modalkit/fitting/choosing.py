@@ -28,12 +28,14 @@ class Fitted:
         passed_over: Everything that is no choice although it is cheaper than the dearest one chosen,
             each with its problem.
         profile: The choices as a service would declare them.
+        wish: What was asked for.
         uncounted: What is declared and has no place in the arithmetic, a sentence each.
     """
 
     chosen: tuple[Pick, ...]
     passed_over: tuple[Pick, ...]
     profile: GPUProfile
+    wish: GPUFit
     uncounted: tuple[str, ...] = ()
 
     def explain(self, *, cheaper_only: bool = False) -> Iterator[str]:
@@ -46,7 +48,7 @@ class Fitted:
         for one in self.passed_over:
             if one.usd_per_hour >= most:
                 continue
-            yield f"{one.selection} at ${one.usd_per_hour:.2f} an hour: {one.problem}"
+            yield f"{_spelled(self.wish, one)} at ${one.usd_per_hour:.2f} an hour: {one.problem}"
 
 
 def fit_service(
@@ -69,12 +71,18 @@ def fit_service(
     found = [replace(one, problem=one.problem or _cannot_start(service, one)) for one in sized]
     usable = [one for one in found if not one.problem]
     if not usable:
-        raise SizingError(_nothing(service, demand, found))
+        raise SizingError(_nothing(service, fit, demand, found))
     chosen = _different_types(usable)[: 1 + fit.fallbacks]
     passed = list(_passed_over(found, chosen, fit))
     first, *others = (f"{fit.spelling(one.gpu)}:{one.count}" for one in chosen)
     profile = GPUProfile(first, fallbacks=others)
-    return Fitted(tuple(chosen), tuple(passed), profile, demand.uncounted)
+    return Fitted(tuple(chosen), tuple(passed), profile, fit, demand.uncounted)
+
+
+def _spelled(fit: GPUFit, one: Pick) -> str:
+    """A choice as the wish writes its type: ``"H100!:2"``."""
+    name = fit.spelling(one.gpu)
+    return name if one.count == 1 else f"{name}:{one.count}"
 
 
 def _passed_over(found: list[Pick], chosen: list[Pick], fit: GPUFit) -> Iterator[Pick]:
@@ -121,19 +129,31 @@ def _different_types(found: list[Pick]) -> list[Pick]:
     return list(first.values())
 
 
-def _nothing(service: type[ModelService], demand: Demand, found: list[Pick]) -> str:
+def _nothing(service: type[ModelService], fit: GPUFit, demand: Demand, found: list[Pick]) -> str:
     model, load = demand.model, demand.load
-    asked = f"{service.__name__}.gpu = GPUProfile.{service.gpu}: "
+    asked = f"{service.__name__}.gpu = GPUProfile.{fit}: "
     length = _says_context(service)
     if too_long := beyond_own(load.context, model.context_limit):
         return f"{asked}{too_long}. Write {length}={model.max_context} or less."
-    last = {one.gpu.name: f"{one.selection}: {one.problem}" for one in found}
+    last = {one.gpu.name: f"{_spelled(fit, one)}: {one.problem}" for one in found}
     tried = "; ".join(last.values()) or "no count of an allowed type divides the model"
     return (
         f"{asked}nothing allowed holds {model.name!r} with {load.concurrency} requests of "
-        f"{load.context:,} tokens ({tried}). Lower {length}= or concurrency=, allow more, or raise "
-        "max_usd_per_hour."
+        f"{load.context:,} tokens ({tried}). Lower {length}= or concurrency={_or_less_strict(fit)}."
     )
+
+
+def _or_less_strict(fit: GPUFit) -> str:
+    """What else may be in the way, of what a wish says."""
+    ways = {
+        "allowed": "allow more types",
+        "max_usd_per_hour": "raise max_usd_per_hour=",
+        "max_count": "raise max_count=",
+        "min_tokens_per_s": "lower min_tokens_per_s=",
+    }
+    usual = type(fit).model_fields
+    said = [way for name, way in ways.items() if getattr(fit, name) != usual[name].default]
+    return "".join(f", or {way}" for way in said)
 
 
 def _says_context(service: type[ModelService]) -> str:

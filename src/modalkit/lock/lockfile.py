@@ -126,7 +126,8 @@ class LockedService(Value):
         declared: What it declares, as text by name; a difference makes the lock stale.
         model: Its model; None for a service that names none.
         gpu: Choices in order of preference, as Modal writes them; empty on CPU.
-        usd_per_hour: List price of each choice when it was locked.
+        usd_per_hour: List price of each choice when it was chosen.
+        prices_read_on: The day of that price list, ``YYYY-MM-DD``; empty where it is the lock's.
         image: Its image.
         beside: What its engine reads beside the model: LoRA adapters, the model that guesses ahead.
     """
@@ -135,6 +136,7 @@ class LockedService(Value):
     model: LockedModel | None = None
     gpu: tuple[str, ...] = ()
     usd_per_hour: dict[str, float] = Field(default_factory=dict)
+    prices_read_on: str = ""
     image: LockedImage = LockedImage()
     beside: tuple[LockedModel, ...] = ()
 
@@ -148,7 +150,8 @@ class Lock(Value):
 
     Attributes:
         modalkit: The version that wrote it.
-        prices_read_on: The day of the price list used, ``YYYY-MM-DD``.
+        prices_read_on: The day of the price list used, ``YYYY-MM-DD``; a service that stays as it was
+            locked may keep the prices of an older one, and says so.
         services: By ``"chat.py:Chat"``: the file's name, the class's name.
     """
 
@@ -165,6 +168,10 @@ class Lock(Value):
         """
         return self.services.get(f"{Path(file).name}:{name}")
 
+    def priced_on(self, service: LockedService) -> str:
+        """Return the day of the price list that a service of it was locked by, ``YYYY-MM-DD``."""
+        return service.prices_read_on or self.prices_read_on
+
 
 def read_lock(path: str | Path) -> Lock:
     """Read a lock.
@@ -176,11 +183,15 @@ def read_lock(path: str | Path) -> Lock:
     file = Path(path)
     remedy = "Run: modalkit lock FILE"
     try:
-        text = file.read_text("utf-8")
+        text = file.read_bytes().decode().replace("\r\n", "\n")  # git may write lines its own way
     except FileNotFoundError as error:
         msg = f"There is no lock {str(path)!r}. {remedy}"
         raise LockError(msg) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        msg = f"{path} line {line} does not read as UTF-8: it was cut off or edited. {remedy}"
+        raise LockError(msg) from error
+    except OSError as error:
         msg = f"The lock {str(path)!r} cannot be read: {error}. {remedy}"
         raise LockError(msg) from error
     content = unsealed(text, str(path), remedy)

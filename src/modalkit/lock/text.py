@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 from ..errors import LockError
 
@@ -21,7 +22,10 @@ _SEAL = '  "seal": {'
 
 def sealed(content: Mapping[str, object]) -> str:
     """Write content as sorted JSON with its seal."""
-    body = _opened(content, "").removesuffix("\n}").split("\n")
+    return _with_seal(_opened(content, "").removesuffix("\n}").split("\n"))
+
+
+def _with_seal(body: Sequence[str]) -> str:
     codes = [_code(line) for line in body]
     rows = [
         " ".join(codes[start : start + _CODES_PER_LINE])
@@ -50,30 +54,36 @@ def unsealed(text: str, where: str, remedy: str) -> dict[str, object]:
     if not isinstance(content, dict) or not isinstance(content.get("seal"), dict):
         msg = f"{where} line 1 begins no lock: there is no seal in it. {remedy}"
         raise LockError(msg)
-    _check_seal(text.split("\n"), content.pop("seal"), where, remedy)
+    lines = text.split("\n")
+    changed = _changed_line(lines, content.pop("seal"))
+    if changed is not None:
+        at = min(changed, len(lines) - 1)
+        holds = f"it holds {lines[at].strip()!r}" if changed == at else "it was cut off there"
+        msg = (
+            f"{where} line {at + 1} is not what modalkit lock wrote; {holds}. "
+            f"A lock is not edited by hand. {remedy}"
+        )
+        raise LockError(msg)
     return content
 
 
-def _check_seal(lines: Sequence[str], seal: Mapping[str, object], where: str, remedy: str) -> None:
+def _changed_line(lines: Sequence[str], seal: Mapping[str, object]) -> int | None:
+    """The first line that is not as it was written, the seal's own lines included; None if all are."""
     ends = [number for number, line in enumerate(lines) if line.startswith(_SEAL)]
-    body = list(lines[: ends[-1] - 1]) if ends else list(lines)
-    if _digest(body) == seal.get("sha256"):
-        return
-    rows = seal.get("lines")
-    codes = " ".join(map(str, rows)).split() if isinstance(rows, list) else []
-    changed = _first_difference([_code(line) for line in body], codes)
-    shown = repr(body[changed].strip()) if changed < len(body) else "nothing"
-    msg = (
-        f"{where} line {changed + 1} is not what modalkit lock wrote; it holds {shown}. "
-        f"A lock is not edited by hand. {remedy}"
-    )
-    raise LockError(msg)
+    body = lines[: ends[-1] - 1] if ends else lines
+    if _digest(body) != seal.get("sha256"):
+        rows = seal.get("lines")
+        codes = " ".join(map(str, rows)).split() if isinstance(rows, list) else []
+        changed = _first_difference([_code(line) for line in body], codes)
+        if changed is not None:
+            return changed
+    # What stands beside and behind the seal counts too: of a key written twice, JSON takes the last.
+    return _first_difference(lines, _with_seal(body).split("\n"))
 
 
-def _first_difference(found: Sequence[str], expected: Sequence[str]) -> int:
-    pairs = zip(found, expected, strict=False)
-    same = (number for number, (ours, theirs) in enumerate(pairs) if ours != theirs)
-    return next(same, min(len(found), len(expected)))
+def _first_difference(found: Sequence[str], expected: Sequence[str]) -> int | None:
+    pairs = enumerate(zip_longest(found, expected))
+    return next((number for number, (ours, theirs) in pairs if ours != theirs), None)
 
 
 def _code(line: str) -> str:

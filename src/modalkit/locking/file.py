@@ -41,7 +41,7 @@ def lock_file(
         if name not in names:
             msg = f"--upgrade {name!r} is not a service of {Path(file).name}. It has {', '.join(names)}."
             raise LockError(msg)
-    was = old.services if old else {}
+    was = {key: _dated(one, old) for key, one in old.services.items()} if old else {}
     others = {key: one for key, one in was.items() if not key.startswith(f"{Path(file).name}:")}
     locked = {}
     for key, service in known.items():
@@ -50,6 +50,13 @@ def lock_file(
     return Lock(
         modalkit=version("modalkit"), prices_read_on=catalogue_date(), services={**others, **locked}
     )
+
+
+def _dated(one: LockedService, lock: Lock) -> LockedService:
+    """A service that keeps its prices while its lock goes on to a newer list."""
+    if not one.usd_per_hour or lock.prices_read_on == catalogue_date():
+        return one
+    return one.model_copy(update={"prices_read_on": lock.priced_on(one)})
 
 
 def stale(file: str | Path, lock: Lock) -> list[str]:
@@ -98,7 +105,7 @@ def newer_choices(file: str | Path, lock: Lock) -> list[str]:
         now = tuple(map(str, fit_service(service, facts, locked.beside).profile.choices))
         if now != locked.gpu:
             lines.append(
-                f"{service.__name__} is locked to {', '.join(locked.gpu)} by the prices of {lock.prices_read_on}; "
+                f"{service.__name__} is locked to {', '.join(locked.gpu)} by the prices of {lock.priced_on(locked)}; "
                 f"by those of {catalogue_date()} it would be {', '.join(now)}."
             )
     return lines

@@ -25,7 +25,7 @@ from .folders import folder_files
 from .packages import Resolver, installs_of, python_of, python_series, resolve_packages
 from .registry import digest_of
 
-__all__ = ["Asking", "declared_whole", "lock_model", "lock_service", "prices_of"]
+__all__ = ["Asking", "declared_whole", "lock_model", "lock_service"]
 
 _ANY_GPU = LockedService(gpu=("T4",))  # an image does not depend on the GPU
 
@@ -79,14 +79,9 @@ def lock_service(
     beside = lock_beside(service, kept, asking.say)
     gpu_stays = model_stays and all(same.get(name, True) for name in ("engine", "gpu"))
     gpu_stays = gpu_stays and not _refits(service, kept, model, beside)
-    gpu = kept.gpu if kept and gpu_stays else _gpu(service, model, beside, asking)
-    return LockedService(
-        declared=now,
-        model=model,
-        gpu=gpu,
-        usd_per_hour=prices_of(gpu),
-        image=image,
-        beside=beside,
+    chosen = kept if kept and gpu_stays else _chosen(service, model, beside, asking)
+    return chosen.model_copy(
+        update={"declared": now, "model": model, "image": image, "beside": beside}
     )
 
 
@@ -127,7 +122,7 @@ def lock_model(
     return LockedModel(id=service.model, commit=found.commit, files=files, facts=facts, unsized=why)
 
 
-def prices_of(choices: tuple[str, ...]) -> dict[str, float]:
+def _prices_of(choices: tuple[str, ...]) -> dict[str, float]:
     """Return the list price an hour of each choice that the catalogue knows."""
     profiles = (GPUProfile(choice, unlisted=True) for choice in choices)
     return {
@@ -164,6 +159,17 @@ def _refits(
         return False
     was = [one.facts for one in (kept.model, *kept.beside) if one]
     return was != [one.facts for one in (model, *beside) if one]
+
+
+def _chosen(
+    service: type[ModelService],
+    model: LockedModel | None,
+    beside: tuple[LockedModel, ...],
+    asking: Asking,
+) -> LockedService:
+    """The GPUs of a service, with the prices they are chosen by; nothing else of it yet."""
+    gpu = _gpu(service, model, beside, asking)
+    return LockedService(gpu=gpu, usd_per_hour=_prices_of(gpu))
 
 
 def _gpu(

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from .._values import Value
 from ..declare.gpu import GPUProfile, gpu_catalogue
+from ..declare.scaling import Scaling
 from ..plan import ServicePlan
 from .month import DAYS_PER_MONTH, HOURS_PER_MONTH, Day, Throughput, Traffic, day
 from .rates import Rates
@@ -181,19 +182,13 @@ def quote(
     """
     rates = rates or Rates.offline()
     container = container_price(plan.gpu, plan.resources, rates)
-    scaling = plan.scaling
-    months: list[Month | None] = [None, None]
     storage = stored_gib * rates.volume_gib_month
-    if traffic is not None and throughput is not None:
-        months = [
-            _month(day(scaling, traffic, speed), container.total, storage, traffic, speed.source)
-            for speed in throughput
-        ]
-    most = scaling.max_containers
+    months = _months(plan.scaling, container.total, storage, traffic, throughput)
+    most = plan.scaling.max_containers
     return Quote(
         service=plan.name,
         container=container,
-        least_hour=container.total * scaling.min_containers,
+        least_hour=container.total * plan.scaling.min_containers,
         most_hour=None if most is None else container.dearest * most,
         storage_month=storage,
         month=months[0],
@@ -262,6 +257,23 @@ def _region(resources: Asked, rates: Rates) -> float:
         return 1.0
     narrow = all("-" in name for name in resources.region)
     return rates.narrow_region if narrow else rates.broad_region
+
+
+def _months(
+    scaling: Scaling,
+    container_hour: float,
+    storage: float,
+    traffic: Traffic | None,
+    throughput: tuple[Throughput, Throughput] | None,
+) -> tuple[Month | None, Month | None]:
+    """A month at the slow and at the fast end; none where nobody knows the traffic or the speed."""
+    if traffic is None or throughput is None:
+        return None, None
+    slow, fast = (
+        _month(day(scaling, traffic, speed), container_hour, storage, traffic, speed.source)
+        for speed in throughput
+    )
+    return slow, fast
 
 
 def _month(

@@ -11,7 +11,10 @@ from typing import Any, Self
 from .._values import Value
 from ..declare.gpu import gpu_catalogue
 
-__all__ = ["Difference", "Rates"]
+__all__ = ["LIST_PRICES", "Difference", "Rates"]
+
+LIST_PRICES = "Modal's list prices"
+"""Where prices are from that no account was asked for."""
 
 _HOUR_S = 3600
 _ROUNDING = 0.01  # billing rates are rounded to about three digits: T4 is 0.59 for 0.5904
@@ -80,7 +83,7 @@ class Rates(Value):
             broad_region=written["region_multiplier"]["broad"],
             narrow_region=written["region_multiplier"]["narrow"],
             nonpreemptible=written["nonpreemptible"]["multiplier"],
-            source="Modal's list prices",
+            source=LIST_PRICES,
             read_on=written["read_on"],
         )
 

@@ -65,6 +65,9 @@ class Budget(Value):
             raise DeclarationError(msg)
         return cls(usd=float(found["usd"]), period="hour" if found["period"] == "hour" else "month")
 
+    def __str__(self) -> str:
+        return f"${self.usd:g} {'an' if self.period == 'hour' else 'a'} {self.period}"
+
     def problem(self, together: Total, *, has_traffic: bool) -> str:
         """Say in a sentence why the budget is not kept; empty if it is.
 
@@ -72,7 +75,7 @@ class Budget(Value):
             together: What is spent.
             has_traffic: Whether a traffic was declared, so that a month means that traffic.
         """
-        said = f"${self.usd:g} {'an' if self.period == 'hour' else 'a'} {self.period}"
+        said = str(self)
         if self.period == "month" and has_traffic:
             if together.unpriced or together.month is None:
                 return f"No month of {', '.join(together.unpriced)} can be priced, so {said} cannot be held."
