@@ -23,7 +23,6 @@ KEY = "key-of-the-endpoint-bench"
 TOKENS = 64
 SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_WORKER_MULTIPROCESSING_METHOD": "fork",  # a quicker start; the same for all
     "HF_HUB_OFFLINE": "1",
 }
 BARE, AGAIN, DOOR = "vLLM", "vLLM again", "door"

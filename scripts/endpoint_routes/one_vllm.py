@@ -30,10 +30,8 @@ _HERE = Path(__file__).resolve().parent
 KEY = "key-of-the-endpoint-table"
 READY_WITHIN_S = 900
 _DOORS = "doors.Doors"
-# Forked helpers have imported everything already, which is most of a start on a CPU.
 SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_WORKER_MULTIPROCESSING_METHOD": "fork",
     "VLLM_SERVER_DEV_MODE": "1",
     "HF_HUB_OFFLINE": "1",
 }
@@ -52,13 +50,16 @@ class _Asked(VLLM):
 def vllm_answers(python: Path, models: Mapping[str, Path]) -> Iterator[tuple[str, Answers]]:
     """Start vLLM once a model; yield each kind and mode with what its routes answered.
 
+    A route that several models have is asked once, of the first: who gets to it is not the model's to say.
+
     Args:
         python: The Python that has vLLM.
         models: A model's folder, by what it does: ``generate``, ``embed``, ``rerank`` or ``listen``.
     """
+    seen: set[str] = set()
     for does, folder in models.items():
         with _running(_engine(python, does, folder), folder) as host:
-            yield from asyncio.run(_asked(host)).items()
+            yield from asyncio.run(_asked(host, seen)).items()
 
 
 def _engine(python: Path, does: str, folder: Path) -> VLLM:
@@ -97,10 +98,11 @@ def _running(engine: VLLM, folder: Path) -> Iterator[EngineHost]:
         os.environ["PYTHONPATH"] = before
 
 
-async def _asked(host: EngineHost) -> dict[str, Answers]:
+async def _asked(host: EngineHost, seen: set[str]) -> dict[str, Answers]:
     try:
         async with host.client.session.get("/openapi.json") as listed:
-            routes = routes_of(await listed.json())
+            routes = [route for route in routes_of(await listed.json()) if route not in seen]
+        seen.update(routes)
         return {name: await _column(host, name, routes) for name in every_name()}
     finally:
         await host.client.close()
