@@ -130,7 +130,7 @@ def _with_its_own_door(
 
 
 def _behind_the_gateway(engine: Engine) -> Handover:
-    """The door is elsewhere; what else runs in the container orders the engine about no more than clients do."""
+    """The door is elsewhere; processes of another user order the engine about no more than clients do."""
     if engine.admin_key_variable is None:
         return Handover()
     key = secrets.token_hex(32)

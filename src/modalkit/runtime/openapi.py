@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
-from .forms import COMPONENT_REF, FormField, form_fields, is_file
+from .form_fields import COMPONENT_REF, FormField, form_fields, is_file
 from .typed_routes import TypedRoute
 from .wire_types import COMPONENT, foreign
 
@@ -60,7 +60,9 @@ def _paths_and_schemas(
     paths: dict[str, Any] = {}
     for route in routes:
         request, answer = (by_key[route.name, mode] for mode in _MODES)
-        paths[prefix + route.path] = {"post": _operation(route, request, answer)}
+        # A model may be called differently coming and going, so a form's are those of all routes.
+        form = _form(route, {**request, "$defs": definitions.get("$defs", {})})
+        paths[prefix + route.path] = {"post": _operation(route, request, answer, form)}
     named: dict[str, Any] = {**definitions.get("$defs", {}), **_PROBLEMS}
     paths = _with_components(paths, named)
     for name, one in list(named.items()):
@@ -82,13 +84,15 @@ def _with_components(part: Any, components: dict[str, Any]) -> Any:
     return {"$ref": COMPONENT_REF.format(model=name)}
 
 
-def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict[str, JsonValue]:
+def _operation(
+    route: TypedRoute, request: JsonValue, answer: JsonValue, form: JsonValue
+) -> dict[str, JsonValue]:
     refused: JsonValue = {"$ref": COMPONENT_REF.format(model="Problem")}
     return {
         "operationId": route.name,
         "summary": route.summary,
         "parameters": [{"$ref": "#/components/parameters/deadline"}],
-        "requestBody": {"required": route.needs_body, "content": _bodies(route, request)},
+        "requestBody": {"required": route.needs_body, "content": _bodies(route, request, form)},
         "responses": {
             "200": {"description": "The answer", "content": _answers(route, answer)},
             "422": _json(
@@ -101,10 +105,9 @@ def _operation(route: TypedRoute, request: JsonValue, answer: JsonValue) -> dict
     }
 
 
-def _bodies(route: TypedRoute, request: JsonValue) -> dict[str, JsonValue]:
+def _bodies(route: TypedRoute, request: JsonValue, form: JsonValue) -> dict[str, JsonValue]:
     """The kinds of body a route takes: JSON, and what brings files."""
     content: dict[str, JsonValue] = {"application/json": {"schema": request}}
-    form = _form(route)
     if form is not None:
         content["multipart/form-data"] = {"schema": form}
     kinds = list(route.fields.values()) or [route.request_type]
@@ -115,11 +118,11 @@ def _bodies(route: TypedRoute, request: JsonValue) -> dict[str, JsonValue]:
     return content
 
 
-def _form(route: TypedRoute) -> JsonValue:
+def _form(route: TypedRoute, request: Mapping[str, Any]) -> JsonValue:
     """What a form has, where it can bring files; one that is the whole body may be called anything."""
     if is_file(route.request_type):
         return {"type": "object", "properties": {"file": dict(_BINARY)}, "required": ["file"]}
-    fields = form_fields(route)
+    fields = form_fields(route, request)
     if not any(field.is_file for field in fields.values()):
         return None
     properties: dict[str, JsonValue] = {name: _in_form(field) for name, field in fields.items()}
@@ -130,7 +133,7 @@ def _form(route: TypedRoute) -> JsonValue:
 def _in_form(field: FormField) -> JsonValue:
     if not field.is_file:
         return dict(field.schema)
-    return {"type": "array", "items": dict(_BINARY)} if field.is_list else dict(_BINARY)
+    return dict(_BINARY) if field.each is None else {"type": "array", "items": dict(_BINARY)}
 
 
 def _answers(route: TypedRoute, answer: JsonValue) -> dict[str, JsonValue]:

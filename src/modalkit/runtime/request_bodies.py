@@ -13,8 +13,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ..declare.files import File
-from .forms import FormError, Forms, as_asked, is_file
+from .form_fields import as_asked, is_file
+from .forms import FormError, Forms
 from .typed_routes import TypedRoute
+from .wire_images import pixels_of_a_request
 from .wire_types import foreign
 
 __all__ = ["Bodies", "UnfitError"]
@@ -75,7 +77,7 @@ class Bodies:
             try:
                 return self._validated(await self._forms.read(content_type, body))
             except FormError as error:
-                raise UnfitError([_problem("form", str(error))]) from error
+                raise UnfitError([_problem("form", str(error), *error.place)]) from error
         if self.takes_bytes and body and not content_type.startswith(_JSON_LIKE):
             media_type = content_type.decode("latin-1") or "application/octet-stream"
             return self._validated_file(File(body, media_type=media_type))
@@ -89,13 +91,15 @@ class Bodies:
 
     def _validated(self, value: object) -> Arguments:
         try:
-            return self._route.arguments(self._route.request.validate_python(value))
+            with pixels_of_a_request():
+                request = self._route.request.validate_python(value)
+            return self._route.arguments(request)
         except ValidationError as error:  # what came may be megabytes, and no text
             raise _unfit(error, include_input=False) from error
 
 
-def _problem(kind: str, message: str) -> dict[str, Any]:
-    return {"type": kind, "loc": [], "msg": message}
+def _problem(kind: str, message: str, *place: str) -> dict[str, Any]:
+    return {"type": kind, "loc": list(place), "msg": message}
 
 
 def _unfit(error: ValidationError, *, include_input: bool) -> UnfitError:
@@ -108,7 +112,7 @@ def _decoder(route: TypedRoute) -> Callable[[bytes], Any]:
     adapter: TypeAdapter[Any] = route.request
     marked = foreign(route.request_type)
     if marked is None or marked.media_type != "application/json":
-        return adapter.validate_json
+        return _validating(adapter)
     import msgspec  # noqa: PLC0415 - the annotation is one of its types
 
     decoder = msgspec.json.Decoder(route.request_type)
@@ -116,10 +120,16 @@ def _decoder(route: TypedRoute) -> Callable[[bytes], Any]:
     def decode(body: bytes) -> Any:
         try:
             return decoder.decode(body)
-        except msgspec.DecodeError as error:
-            problem = _problem("msgspec", str(error))
-            problem["loc"] = _place(str(error))
-            raise UnfitError([problem]) from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise UnfitError([_problem("msgspec", str(error), *_place(str(error)))]) from error
+
+    return decode
+
+
+def _validating(adapter: TypeAdapter[Any]) -> Callable[[bytes], Any]:
+    def decode(body: bytes) -> Any:
+        with pixels_of_a_request():
+            return adapter.validate_json(body)
 
     return decode
 

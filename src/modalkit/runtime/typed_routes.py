@@ -22,11 +22,11 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 from ..declare.live_batches import LiveBatch
 from ..declare.routes import Route

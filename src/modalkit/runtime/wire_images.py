@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, get_args
 
 from .._wording import one_of
@@ -11,7 +14,12 @@ from ..declare.files import File
 from ..errors import DeclarationError
 from .foreign_types import Foreign
 
-__all__ = ["Picture"]
+__all__ = ["IMAGE_PIXELS", "REQUEST_PIXELS", "Picture", "pixels_of_a_request"]
+
+IMAGE_PIXELS = 64_000_000
+"""Pixels of the largest image that a request may bring: 256 MB where a pixel takes four bytes."""
+REQUEST_PIXELS = 2 * IMAGE_PIXELS
+"""Pixels of all the images of one request together."""
 
 _Format = Literal["png", "jpeg", "webp"]
 _FORMATS: tuple[str, ...] = get_args(_Format)
@@ -19,6 +27,25 @@ _FORMATS: tuple[str, ...] = get_args(_Format)
 _PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
+# What a file can hold; Pillow refuses to write the rest.
+_MODES: Mapping[str, frozenset[str]] = {
+    "JPEG": frozenset({"1", "L", "RGB", "CMYK", "YCbCr"}),
+    "PNG": frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}),
+    "WEBP": frozenset({"RGB", "RGBA"}),
+}
+# Without going through RGB, which loses depth.
+_NEAREST = {"I": "I;16", "La": "LA"}
+_pixels_left: ContextVar[int | None] = ContextVar("_pixels_left", default=None)
+
+
+@contextmanager
+def pixels_of_a_request() -> Iterator[None]:
+    """Hold the images that are read within to ``REQUEST_PIXELS`` together."""
+    token = _pixels_left.set(REQUEST_PIXELS)
+    try:
+        yield
+    finally:
+        _pixels_left.reset(token)
 
 
 class Picture(Foreign):
@@ -64,7 +91,8 @@ class Picture(Foreign):
         """Make an image of its file, of base64 or of an image.
 
         Raises:
-            ValueError: It is none that can be read.
+            ValueError: It is none that can be read, or it has more pixels than ``IMAGE_PIXELS``, or
+                the request's images than ``REQUEST_PIXELS``.
         """
         from PIL import Image  # noqa: PLC0415 - only where an annotation names it
 
@@ -73,12 +101,17 @@ class Picture(Foreign):
         content = value.data if isinstance(value, File) else value
         if isinstance(content, str):
             content = base64.b64decode(content.replace("-", "+").replace("_", "/"), validate=True)
+        unread = (OSError, TypeError, SyntaxError)
+        bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
         try:
             image = Image.open(io.BytesIO(content))
+            announced = _pixels(image)
+            _take(image, announced)
             image.load()
-        except (OSError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        except (*unread, *bombs) as error:
             msg = "this is no image that can be read"
             raise ValueError(msg) from error
+        _take(image, _pixels(image) - announced)  # an icon may hold a larger one
         return image
 
     def dump(self, value: Any) -> Any:
@@ -88,5 +121,50 @@ class Picture(Foreign):
     def to_bytes(self, value: Any, media_type: str) -> bytes:
         """Make its file."""
         written = io.BytesIO()
-        value.save(written, format=media_type.partition("/")[2].upper())
+        kind = media_type.partition("/")[2].upper()
+        _holdable(value, kind).save(written, format=kind)
         return written.getvalue()
+
+
+def _pixels(image: Any) -> int:
+    width, height = image.size
+    return int(width * height)
+
+
+def _take(image: Any, pixels: int) -> None:
+    """Count an image's pixels before, or beyond what was known before, it fills the memory."""
+    if _pixels(image) > IMAGE_PIXELS:
+        width, height = image.size
+        msg = (
+            f"this image has {width} by {height} pixels, more than the {IMAGE_PIXELS:,} that one may "
+            "have; send it smaller"
+        )
+        raise ValueError(msg)
+    left = _pixels_left.get()
+    if left is None:
+        return
+    if pixels > left:
+        msg = (
+            f"with this image the request's images have {REQUEST_PIXELS - left + pixels:,} pixels, more than "
+            f"the {REQUEST_PIXELS:,} that they may have together; send fewer, or smaller ones"
+        )
+        raise ValueError(msg)
+    _pixels_left.set(left - pixels)
+
+
+def _holdable(image: Any, kind: str) -> Any:
+    """The image as the kind of file can hold it: what is transparent lies over white where it must."""
+    modes = _MODES.get(kind)
+    if modes is None or image.mode in modes:
+        return image
+    if image.mode in _NEAREST:
+        return _holdable(image.convert(_NEAREST[image.mode]), kind)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    transparent = image.convert("RGBA")
+    if "RGBA" in modes:
+        return transparent
+    from PIL import Image  # noqa: PLC0415 - only where an annotation names it
+
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, transparent).convert("RGB")
