@@ -89,6 +89,7 @@ class HubSource:
             OSError: The connection failed, or the answer says to come back later.
         """
         place = self._places.get(file.name) or self._hub_address(file)
+        asked_anew = False
         for _ in range(_MOST_MOVES):
             answer = self._connections.get(place, self._headers(place, file, start, stop))
             if answer.status in _MOVED:
@@ -99,6 +100,10 @@ class HubSource:
                 self._places[file.name] = place
                 self._check_range(file, start, stop, answer)
                 return answer
+            if answer.status in _EXPIRED and self._is_signed(place) and not asked_anew:
+                self._connections.drain(answer)
+                place, asked_anew = self._hub_address(file), True
+                continue
             self._refuse(file, place, answer)
         msg = f"The hub sends {file.name} of {self._model!r} round in a circle. {_KEPT}"
         raise HubError(msg)
@@ -123,6 +128,10 @@ class HubSource:
 
     def _hub_address(self, file: SourceFile) -> str:
         return f"{self._endpoint}/{self._model}/resolve/{self.commit}/{quote(file.name)}"
+
+    def _is_signed(self, place: str) -> bool:
+        """Whether the hub sent us to a place of another server, which holds for a while only."""
+        return origin_of(place) != origin_of(self._endpoint)
 
     def _headers(self, place: str, file: SourceFile, start: int, stop: int) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", "User-Agent": "modalkit"}
@@ -156,16 +165,14 @@ class HubSource:
         """Raise what an answer without content means."""
         status, code = answer.status, answer.headers.get("X-Error-Code", "")
         self._connections.drain(answer)
-        was_signed = self._places.pop(file.name, None) is not None
+        self._places.pop(file.name, None)
         if status in _FOR_A_WHILE:
             raise _ComeBackLaterError(status, answer.headers.get("Retry-After", ""))
-        if status in _EXPIRED and was_signed:  # the address has run out: ask the hub for another
-            raise _ComeBackLaterError(status, "0")
         if code == "GatedRepo":
             raise HubError(gated(self._model))
         if code == "RepoNotFound":
             raise HubError(not_found(self._model))
-        if origin_of(place) != origin_of(self._endpoint):
+        if self._is_signed(place):
             msg = (
                 f"{origin_of(place)} answered {status} for {file.name} of {self._model!r}. {_KEPT}"
             )

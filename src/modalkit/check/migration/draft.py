@@ -13,6 +13,7 @@ import tokenize
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 from ..declared import ModalFile
 from ..findings import Edit, Span
@@ -123,10 +124,20 @@ class Draft:
         rest = self.text[end : self.line_end(end)]
         if not before.strip() and (not rest.strip() or rest.lstrip().startswith("#")):
             after = min(self.line_end(end) + 1, len(self.text))
-            return self.edit(self.line_start(start), after, "")
+            return self.edit(
+                self.line_start(start), after + self._blanks_too_many(start, after), ""
+            )
         if rest.lstrip().startswith(";"):
             return self.edit(start, end + len(rest) - len(rest.lstrip(" ;")), "")
         return self.edit(start, end, "pass")
+
+    def _blanks_too_many(self, start: int, after: int) -> int:
+        """How long the blank lines below are, where those above stay and are enough for both."""
+        above = self.text[: self.line_start(start)].splitlines()
+        blank_above = [*takewhile(_is_blank, reversed(above))]
+        below = [*takewhile(_is_blank, self.text[after:].splitlines(keepends=True))]
+        enough = len(blank_above) >= len(below) or len(blank_above) == len(above)
+        return sum(map(len, below)) if enough else 0
 
     def _is_only(self, node: ast.stmt) -> bool:
         """Whether a block would be empty without a statement."""
@@ -262,3 +273,7 @@ def _joined(edits: list[Edit], draft: Draft) -> list[Edit]:
                 continue
         joined.append(edit)
     return joined
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip()
