@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 
 import pytest
@@ -22,6 +23,30 @@ async def ended_command(tmp_path, *, printed: bytes, still_open: bool = False) -
         command.stdout.end()
     command.end(0, None)
     return command
+
+
+class Leaping(selectors.DefaultSelector):
+    """What an event loop waits with: where nothing happens, time leaps to when something is due."""
+
+    leapt_s = 0.0
+
+    def select(self, timeout=None):
+        happened = super().select(0 if timeout else timeout)
+        if timeout and not happened:
+            self.leapt_s += timeout
+        return happened
+
+
+def run_leaping(main) -> None:
+    """Run a coroutine without waiting for time to pass."""
+    selector = Leaping()
+    loop = asyncio.SelectorEventLoop(selector)
+    begun = loop.time()
+    loop.time = lambda: begun + selector.leapt_s
+    try:
+        loop.run_until_complete(main)
+    finally:
+        loop.close()
 
 
 @pytest.mark.parametrize("readers", [1, 2])
@@ -88,3 +113,17 @@ def test_a_reader_who_comes_after_the_one_who_waits_is_waited_for(tmp_path):
         return read_before_the_end
 
     assert asyncio.run(main())
+
+
+def test_a_client_whose_clock_is_late_knows_by_it_that_time_was_over(tmp_path):
+    """Of a command that was killed at its timeout the end is told later, but it is told."""
+
+    async def main() -> None:
+        command = await ended_command(tmp_path, printed=b"")
+        command.overdue = True
+        waiting = asyncio.create_task(command.end_of_all())
+        done, _ = await asyncio.wait([waiting], timeout=8)
+        assert not done
+        await waiting
+
+    run_leaping(main())

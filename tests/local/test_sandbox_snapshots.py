@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import modal
@@ -68,6 +69,63 @@ def test_mounted_files_are_part_of_a_snapshot_and_volumes_are_not(
     second = make_sandbox(image=first.snapshot_filesystem())
     assert shell(second, "ls /root/given; cat /opt/one.txt") == "kept.txt\nkept.txt"
     assert "inside" not in shell(second, "ls -R /kept || true")
+
+
+def test_what_was_done_to_mounted_files_stays_done(make_sandbox, tmp_path: Path):
+    """A file that was emptied stays empty, and a folder that was made anew has none of the old."""
+    given = tmp_path / "given"
+    (given / "folder").mkdir(parents=True)
+    for name in ("emptied.txt", "kept.txt", "folder/old.txt"):
+        (given / name).write_text(name)
+    image = modal.Image.debian_slim()
+    for place in ("/root/given", "/opt/given"):
+        image = image.add_local_dir(given, place)
+    first = make_sandbox(image=image)
+    for place in ("/root/given", "/opt/given"):
+        shell(first, f"cd {place}; : > emptied.txt; rm -r folder; mkdir folder; touch folder/new")
+    second = make_sandbox(image=first.snapshot_filesystem())
+    for place in ("/root/given", "/opt/given"):
+        seen = shell(second, f"cd {place}; cat emptied.txt kept.txt; echo; ls folder")
+        assert seen == "kept.txt\nnew\n"
+
+
+def test_a_removed_snapshot_stays_below_those_taken_of_its_sandboxes(
+    make_sandbox, client, plane, wait_until
+):
+    """Only the last of a row need be kept: with it, the files of those before it go."""
+    images = plane.state / "images"
+    one = make_sandbox()
+    shell(one, "echo one > /root/one")
+    first = one.snapshot_filesystem()
+    two = make_sandbox(image=first)
+    shell(two, "echo two > /root/two")
+    second = two.snapshot_filesystem()
+    modal.experimental.image_delete(first.object_id, client=client)
+    assert shell(two, "cat /root/one /root/two") == "one\ntwo\n"
+    with pytest.raises(modal.exception.NotFoundError, match="is not here any more"):
+        make_sandbox(image=first)
+    two.terminate()
+    three = make_sandbox(image=second)
+    assert shell(three, "cat /root/one /root/two") == "one\ntwo\n"
+    modal.experimental.image_delete(second.object_id, client=client)
+    assert shell(three, "cat /root/one /root/two") == "one\ntwo\n"
+    three.terminate()
+    gone = (images / first.object_id, images / second.object_id)
+    wait_until(lambda: not any(folder.exists() for folder in gone), "the end of their files")
+
+
+def test_a_sandbox_that_ends_meanwhile_is_kept_whole(make_sandbox, plane, wait_until):
+    """Its files stay until the snapshot that was begun has all of them."""
+    images = plane.state / "images"
+    sandbox = make_sandbox()
+    shell(sandbox, "mkdir /root/many; for n in $(seq 3000); do echo $n > /root/many/$n; done")
+    before = {path.name for path in images.iterdir()}
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(sandbox.snapshot_filesystem)
+        wait_until(lambda: {path.name for path in images.iterdir()} - before, "its folder")
+        sandbox.terminate()
+        image = taking.result()
+    assert shell(make_sandbox(image=image), "ls /root/many | wc -l").strip() == "3000"
 
 
 def test_a_snapshot_is_a_base_like_any_image(plane):

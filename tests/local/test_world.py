@@ -70,7 +70,8 @@ def test_containers_take_turns_on_busy_processors(function):
     """A container interrupts nobody when it is woken; the program that calls it is as it was."""
     before = os.sched_getscheduler(0)
     assert _policy_after_taking_turns("SCHED_OTHER") == os.SCHED_BATCH
-    assert function("world", "policy").remote() == os.SCHED_BATCH
+    planes = os.SCHED_BATCH if before == os.SCHED_OTHER else before  # it is started from here
+    assert function("world", "policy").remote() == planes
     assert os.sched_getscheduler(0) == before
 
 

@@ -71,6 +71,7 @@ def started(request, monkeypatch) -> Iterator[tuple[EngineHost, str]]:
         host.stop_process()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_modalkit_orders_sleep_and_waking_with_the_key(started):
     """The engine obeyed; the key is in no command line, and is replaced where it was printed."""
     host, printed = started

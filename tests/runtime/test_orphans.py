@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from modalkit.testing.local_modal import LocalModalFixture
 from modalkit.testing.process import PlaneProcess
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 
 PATIENCE_S = 120  # a deadline against hangs, never a measurement
 NAME = "orphan-or-not"

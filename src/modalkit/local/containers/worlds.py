@@ -122,6 +122,7 @@ class Worlds:
     async def open(self, container: Container) -> World:
         """Put the surroundings of a container together, before it starts."""
         definition = container.function.definition
+        self.images.hold(container.id, definition.image_id)
         built = await self.images.built(definition.image_id)
         recipe = self.images.recipe(definition.image_id)
         path = os.environ.get("PATH", os.defpath)
@@ -156,6 +157,7 @@ class Worlds:
     async def close(self, container: Container) -> None:
         """Let go of a container's surroundings, when its process has ended."""
         await self.volumes.release(container)
+        await self.images.let_go(container.id)
 
     def _placed(self, definition: api.Function) -> Iterator[tuple[str, api.MountFile]]:
         """Yield the files of the mounts, with their paths; without layers, the image's too."""

@@ -5,7 +5,8 @@ builder, running, layers                  carrying the steps out: files, command
 python_steps, environments, installers    carrying the steps out: Python and its packages
 requirements, gpu_stack                   what is here already, what is better not fetched
 built, store, locks, logs, builds         what a build left; every image; who builds; its log
-snapshots                                 the files of a running container as an image
+folders                                   what lies in an image's folder
+snapshots, packing                        the files of a running container as an image
 """
 
 from .builder import HostBuilder, ImageBuilder, Job

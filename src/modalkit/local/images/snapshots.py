@@ -1,81 +1,112 @@
-"""The files of a running container as a layer of an image."""
+"""Snapshots: the files of running containers as images, which nothing can build again.
+
+One that was removed is hidden, and its files stay while anything is based on them: the layers of a
+snapshot that was taken of a sandbox of another begin with that one's.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import stat
+import asyncio
+import secrets
+import threading
+from dataclasses import replace
 from pathlib import Path
 
+from ...errors import LocalModalError
+from ..ids import new_id
 from ..processes.launch import ContainerSpec
-from .layers import finish, is_whiteout
+from ..protocol import api
+from ..store.records import Records
+from ..store.state import remove_tree
+from .built import Built
+from .folders import make_current
+from .packing import pack
 
-__all__ = ["pack"]
+__all__ = ["Snapshots"]
+
+_KIND, _REMOVED = "image snapshot", "removed image snapshot"
 
 
-def pack(spec: ContainerSpec, layer: Path) -> None:
-    """Make a layer of what a container has beyond its image, as it is at this moment.
+class Snapshots:
+    """The snapshots of a state folder.
 
-    That is what it wrote, changed and removed, and the files that were mounted in it. Its volumes and
-    buckets are no part of it.
+    Args:
+        folder: Holds every image.
+
+    Attributes:
+        under_way: Ids of those that are being taken, with their container's image.
     """
-    source = Path(spec["changes"])
-    changes = layer.with_name("changes")
-    uppers = [*source.glob("of/*/upper"), *source.glob("own/*/upper")]
-    for written in [*uppers, source / "root"]:
-        _copy_folder(written, changes / written.relative_to(source))
-    mount_points = [*spec["keep"], *(bind["target"] for bind in spec["binds"])]
-    finish(changes, layer, mount_points)
-    _add_mounted(Path(spec["layer"]), layer)
 
+    def __init__(self, records: Records, folder: Path) -> None:
+        self._records = records
+        self._folder = folder
+        self.under_way: dict[str, str] = {}
 
-def _copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder that may change meanwhile; what marks removed files is copied as such."""
-    target.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        for entry in os.scandir(source):
-            if entry.is_dir(follow_symlinks=False):
-                _copy_folder(Path(entry.path), target / entry.name)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    _copy_file(Path(entry.path), target / entry.name)
-        _make_like(source, target)
+    def has(self, image_id: str) -> bool:
+        """Return whether there is such a snapshot."""
+        return self._kind(image_id) == _KIND
 
+    def was_removed(self, image_id: str) -> bool:
+        """Return whether it was removed, and is only there for what is based on it."""
+        return self._kind(image_id) == _REMOVED
 
-def _copy_file(source: Path, target: Path) -> None:
-    """Copy a file, a link, or the mark of a removed file; sockets and pipes are left out."""
-    if is_whiteout(source):
-        os.mknod(target, stat.S_IFCHR, 0)
-    elif source.is_symlink() or source.is_file():
-        shutil.copyfile(source, target, follow_symlinks=False)
-        _make_like(source, target)
+    def all(self) -> set[str]:
+        """Return the ids of those that were not removed."""
+        return {record.id for record in self._records.list_all(_KIND, "")}
 
+    def removed(self) -> set[str]:
+        """Return the ids of those that were removed and whose files are still there."""
+        return {record.id for record in self._records.list_all(_REMOVED, "")}
 
-def _make_like(source: Path, target: Path) -> None:
-    """Give a copy the owner, permissions, times and attributes of what it was copied from."""
-    if os.geteuid() == 0:
-        status = source.lstat()
-        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
-    shutil.copystat(source, target, follow_symlinks=False)
+    def remove(self, image_id: str) -> None:
+        """Hide one; its files stay."""
+        self._records.change_kind(image_id, _REMOVED)
 
+    async def forget(self, image_id: str) -> None:
+        """Remove the files of a hidden one, on which nothing is based any more."""
+        await asyncio.to_thread(remove_tree, self._folder / image_id)
+        self._records.delete(image_id)
 
-def _add_mounted(source: Path, layer: Path) -> None:
-    """Add the files that were mounted, but those the container changed or removed.
+    async def take(self, base_id: str, base: Built, spec: ContainerSpec) -> str:
+        """Keep a container's files on top of its image; return the id of what comes of it.
 
-    Where one is mounted over a folder of this machine, an empty file stands for it in the layer.
-    """
-    for entry in os.scandir(source):
-        place = layer / entry.name
-        there = os.path.lexists(place)
-        if entry.is_dir(follow_symlinks=False):
-            if not there or stat.S_ISDIR(place.lstat().st_mode):
-                place.mkdir(exist_ok=True)
-                _add_mounted(Path(entry.path), place)
-        elif not there or _is_empty_file(place):
-            shutil.copy2(entry.path, place)
+        Raises:
+            LocalModalError: They could not be kept. Nothing of them is left then, as when this is
+                cancelled.
+        """
+        image_id = new_id("im")
+        self.under_way[image_id] = base_id
+        try:
+            await self._copy(image_id, base, spec)
+            below = [api.BaseImage(docker_tag="base", image_id=base_id)] if base_id else []
+            body = api.Image(base_images=below).SerializeToString()
+            self._records.put(_KIND, "", image_id, image_id, body)
+        except BaseException as error:
+            await asyncio.to_thread(remove_tree, self._folder / image_id)
+            if isinstance(error, OSError):
+                msg = f"The container's files could not be kept: {error}"
+                raise LocalModalError(msg) from error
+            raise
+        finally:
+            del self.under_way[image_id]
+        return image_id
 
+    async def _copy(self, image_id: str, base: Built, spec: ContainerSpec) -> None:
+        """Make the snapshot's build; when this is cancelled, no thread writes into it any more."""
+        build = self._folder / image_id / secrets.token_hex(4)
+        build.mkdir(mode=0o700, parents=True)
+        layer = build / "files"
+        stopped = threading.Event()
+        copying = asyncio.ensure_future(asyncio.to_thread(pack, spec, layer, stopped))
+        try:
+            await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            stopped.set()
+            await asyncio.gather(copying, return_exceptions=True)
+            raise
+        layers = (*spec["lowers"], str(layer))
+        make_current(build, replace(base.above(build.name), layers=layers))
 
-def _is_empty_file(path: Path) -> bool:
-    status = path.lstat()
-    return stat.S_ISREG(status.st_mode) and not status.st_size
+    def _kind(self, image_id: str) -> str:
+        record = self._records.by_id(image_id) if image_id else None
+        return record.kind if record is not None else ""

@@ -14,7 +14,7 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import LocalModalError
@@ -26,16 +26,17 @@ from ..store.state import remove_tree
 from .builder import ImageBuilder, Job
 from .builds import Build, Builds
 from .built import Built, host_image
+from .folders import current_build, make_current, remove_halves, size_of
 from .locks import file_lock
 from .logs import BuildLog, kept_lines
 from .recipes import lay_over
-from .snapshots import pack
+from .snapshots import Snapshots
 from .steps import Install, Recipe
 
 __all__ = ["ImageUse", "Images", "Surroundings"]
 
-_KIND, _NEWEST, _SNAPSHOT = "image", "newest image", "image snapshot"
-_BUILT, _CURRENT, _LOG = "built.json", "current", "log.jsonl"
+_KIND, _NEWEST = "image", "newest image"
+_LOG = "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Images:
         self._recipes: dict[str, Recipe] = {}
         self._functions: dict[str, str] = {}
         self._verified: dict[str, Built] = {}
+        self._snapshots = Snapshots(records, folder)
+        self._held: dict[str, str] = {}
         self.builds = Builds()
 
     def add(self, image: api.Image, function_id: str = "", *, force: bool = False) -> str:
@@ -115,12 +118,11 @@ class Images:
     def known(self, image_id: str) -> bool:
         """Return whether there is such an image."""
         record = self._records.by_id(image_id)
-        return record is not None and record.kind in {_KIND, _SNAPSHOT}
+        return record is not None and (record.kind == _KIND or self._snapshots.has(image_id))
 
     def is_snapshot(self, image_id: str) -> bool:
         """Return whether an image holds the files of a container, which nothing can build again."""
-        record = self._records.by_id(image_id)
-        return record is not None and record.kind == _SNAPSHOT
+        return self._snapshots.has(image_id) or self._snapshots.was_removed(image_id)
 
     def recipe(self, image_id: str) -> Recipe:
         """Return what an image says, from its base up."""
@@ -148,7 +150,7 @@ class Images:
         image = self._definition(image_id)
         if image is None:
             return None
-        built = self._current(image_id)
+        built = current_build(self._folder / image_id)
         if self.is_snapshot(image_id):
             return built if built is not None and built.is_there() else None
         below = self.ready(self._base(image))
@@ -164,6 +166,12 @@ class Images:
         Raises:
             LocalModalError: It cannot be built.
         """
+        if self._snapshots.was_removed(image_id):
+            self._refuse_to_build(image_id)
+        return await self._built(image_id)
+
+    async def _built(self, image_id: str) -> Built:
+        """Return an image's build, as `built`; a removed snapshot's too, for what runs in it."""
         verified = self._verified.get(image_id)
         if verified is not None and verified.is_there():
             return verified
@@ -207,7 +215,7 @@ class Images:
         """Return what each image takes on disk, largest first."""
         folders = [path for path in self._folder.iterdir() if path.is_dir()]
         uses = [
-            ImageUse(path.name, _size(path), built=self._current(path.name) is not None)
+            ImageUse(path.name, size_of(path), built=current_build(path) is not None)
             for path in folders
         ]
         return sorted(uses, key=lambda use: use.bytes, reverse=True)
@@ -216,18 +224,27 @@ class Images:
         """Remove the builds of images that are neither used nor below a used one; keep snapshots.
 
         Args:
-            used: Ids of images that functions use.
+            used: Ids of images that functions use; those that containers run in are used anyway.
         """
-        snapshots = [record.id for record in self._records.list_all(_SNAPSHOT, "")]
-        kept = {below for image_id in (*used, *snapshots) for below in self.chain(image_id)}
+        kept = self._with_those_below({*used, *self._snapshots.all(), *self._in_use()})
         removed: list[ImageUse] = []
         for use in self.usage():
-            if use.image_id in kept or use.image_id in self.builds.under_way:
+            if use.image_id in kept:
                 continue
             async with file_lock(self._folder / use.image_id / "lock"):
                 await asyncio.to_thread(remove_tree, self._folder / use.image_id)
             removed.append(use)
+        await self._forget_snapshots(but=kept)
         return removed
+
+    def hold(self, holder: str, image_id: str) -> None:
+        """Keep an image while something of this name runs in it."""
+        self._held[holder] = image_id
+
+    async def let_go(self, holder: str) -> None:
+        """It has ended: what was only kept for it goes."""
+        if self._held.pop(holder, ""):
+            await self._forget_needless()
 
     async def snapshot(self, base_id: str, spec: ContainerSpec) -> str:
         """Keep a running container's files as an image on top of its own; return the image's id.
@@ -235,29 +252,32 @@ class Images:
         Raises:
             LocalModalError: They could not be kept.
         """
-        base = await self.built(base_id)
-        image_id = new_id("im")
-        folder = self._folder / image_id / secrets.token_hex(4)
-        folder.mkdir(mode=0o700, parents=True)
-        layer = folder / "files"
-        built = replace(base.above(folder.name), layers=(*spec["lowers"], str(layer)))
-        try:
-            await asyncio.to_thread(pack, spec, layer)
-            _make_current(folder, built)
-        except OSError as error:
-            await asyncio.to_thread(remove_tree, folder.parent)
-            msg = f"The container's files could not be kept: {error}"
-            raise LocalModalError(msg) from error
-        below = [api.BaseImage(docker_tag="base", image_id=base_id)] if base_id else []
-        body = api.Image(base_images=below).SerializeToString()
-        self._records.put(_SNAPSHOT, "", image_id, image_id, body)
-        return image_id
+        return await self._snapshots.take(base_id, await self._built(base_id), spec)
 
     async def remove_snapshot(self, image_id: str) -> None:
-        """Forget a snapshot and remove its files."""
-        self._records.delete(image_id)
+        """Let nobody use a snapshot any more; its files go with the last image or container on it."""
+        self._snapshots.remove(image_id)
         self._verified.pop(image_id, None)
-        await asyncio.to_thread(remove_tree, self._folder / image_id)
+        await self._forget_needless()
+
+    def _in_use(self) -> set[str]:
+        """Return the images that something runs in, is made of or is made on at this moment."""
+        taken = self._snapshots.under_way
+        return {*self._held.values(), *self.builds.under_way, *taken, *taken.values()}
+
+    def _with_those_below(self, image_ids: Iterable[str]) -> set[str]:
+        ids = {*image_ids}
+        return ids | {below for image_id in ids for below in self.chain(image_id)}
+
+    async def _forget_needless(self) -> None:
+        """Remove the files of removed snapshots that no image that is there is based on."""
+        if removed := self._snapshots.removed():
+            there = {path.name for path in self._folder.iterdir()} - removed
+            await self._forget_snapshots(but=self._with_those_below(there | self._in_use()))
+
+    async def _forget_snapshots(self, *, but: set[str]) -> None:
+        for image_id in self._snapshots.removed() - but:
+            await self._snapshots.forget(image_id)
 
     async def _build(self, image_id: str, build: Build) -> Built:
         started = time.monotonic()
@@ -296,7 +316,7 @@ class Images:
     async def _make(self, image_id: str, image: api.Image, base: Built, build: Build) -> Built:
         """Build into a new folder, and make that the current one when it is whole."""
         parent = self._folder / image_id
-        await asyncio.to_thread(_remove_halves, parent)
+        await asyncio.to_thread(remove_halves, parent)
         folder = parent / secrets.token_hex(4)
         folder.mkdir(mode=0o700)
         job = Job(
@@ -313,7 +333,7 @@ class Images:
             job.call = lambda changes: self._around.call(function_id, given, changes, build.log)
         try:
             built = await self._builder.build(job)
-            _make_current(folder, built)
+            make_current(folder, built)
         except BaseException:
             await asyncio.to_thread(remove_tree, folder)
             raise
@@ -323,13 +343,6 @@ class Images:
         below = self.chain(image_id)[:-1]
         steps = (step for name in below for step in self.recipe(name).steps)
         return tuple(step for step in steps if isinstance(step, Install))
-
-    def _current(self, image_id: str) -> Built | None:
-        current = self._folder / image_id / _CURRENT
-        try:
-            return Built.read(current.with_name(current.read_text()) / _BUILT)
-        except OSError:
-            return None
 
     def _definition(self, image_id: str) -> api.Image | None:
         record = self._records.by_id(image_id) if image_id else None
@@ -371,23 +384,3 @@ class Images:
 def _described(recipe: Recipe) -> str:
     kinds = [type(step).__name__ for step in recipe.steps]
     return ", ".join(dict.fromkeys(kinds)) or "settings"
-
-
-def _make_current(folder: Path, built: Built) -> None:
-    """Make what lies in a folder the build that containers get."""
-    built.write(folder / _BUILT)
-    partial = folder.parent / f"{_CURRENT}.{folder.name}"
-    partial.write_text(folder.name)
-    partial.rename(folder.parent / _CURRENT)
-
-
-def _remove_halves(folder: Path) -> None:
-    """Remove what interrupted builds left; call it with the lock held."""
-    for path in folder.iterdir():
-        if path.is_dir() and not (path / _BUILT).exists():
-            remove_tree(path)
-
-
-def _size(folder: Path) -> int:
-    done = (path.lstat() for path in folder.rglob("*"))
-    return sum(status.st_blocks * 512 for status in done if status.st_nlink == 1)

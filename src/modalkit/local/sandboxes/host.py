@@ -136,6 +136,7 @@ class SandboxHost:
         container = sandbox.container
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, remove_tree, container.folder)
+            stack.push_async_callback(sandbox.copied)
             stack.callback(sandbox.end)
             stack.push_async_callback(self.factory.worlds.close, container)
             readers = await stack.enter_async_context(asyncio.TaskGroup())

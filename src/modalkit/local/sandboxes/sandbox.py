@@ -64,6 +64,7 @@ class Sandbox:
     ended: Latch = field(default_factory=Latch)
     _stopping: Latch = field(default_factory=Latch)
     _last_use: float = field(default_factory=time.monotonic)
+    _copies: set[asyncio.Future[str]] = field(default_factory=set)
 
     @property
     def task_id(self) -> str:
@@ -96,12 +97,20 @@ class Sandbox:
         await self.main.stdin.write(data, offset, last=last)
 
     async def snapshot(self) -> str:
-        """Keep its files as an image, and return the image's id."""
+        """Keep its files as an image, and return the image's id; a later end of it does no harm."""
         self._refuse_if_ended()
+        copy = asyncio.ensure_future(self.keep_files(self.container))
+        self._copies.add(copy)
+        copy.add_done_callback(self._copies.discard)
         try:
-            return await self.keep_files(self.container)
+            return await copy
         except LocalModalError as error:
             refuse(Status.FAILED_PRECONDITION, str(error))
+
+    async def copied(self) -> None:
+        """Wait until the snapshots that were begun have what they need of its files."""
+        while self._copies:
+            await asyncio.wait(self._copies)
 
     def _refuse_if_ended(self) -> None:
         if self.ended.is_set():

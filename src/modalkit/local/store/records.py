@@ -70,6 +70,10 @@ class Records:
         """Give a record another name, which must be free."""
         self.database.execute("UPDATE records SET name = ? WHERE id = ?", (name, identity))
 
+    def change_kind(self, identity: str, kind: str) -> None:
+        """Make a record one of another kind, in which its name must be free."""
+        self.database.execute("UPDATE records SET kind = ? WHERE id = ?", (kind, identity))
+
     def delete(self, identity: str) -> None:
         """Forget a record and what belongs to it; forgetting one that is not there is fine."""
         self.database.execute("DELETE FROM records WHERE id = ?", (identity,))
