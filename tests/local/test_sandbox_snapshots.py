@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("namespaces")
 
+LOCAL = (sys.executable, "-c", "from modalkit.cli import main; main()", "local")
 TAKE = (
     "import modal\n"
     "app = modal.App.lookup('taking', create_if_missing=True)\n"
@@ -154,7 +156,7 @@ def test_a_snapshot_outlives_the_plane_and_a_pruning(planes, tmp_path: Path):
     )
     taken = first.python(code)
     assert taken.returncode == 0, taken.stdout + taken.stderr
-    assert first.run("modalkit", "local", "--state", str(first.state), "prune").returncode == 0
+    assert first.run(*LOCAL, "--state", str(first.state), "prune").returncode == 0
     first.process.terminate()
     first.process.wait(60)
     code = (
