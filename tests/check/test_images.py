@@ -7,6 +7,7 @@ import pytest
 from .checking import codes
 
 HEAD = "import os\n\nimport modal\nimport modal.experimental\n\napp = modal.App('demo')\n"
+JOB = "import shop\n\n\nclass Job:\n    def env(self, given): ...\n"
 COPIED = "modal.Image.debian_slim().add_local_dir('src', '/app', copy=True)"
 
 
@@ -41,6 +42,11 @@ def test_a_tag_that_moves_is_found(image: str, found: bool) -> None:
         ),
         (("return IMAGE",), False),
         (("image = IMAGE", "return more(image, x)"), False),
+        (("images = {'a': IMAGE}", "return images"), False),
+        (("image = IMAGE", "return [x, (1, image)]"), False),
+        (("return {name: IMAGE for name in x}",), False),
+        (("x['a'] = IMAGE",), False),
+        (("images = {'a': IMAGE}", "return x"), True),
         (("image = IMAGE", "modal.Sandbox.create(image=image, app=app)"), True),
         (("image = IMAGE", "app.function(image=image)(print)"), True),
     ],
@@ -119,13 +125,19 @@ def test_a_download_of_weights_has_a_revision(fetch: str, found: bool) -> None:
         (("return image.run_commands(f'git clone https://github.com/{token}/b')",), False),
         (("return image.run_commands(f'git clone ssh://{token}@acme.dev/b')",), False),
         (("return image.run_commands('git clone https://x:$TOKEN@github.com/a/b')",), False),
+        (("user = 'git'", "return image.run_commands(f'git clone https://{user}@github.com/a/b')"), False),
+        (("user = 'git'", "return image.run_commands(f'git clone https://{user}:{token}@github.com/a/b')"), True),
+        (("return Job().env({'TOKEN_A': os.environ['API_TOKEN']})",), False),
+        (("job = shop.Task()", "return job.env({'TOKEN_A': os.environ['API_TOKEN']})"), False),
+        (("job = shop.base()", "return job.env({'TOKEN_A': os.environ['API_TOKEN']})"), True),
+        (("base = modal.Image.debian_slim()", "base.env({'TOKEN_A': os.environ['API_TOKEN']})"), True),
     ],
 )  # fmt: skip
 def test_a_secret_in_a_build_is_found(lines: tuple[str, ...], found: bool) -> None:
     """What is filled in on this machine stays in the image, in variables and in the commands that build it."""
     body = "".join(f"    {line}\n" for line in lines)
     assert (
-        "MK205" in codes(f"{HEAD}\n\ndef make(image: modal.Image, token: str):\n{body}")
+        "MK205" in codes(f"{HEAD}{JOB}\n\ndef make(image: modal.Image, token: str):\n{body}")
     ) is found
 
 

@@ -211,3 +211,85 @@ def test_a_guard_that_no_call_changes_guards_nothing(
         f"    @modal.method()\n    def run(self, x):\n{body}"
     )
     assert codes(text) & LOADS == found
+
+
+LOAD = "transformers.AutoModel.from_pretrained(NAME)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (("if 'm' in CACHE:", "    return CACHE['m'](x)", f"CACHE['m'] = {LOAD}"), {"MK410"}),
+        (("if CACHE:", "    return CACHE[0](x)", f"CACHE.append({LOAD})"), set()),
+        (("if CACHE:", "    return next(iter(CACHE))(x)", f"net = {LOAD}", "keep(CACHE, net)"), set()),
+        (("if SHARED:", "    return 1", f"SHARED['m'] = {LOAD}"), {"MK410"}),
+        (("if PAUSED:", "    return ''", f"net = {LOAD}", "return net(x)"), {"MK401"}),
+        (("if PAUSED:", "    return ''", f"globals()['net'] = {LOAD}"), {"MK410"}),
+    ],
+)  # fmt: skip
+def test_a_guard_that_asks_a_filled_dict_or_list_lets_one_load_through(
+    lines: tuple[str, ...], found: set[str]
+) -> None:
+    """What the file puts something into may be full at the next call; a switch that it only asks may not."""
+    body = "".join(f"    {line}\n" for line in lines)
+    text = (
+        f"{HEAD}from shop import SHARED\n\nCACHE, PAUSED = {{}}, False\n\n\n"
+        f"@app.function(gpu='L4')\n@modal.fastapi_endpoint()\ndef run(x):\n{body}"
+    )
+    assert codes(text) & LOADS == found
+
+
+STARTS = (
+    "    @modal.enter()\n    def start(self):\n        self.model, self.closed = None, False\n\n"
+)
+RUN = (
+    "    @modal.method()\n    def run(self, x):\n        if self.{asked}:\n            return ''\n"
+    "        {last}\n"
+)
+KEEPS = f"self.keep({LOAD})"
+KEEP = "    def keep(self, net):\n        self.model = net\n\n"
+LOADED = "    @property\n    def loaded(self):\n        return self.model is not None\n\n"
+
+
+@pytest.mark.parametrize(
+    ("above", "bases", "members", "found"),
+    [
+        ("", "", LOADED + RUN.format(asked="loaded", last=f"self.model = {LOAD}"), {"MK410"}),
+        (f"class Base:\n{KEEP}\n", "(Base)", RUN.format(asked="model", last=KEEPS), set()),
+        (f"class Base:\n{KEEP}\n", "(Base)", RUN.format(asked="closed", last=KEEPS), {"MK401"}),
+        ("from shop import Base\n\n\n", "(Base)", RUN.format(asked="model", last=KEEPS), set()),
+        ("", "", KEEP + RUN.format(asked="model", last=KEEPS), set()),
+    ],
+)
+def test_a_guard_asks_what_a_property_or_a_base_class_says(
+    above: str, bases: str, members: str, found: set[str]
+) -> None:
+    """A property is worked out anew, and a method of a base class, or of one elsewhere, may set what is asked."""
+    text = f"{HEAD}{above}@app.cls(gpu='L4')\nclass Model{bases}:\n{STARTS}{members}"
+    assert codes(text) & LOADS == found
+
+
+def test_a_method_called_load_is_a_start_of_services_alone() -> None:
+    """A class of Modal calls its own `load` for each request, which its guard then ends."""
+    load = f"    def load(self):\n        if self.model is not None:\n            return\n        self.model = {LOAD}\n\n"
+    run = "    @modal.method()\n    def run(self, x):\n        self.load()\n        return self.model(x)\n"
+    plain = f"{HEAD}@app.cls(gpu='L4')\nclass Model:\n    model = None\n\n{load}{run}"
+    assert codes(plain) & LOADS == {"MK410"}
+    closed = plain.replace("self.model is not None", "self.closed").replace(
+        "    model =", "    closed ="
+    )
+    assert codes(closed) & LOADS == {"MK401"}
+
+
+@pytest.mark.parametrize(
+    ("line", "found"), [("return whisper.load_model('base')(x)", True), ("self.load()", False)]
+)
+def test_what_a_services_load_sets_stays_unless_a_call_runs_it(line: str, found: bool) -> None:
+    """`load` runs before the first request; an endpoint that calls it itself may change what it asks."""
+    text = (
+        "import modal, whisper\nfrom modalkit import ModelService, endpoint, serve\n\napp = modal.App('demo')\n\n\n"
+        "@serve(app)\nclass Ears(ModelService):\n    def load(self) -> None:\n"
+        "        self.net = whisper.load_model('base')\n\n    @endpoint('/hear')\n"
+        f"    def hear(self, x: bytes) -> str:\n        if self.net:\n            return ''\n        {line}\n"
+    )
+    assert ("MK401" in codes(text)) is found

@@ -28,6 +28,32 @@ def test_an_engine_needs_longer_than_a_web_server_has(
 
 
 @pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("    while not answers():\n        time.sleep(1)\n", False),
+        (
+            "    for _ in range(600):\n        socket.create_connection(('127.0.0.1', 8000))\n",
+            False,
+        ),
+        ("    for _ in range(600):\n        requests.get('http://127.0.0.1:8000/health')\n", False),
+        ("    wait_for_port(8000)\n", False),
+        ("    pause()\n", False),
+        ("    for line in process.stdout:\n        print(line)\n", False),
+        ("    for name in os.environ:\n        print(name)\n", True),
+        ("    time.sleep(1)\n", True),
+    ],
+)
+def test_a_web_server_that_waits_itself_has_the_time(lines: str, found: bool) -> None:
+    """Modal counts `startup_timeout` from the end of the function, so what it waits there is not counted."""
+    helper = "def pause():\n    while not answers():\n        time.sleep(1)\n\n\n"
+    text = (
+        f"import os, requests, socket, time\nfrom shop import answers, wait_for_port\n{HEAD}{helper}"
+        f"@app.function(gpu='L4')\n@modal.web_server(8000)\ndef serve():\n    process = {ENGINE}\n{lines}"
+    )
+    assert ("MK407" in codes(text)) is found
+
+
+@pytest.mark.parametrize(
     ("made", "found"),
     [
         ("from shop.api import create_app\n        self.api = create_app()", False),

@@ -13,6 +13,7 @@ import pytest
 from modalkit.check.fixing import fix_file, fix_paths
 from modalkit.check.settings import Settings
 from modalkit.check.source import MOST_BYTES, UnreadableError
+from modalkit.errors import DeclarationError
 
 OLD = "import modal\n\nstub = modal.Stub('x')\n"
 NEW = "import modal\n\napp = modal.App('x')\n"
@@ -46,6 +47,23 @@ def test_a_fixed_file_keeps_its_permissions_and_its_link(tmp_path: Path) -> None
     assert link.is_symlink()
     assert path.read_text() == NEW
     assert stat.S_IMODE(path.stat().st_mode) == 0o750
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
+    """Its folder would let a new file take its place; it is refused by name, and fixed once it is writable."""
+    path = tmp_path / "old.py"
+    path.write_text(OLD)
+    path.chmod(0o444)
+    with pytest.raises(DeclarationError) as refused:
+        fix_file(path)
+    assert all(
+        one in str(refused.value) for one in (str(path), "read-only (mode 0444)", "chmod u+w")
+    )
+    assert path.read_text() == OLD
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    path.chmod(0o644)
+    fix_file(path)
+    assert path.read_text() == NEW
 
 
 def test_no_fix_opens_a_pipe_or_reads_a_huge_file(tmp_path: Path) -> None:

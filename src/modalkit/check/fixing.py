@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import re
+import shlex
 import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from .source import SourceFile, UnreadableError, parse_source, read_data, read_s
 __all__ = ["Fixed", "Original", "apply_edits", "fix_file", "fix_paths", "fix_text", "read_original"]
 
 _MOST_ROUNDS = 60
+_WRITABLE = 0o222  # a new file takes the place of the old one, which its folder alone would allow
 _LINE = re.compile(r"\r\n|\r|\n")
 
 
@@ -112,7 +115,15 @@ def fix_file(
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        write_whole(path, data, S_IMODE(path.stat().st_mode))
+        mode = S_IMODE(path.stat().st_mode)
+        if not mode & _WRITABLE or not os.access(path, os.W_OK):
+            msg = (
+                f"The fixed {str(path)!r} is not written: the file is read-only (mode {mode:04o}). It is as it was,"
+                " and files before it in the order of their names are fixed: make it writable"
+                f" (chmod u+w {shlex.quote(str(path))}), or leave it out, and fix again."
+            )
+            raise DeclarationError(msg)
+        write_whole(path, data, mode)
     except OSError as error:
         msg = (
             f"The fixed {str(path)!r} cannot be written: {error.strerror}. It is as it was, and files before it"

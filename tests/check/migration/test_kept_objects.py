@@ -75,10 +75,52 @@ def test_an_attribute_that_another_file_reads_stays(tmp_path: Path) -> None:
     assert list(fix_paths([str(tmp_path)], OLD_CODE)) == [str(shared)]
 
 
+@pytest.mark.parametrize(
+    ("reads", "stays"),
+    [
+        ("from shared import app\n\nprint(app.data)\n", True),
+        ("from shared import (\n    app,\n)\n\nprint(app.data)\n", True),
+        ("import shared\n\nprint(shared.app.data)\n", True),
+        ("import shared as s\n\nprint(s.app.data)\n", True),
+        ("from other import app\n\nprint(app.data)\n", False),
+        ("from shared import name\n\nprint(name)\n", False),
+    ],
+)
+def test_an_app_is_taken_by_the_name_it_has(tmp_path: Path, reads: str, stays: bool) -> None:
+    """Whatever the app is called, and however another file imports it, what is read there stays."""
+    shared = tmp_path / "shared.py"
+    shared.write_text(
+        "import modal\n\napp = modal.App('x')\napp.data = modal.Dict.from_name('d')\n"
+    )
+    (tmp_path / "work.py").write_text(reads)
+    fix_paths([str(tmp_path)], OLD_CODE)
+    assert ("app.data = " in shared.read_text()) is stays
+
+
 def test_a_looked_up_function_that_is_called_runs_in_its_container() -> None:
     """It has no code here, so it can not have run here."""
     done = fixed(f"{HEAD}push = modal.Function.from_name('a', 'push')\npush(1)\n")
     assert done.text.endswith("\npush.remote(1)\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("await push(3)", "await push.remote.aio(3)"),
+        ("print(push(3))", "print(push.remote(3))"),
+        ("await M().ask(3)", "await M().ask.remote.aio(3)"),
+        ("[one async for one in M().tell(3)]", "[one async for one in M().tell.remote_gen.aio(3)]"),
+    ],
+)
+def test_a_call_that_is_awaited_can_be(old: str, new: str) -> None:
+    """`.remote` answers the result itself, which nobody can await; `.remote.aio` is awaited."""
+    made = "push = modal.Function.from_name('a', 'push')\n\n\n@stub.cls()\nclass M:\n"
+    methods = (
+        "    @modal.method()\n    async def ask(self, n): ...\n\n"
+        "    @modal.method()\n    async def tell(self, n):\n        yield n\n\n\n"
+    )
+    done = fixed(f"{HEAD}{made}{methods}async def use():\n    {old}\n")
+    assert done.text.endswith(f"async def use():\n    {new}\n")
 
 
 @pytest.mark.parametrize("given", ['"/data", local_dir="d"', 'local_dir="d", remote_dir="/data"'])
@@ -106,6 +148,17 @@ CLASS = "@stub.cls()\nclass M:\n    def __init__(self, n: int):\n        self.n 
         ("from pathlib import Path", "Path | None", True),
         ("", "list[str]", True),
         ("", "M", False),
+        ("", "int | None", True),
+        ("", "callable | None", False),
+        ("class Foo: ...", "Foo | None", True),
+        ("class Foo: ...", '"Foo" | None', False),
+        ("class Foo: ...", "Foo[int]", False),
+        ("from queue import Queue", "Queue[int] | None", True),
+        ("import numpy as np", "np.ndarray | None", True),
+        ("import numpy as np", "np.array | None", False),
+        ("import PIL", "PIL.Image.Image", False),
+        ("import PIL.Image", "PIL.Image.Image", True),
+        ("import PIL\nfrom PIL.Image import new", "PIL.Image.Image | None", True),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy", "numpy", False),
     ],
 )

@@ -51,13 +51,18 @@ def app_object(file: ModalFile) -> Iterator[Problem]:
             yield _image(file, node, target)
         elif name is None:
             yield outdated(change("app-item"), target, "Write to a dict of the module.")
-        elif isinstance(target, ast.Attribute) and taken_elsewhere(file):
+        elif isinstance(target, ast.Attribute) and _is_taken(file, target.value):
             continue  # other files read it there, where an attribute still is
         elif name not in _OWN and not name.startswith("_"):
             yield _object(file, node, target, name, first=name not in named)
             named.add(name)
     for call in file.apps:
         yield from _given(file, call)
+
+
+def _is_taken(file: ModalFile, app: ast.expr) -> bool:
+    """Whether another file takes the app from this one, by the name it has here."""
+    return isinstance(app, ast.Name) and taken_elsewhere(file, app.id)
 
 
 def _name(target: ast.expr) -> str | None:

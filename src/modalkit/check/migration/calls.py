@@ -65,15 +65,24 @@ def _plain(file: ModalFile, call: ast.Call, remote: Remote) -> Problem:
     """``f(x)`` ran here; ``Model().predict(x)`` ran in a container."""
     draft = Draft(file)
     if remote.on == "object":
-        new = "remote_gen" if remote.yields else "remote"
+        new = ("remote_gen" if remote.yields else "remote") + _aio(file, call)
         edits = [draft.insert(draft.end(call.func), f".{new}")]
         return outdated(change("plain-method"), call, f"Write .{new}(...).", edits)
     if remote.node is None:  # what was looked up has no code here
-        edits = [draft.insert(draft.end(call.func), ".remote")]
-        return outdated(change("plain-call"), call, "Write .remote(...).", edits)
+        new = "remote" + _aio(file, call)
+        edits = [draft.insert(draft.end(call.func), f".{new}")]
+        return outdated(change("plain-call"), call, f"Write .{new}(...).", edits)
     edits = [draft.insert(draft.end(call.func), ".local")]
     words = "Write .local(...) to run it here, as it did, or .remote(...) to run it in a container."
     return outdated(change("plain-call"), call, words, edits)
+
+
+def _aio(file: ModalFile, call: ast.Call) -> str:
+    """What lets a call be awaited, where it is: ``.remote`` itself answers the result."""
+    above = file.nodes.parent(call)
+    is_looped = isinstance(above, ast.AsyncFor | ast.comprehension) and above.iter is call
+    is_async = isinstance(above, ast.AsyncFor) or bool(getattr(above, "is_async", 0))
+    return ".aio" if isinstance(above, ast.Await) or (is_looped and is_async) else ""
 
 
 def _autoscaled(draft: Draft, function: ast.Attribute, call: ast.Call, *, on: str) -> Problem:

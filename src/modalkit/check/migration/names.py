@@ -20,7 +20,11 @@ from .spelling import imported_names, is_free, spell
 __all__ = ["renamed_file_system", "renamed_members", "renamed_name", "taken_elsewhere"]
 
 _MOST_FILES = 500
-_TAKES_STUB = re.compile(r"\bfrom\s+([\w.]+)\s+import\b[^\n]*\bstub\b|\b(\w+)\.stub\b")
+# `from shared import NAME`, over several lines too, `shared.NAME`, and `import shared as s`.
+_TAKES = (
+    r"\bfrom\s+([\w.]+)\s+import\b(?:\s*\([^)]{{0,2000}}?|[^\n]{{0,2000}}?)\b{name}\b"
+    r"|\b(\w+)\.{name}\b|\bimport\s+([\w.]+)\s+as\b"
+)
 _MOST_BYTES = 1_000_000
 _SANDBOXES = {
     "modal.Sandbox.create()",
@@ -179,7 +183,7 @@ def _may_become_app(file: ModalFile, target: ast.Name) -> bool:
         not _hidden(file, target)
         and len(file.names.bindings(target)[1]) == 1
         and "stub" not in globals_ | nonlocals | _exported(file)
-        and not taken_elsewhere(file)
+        and not taken_elsewhere(file, target.id)
     )
 
 
@@ -203,27 +207,28 @@ def _hidden(file: ModalFile, target: ast.Name) -> bool:
     )
 
 
-def taken_elsewhere(file: ModalFile) -> bool:
-    """Return whether a file of the same folder, or of the one above, takes ``stub`` from this one."""
+def taken_elsewhere(file: ModalFile, name: str) -> bool:
+    """Return whether a file of the same folder, or of the one above, takes a name from this one."""
     path = Path(file.source.path)
     if not path.is_file():
         return False
     folder = path.resolve().parent
     module = folder.name if path.stem == "__init__" else path.stem
     return any(
-        module in _modules_with_stub(str(one), one.stat().st_mtime_ns)
+        module in _modules_with(name, str(one), one.stat().st_mtime_ns)
         for one in (folder, folder.parent)
     )
 
 
 @lru_cache(maxsize=64)
-def _modules_with_stub(folder: str, _changed: int) -> frozenset[str]:
-    """The modules whose ``stub`` the files of a folder use."""
+def _modules_with(name: str, folder: str, _changed: int) -> frozenset[str]:
+    """The modules from which the files of a folder take a name."""
+    takes = re.compile(_TAKES.format(name=re.escape(name)))
     found: set[str] = set()
     for path in islice(Path(folder).glob("*.py"), _MOST_FILES):
         if path.is_file() and path.stat().st_size < _MOST_BYTES:
-            for named in _TAKES_STUB.findall(path.read_text("utf-8", errors="ignore")):
-                found |= {name.rpartition(".")[2] for name in named if name}
+            for named in takes.findall(path.read_text("utf-8", errors="ignore")):
+                found |= {module.rpartition(".")[2] for module in named if module}
     return frozenset(found)
 
 

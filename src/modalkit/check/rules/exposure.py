@@ -154,14 +154,35 @@ def secret_in_image(file: ModalFile) -> Iterator[Problem]:
     """A secret of this machine that is copied into an image's ``env``, or into a command that builds it."""
     for call in file.nodes.of(ast.Call) if file.is_modal else ():
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if method == "env":
+        if method == "env" and not _is_of_another(file, call):
             yield from _in_variables(file, call)
         elif method in _BUILD_COMMANDS:
             yield from _in_commands(file, call)
 
 
 _BUILD_COMMANDS = {"run_commands", "dockerfile_commands"}
+_IMAGES = ("modal.Image", "modalkit.")
 _USER_OF_URL = re.compile(r"https?://[^/\s@]*$")
+
+
+def _is_of_another(file: ModalFile, call: ast.Call) -> bool:
+    """Whether what a method is called on is, for sure, an object of a class that is no image."""
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+    if isinstance(owner, ast.Name) and owner.id in {"self", "cls"}:
+        return True
+    return all(_makes_another(file, one) for one in file.names.possible(owner))
+
+
+def _makes_another(file: ModalFile, made: ast.expr) -> bool:
+    """Whether an expression makes an object of a class of this file, or of one with another name."""
+    if not isinstance(made, ast.Call):
+        return False
+    if isinstance(made.func, ast.Name):
+        _, bindings = file.names.bindings(made.func)
+        if bindings:
+            return all(isinstance(one.at, ast.ClassDef) for one in bindings)
+    name = file.names.qualname(made).removesuffix("()")
+    return name.rpartition(".")[2][:1].isupper() and not name.startswith(_IMAGES)
 
 
 def _in_variables(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
@@ -193,14 +214,18 @@ def _in_commands(file: ModalFile, call: ast.Call) -> Iterator[Problem]:
 
 
 def _user_of_url(file: ModalFile, text: ast.JoinedStr) -> str | None:
-    """What stands for a user or a password in a URL: ``https://{token}@github.com``."""
+    """What stands for a user or a password in a URL: ``https://{token}@github.com``.
+
+    A text that the file itself says is no secret of this machine: ``USER = "git"``.
+    """
     before = ""
     for value, behind in pairwise(text.values):
         if isinstance(value, ast.Constant):
             before += str(value.value)
             continue
         follows = isinstance(behind, ast.Constant) and str(behind.value).startswith("@")
-        if isinstance(value, ast.FormattedValue) and follows and _USER_OF_URL.search(before):
+        is_user = follows and _USER_OF_URL.search(before) is not None
+        if isinstance(value, ast.FormattedValue) and is_user and not file.names.text(value.value):
             return file.source.segment(value.value)
         before += "\0"
     return None

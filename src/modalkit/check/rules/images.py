@@ -213,16 +213,44 @@ def _is_extended(file: ModalFile, image: Image) -> bool:
 
 
 def _is_handed_on(file: ModalFile, image: Image) -> bool:
-    """Whether a function returns an image, or gives it to another, which may build on."""
+    """Whether a function returns an image, keeps it in an object or gives it to another, to build on."""
     last = image.steps[-1].call
     function = file.nodes.function(last)
     if function is None:
         return False
     given: list[ast.expr | None] = [one.value for one in file.within(function, ast.Return)]
+    given += [one.value for one in file.within(function, ast.Yield)]
+    given += [
+        one.value
+        for one in file.within(function, ast.Assign)
+        if isinstance(one.targets[0], ast.Attribute | ast.Subscript)
+    ]
     for name, call in file.calls_in(function):
         if name.rpartition(".")[2] not in _TAKE_IMAGES:
             given += [*call.args, *(one.value for one in call.keywords)]
-    return any(last in file.names.possible(one) for one in given if one is not None)
+    return any(last in _held(file, one) for one in given if one is not None)
+
+
+def _held(file: ModalFile, given: ast.expr) -> set[ast.expr]:
+    """What a value may be, and what the dicts, lists and tuples hold that it may be."""
+    waiting, found = [given], set[ast.expr]()
+    while waiting:
+        for one in file.names.possible(waiting.pop()):
+            if one not in found:
+                found.add(one)
+                waiting += _items(one)
+    return found
+
+
+def _items(node: ast.expr) -> list[ast.expr]:
+    """The values of a dict, the items of a list or tuple, and what a comprehension makes of each."""
+    if isinstance(node, ast.Dict):
+        return node.values
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return node.elts
+    if isinstance(node, ast.Starred | ast.DictComp):
+        return [node.value]
+    return [node.elt] if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp) else []
 
 
 @rule(

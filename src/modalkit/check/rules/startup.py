@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from ..cures import keyword_fix
 from ..declared import ModalFile, Unit
 from ..models import GIB, Load, loads_in, loads_of, weight_bytes
+from ..nodes import Function
+from ..reach import reached
 from ..rule import Problem, rule
 
 __all__ = ["module_scope_work", "no_snapshot", "startup_too_short"]
@@ -16,6 +19,9 @@ _READ_GIB_PER_S = 1.5  # of a Volume, as Modal publishes 1 to 2 GB/s
 _ENGINE_START_S = 45
 _SERVER_START_S = 30
 _CLASS_START_S = 300
+_WAITS = re.compile(r"wait|until|ready")
+_PROBES = {"sleep", "create_connection", "connect", "connect_ex", "urlopen"}
+_CLIENTS = {"requests", "httpx", "aiohttp"}
 
 
 @rule(
@@ -46,17 +52,49 @@ def startup_too_short(file: ModalFile) -> Iterator[Problem]:
 
 
 def _web_servers(file: ModalFile) -> Iterator[Problem]:
-    """Engines that a web server starts and Modal gives 5 s, because it was told of no other time."""
+    """Engines that a web server starts and Modal gives 5 s, because it was told of no other time.
+
+    Modal counts them from the end of the function: one that waits until the engine answers has the time.
+    """
     for unit in file.units:
         server = unit.decorator("modal.web_server")
         if server is None or not server.options.lacks("startup_timeout"):
             continue
-        for load in [one for one in loads_of(file, unit) if one.flags][:1]:
+        started = [one for one in loads_of(file, unit) if one.flags]
+        if started and not any(_waits(file, body) for body in unit.bodies):
+            load = started[0]
             yield Problem(
                 server.node,
                 f"{unit.name} starts {load.by} with {load.model}, and the default startup_timeout of a web server is 5 s.",
                 "startup_timeout=600 in @modal.web_server.",
             )
+
+
+def _waits(file: ModalFile, body: Function) -> bool:
+    """Whether a function, or a helper that it reaches, asks again and again until something answers."""
+    for part in (inner for one in reached(file, body) for inner in ast.walk(one)):
+        if isinstance(part, ast.Call) and _WAITS.search(_last_part(part)):
+            return True
+        is_loop = isinstance(part, ast.For | ast.AsyncFor | ast.While)
+        if is_loop and any(_asks(file, inner) for inner in ast.walk(part)):
+            return True
+    return False
+
+
+def _asks(file: ModalFile, node: ast.AST) -> bool:
+    """Whether a part of a loop sleeps, tries a port, or reads what a process says."""
+    if isinstance(node, ast.Attribute) and node.attr in {"stdout", "stderr"}:
+        return True
+    if not isinstance(node, ast.Call):
+        return False
+    client = file.names.qualname(node.func).partition(".")[0]
+    return _last_part(node) in _PROBES or client in _CLIENTS
+
+
+def _last_part(call: ast.Call) -> str:
+    """The name of what is called, without what it belongs to."""
+    func = call.func
+    return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
 
 
 def _read_bytes(load: Load) -> float:
