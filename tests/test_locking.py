@@ -320,6 +320,7 @@ def test_a_damaged_lock_is_refused_and_can_be_made_anew(folder_app):
         done = lock(folder_app, *arguments)
         assert done.returncode == 1
         assert "is not what modalkit lock wrote" in done.stderr
+        assert "Run: modalkit lock local_app.py" in done.stderr
     served = subprocess.run(
         [sys.executable, "local_app.py"],
         cwd=folder_app,
@@ -328,6 +329,7 @@ def test_a_damaged_lock_is_refused_and_can_be_made_anew(folder_app):
         check=False,
     )
     assert "is not what modalkit lock wrote" in served.stderr
+    assert "Run: modalkit lock local_app.py" in served.stderr
     assert lock(folder_app, "local_app.py", "--upgrade").returncode == 0
     assert read_lock(path)
 

@@ -13,7 +13,10 @@ import pytest
 
 from modalkit.errors import LockError
 from modalkit.lock import read_lock
+from modalkit.lock.weight_files import WEIGHT_FILES
 from modalkit.locking.folders import folder_files
+from modalkit.prefetch.files import SourceFile
+from modalkit.prefetch.selection import needed_files
 
 LLAMA = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 LLAMA |= {"num_attention_heads": 4, "vocab_size": 100, "max_position_embeddings": 512}
@@ -135,6 +138,17 @@ def test_safetensors_come_before_other_formats(app, hub):
     assert lock(app)[0] == 0
     found = read_lock(app / "modalkit.lock").service("chat.py", "Chat").model
     assert [file.name for file in found.files] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("beside", sorted(WEIGHT_FILES))
+def test_what_is_locked_is_what_is_fetched(app, hub, beside):
+    """Where a repository holds its weights twice, lock and prefetch choose the same file."""
+    there = {beside: safetensors(500), "consolidated.safetensors": safetensors(400)}
+    hub.add("org/model", {"config.json": LLAMA, **there})
+    assert lock(app)[0] == 0
+    found = read_lock(app / "modalkit.lock").service("chat.py", "Chat").model
+    fetched = needed_files([SourceFile(name, 1) for name in there], there.__getitem__)
+    assert [file.name for file in found.files] == [file.name for file in fetched]
 
 
 def _folder(path: Path, **files: bytes) -> Path:

@@ -127,7 +127,10 @@ def still_locked(service: type[ModelService]) -> LockedService | None:
 
 def _in_lock(service: type[ModelService]) -> LockedService | None:
     path = lock_path(service)
-    return read_lock(path).service(service_file(service), service.__name__) if path else None
+    if path is None:
+        return None
+    lock = read_lock(path, lock_command(service))
+    return lock.service(service_file(service), service.__name__)
 
 
 def _guesses_ahead(service: type[ModelService], beside: tuple[LockedModel, ...]) -> str | None:

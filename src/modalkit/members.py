@@ -20,7 +20,7 @@ from .declare.endpoints import Endpoint
 from .declare.routes import Route
 from .engines.base import Engine, Launch
 from .engines.gpu_engine import GPUEngine
-from .lookup import prefetch_command
+from .lookup import lock_command, prefetch_command
 from .plan import ServicePlan, engine_of
 from .runtime import engine_methods
 from .runtime.observe.engine_calls import watched
@@ -105,7 +105,7 @@ def _engine_host(
         _on_folder(engine, launch, found),
         # Before Modal's own limit ends the container, so that the engine's last lines are heard.
         0.95 * plan.scaling.startup_timeout,
-        weights_of(plan, found),
+        weights_of(plan, found, lock_command(service)),
         plan.endpoint,
         cold_start=plan.cold_start,
         service=plan.name,
@@ -244,7 +244,8 @@ def _custom_host(
     found = find_prefetched(service, plan, prefetch_command(service))
     instance._modalkit_model = found.folder if found else None  # noqa: SLF001 - what `model_path` returns
     watch = Watch(plan.name, plan.endpoint, plan.on_failure)
-    return CustomHost(instance, routes, weights_of(plan, found), plan.cold_start, watch)
+    weights = weights_of(plan, found, lock_command(service))
+    return CustomHost(instance, routes, weights, plan.cold_start, watch)
 
 
 def _route_method(name: str, route: Route[..., object]) -> Callable[..., object]:

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalkit.blueprint.changes import compare
+from modalkit.blueprint.changes import compare, compare_file
 from modalkit.blueprint.measured import read_measured
 from modalkit.blueprint.reading import read_file
 from modalkit.blueprint.report import PlanReport
@@ -515,6 +515,23 @@ def test_a_file_to_compare_with_that_is_none(tmp_path):
     done = plan(SHOP, "--against", file)
     assert done.exit_code == 1
     assert "holds no plan" in done.output
+
+
+def test_an_earlier_plan_with_an_odd_traffic_is_refused(tmp_path):
+    """A traffic that cannot be read is named with what stands there, beside a plan that can."""
+    report = as_json(SHOP)
+    earlier = tmp_path / "plan.json"
+    odd: object
+    for odd in ([1], 7, "much", {"requests_per_day": "many"}, {"other": 1}, []):
+        earlier.write_text(
+            json.dumps({"plan": report.plan.model_dump(mode="json"), "traffic": odd})
+        )
+        with pytest.raises(DeclarationError, match="The 'traffic' of") as refused:
+            compare_file(earlier, report.plan)
+        assert f"got {odd!r}; write the file again with --json" in str(refused.value)
+    done = plan(SHOP, "--against", earlier)
+    assert done.exit_code == 1
+    assert "The 'traffic' of" in done.output
 
 
 # ── secrets ─────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from modalkit.cli import main
+from modalkit.declare.key_shapes import without_credentials
 
 SERVICE = """
 import modal
@@ -129,3 +130,26 @@ def test_addresses_lose_who_asks(folder):
     assert "https://***@git.example.com/x" in printed
     assert "https://***@otel.example.com" in printed
     assert "hunter2" not in printed
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("https://me:hunt@er2@host/x", "https://***@host/x"),
+        ("redis://:hunter2@cache:6379/0", "redis://***@cache:6379/0"),
+        ("postgresql+psycopg://me:hunter2@db/x", "postgresql+psycopg://***@db/x"),
+        ("HTTPS://hunter2@host", "HTTPS://***@host"),
+        ("redis://:hunter2@a,b=https://me:hunter2@b/c", "redis://***@a,b=https://***@b/c"),
+    ],
+)
+def test_who_asks_is_starred_in_an_address_of_any_scheme(written, shown):
+    """All that stands before the last at sign of an address is gone, whatever is asked there."""
+    assert without_credentials(f"run {written} now") == f"run {shown} now"
+
+
+@pytest.mark.parametrize(
+    "written", ["https://host/a@b", "git@host:org/x", "pip install x@https://host/y", "a@b ://c"]
+)
+def test_an_at_sign_elsewhere_stays(written):
+    """A path with an at sign, and a name before a host without a scheme, are no password."""
+    assert without_credentials(written) == written

@@ -43,6 +43,9 @@ def test_the_weight_map_decides():
     [
         (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
         (["pytorch_model.bin", "tf_model.h5"], ["pytorch_model.bin"]),
+        (["pytorch_model.bin", "consolidated.safetensors"], ["consolidated.safetensors"]),
+        (["model.safetensors", "consolidated.safetensors"], ["model.safetensors"]),
+        (["adapter_model.safetensors", "pytorch_model.bin"], ["adapter_model.safetensors"]),
         (["adapter_model.safetensors", "adapter_model.bin"], ["adapter_model.safetensors"]),
         (["consolidated.safetensors"], ["consolidated.safetensors"]),
         (["a.safetensors", "b.safetensors", "x.bin"], ["a.safetensors", "b.safetensors"]),

@@ -89,6 +89,25 @@ def test_a_hub_model_is_looked_for_where_the_hub_caches(monkeypatch):
     assert weights_of(plan_service(service)) is None
 
 
+@pytest.mark.parametrize(
+    ("commit", "said"),
+    [(None, "holds now: modalkit lock chat.py."), ("c" * 40, "modalkit lock chat.py --upgrade.")],
+)
+def test_another_file_names_the_command_that_locks_it(folder, monkeypatch, commit, said):
+    """A container knows its service's file, and the message has it in the command."""
+    declared = {"model": "org/model" if commit else str(folder), "gpu": GPUProfile("H100")}
+    service = type("Chat", (ModelService,), {**declared, "engine": VLLM()})
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "hub"))
+    snapshot = hub_snapshot("org/model", "c" * 40)
+    snapshot.mkdir(parents=True)
+    for place in (folder, snapshot):
+        (place / "model.safetensors").write_bytes(b"other")
+    plan = plan_service(service, LockedService(model=locked(commit)))
+    with pytest.raises(WeightsError) as refused:
+        weights_of(plan, None, "modalkit lock chat.py").verify()
+    assert said in str(refused.value)
+
+
 APP = """
 import modal
 from modalkit import ModelService, serve

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modalkit.errors import SizingError
-from modalkit.sizing.layouts import architecture, known_architectures
+from modalkit.sizing.layouts import architecture, known_architectures, parameters
 from modalkit.sizing.model import model_facts
 from modalkit.sizing.parts import Kind
 
@@ -180,6 +180,16 @@ def test_another_figure_than_an_architecture_was_read_with_is_refused(model_type
         place[last] = [*usual, 7] if isinstance(usual, list) else usual + 1
         with pytest.raises(SizingError, match=f"{re.escape(repr(name))} is .* only"):
             model_facts(config)
+
+
+def test_a_pinned_figure_may_be_written_as_a_whole_float():
+    """JSON may write 512 as ``512.0``, alone or in a list; a half more is another figure."""
+    layout: dict[str, Any] = {"pinned": {"width": 512, "kernels": [3, 5]}, "rows": []}
+    layout["model_type"] = "some"
+    assert not list(parameters(layout, {"width": 512.0, "kernels": [3.0, 5]}))
+    for other in ({"width": 512.5}, {"width": "512.0"}, {"kernels": [3.0, 5.5]}):
+        with pytest.raises(SizingError, match="only"):
+            list(parameters(layout, other))
 
 
 @pytest.mark.parametrize(

@@ -139,12 +139,23 @@ def _earlier(text: str, name: str) -> _Earlier | None:
     if not isinstance(written, dict) or "plan" not in written:
         return None
     try:
-        traffic = written.get("traffic")
-        return _Earlier(
-            Blueprint.model_validate(written["plan"]), Traffic(**traffic) if traffic else None
-        )
+        plan = Blueprint.model_validate(written["plan"])
     except (ValidationError, ModalkitError) as error:
         msg = f"{name!r} holds no plan that this modalkit can read; write it again with --json."
+        raise DeclarationError(msg) from error
+    return _Earlier(plan, _earlier_traffic(written.get("traffic"), name))
+
+
+def _earlier_traffic(written: object, name: str) -> Traffic | None:
+    if written is None:
+        return None
+    try:
+        return Traffic.model_validate(written)
+    except (ValidationError, ModalkitError) as error:
+        msg = (
+            f"The 'traffic' of {name!r} must be an object with 'requests_per_day', as --json writes it, got "
+            f"{written!r}; write the file again with --json."
+        )
         raise DeclarationError(msg) from error
 
 

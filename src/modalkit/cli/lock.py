@@ -68,7 +68,7 @@ def command(file: str | None, check: bool, upgrade: str | None, resolver: Resolv
 
 def _check(file: str) -> None:
     path = Path(file).with_name(LOCK_NAME)
-    lock = read_lock(path)
+    lock = read_lock(path, f"modalkit lock {file}")
     problems = stale(file, lock)
     for line in problems or newer_choices(file, lock):
         click.echo(line)
@@ -80,7 +80,7 @@ def _check(file: str) -> None:
 
 def _write(file: str, upgrade: str | None, resolver: Resolver) -> None:
     path = Path(file).with_name(LOCK_NAME)
-    old = _old(path, upgrade)
+    old = _old(path, upgrade, file)
     names = None if upgrade is None else [] if upgrade == _ALL else [upgrade]
     console = Console(stderr=True)
     with _bar(console) as bar:
@@ -101,16 +101,16 @@ def _write(file: str, upgrade: str | None, resolver: Resolver) -> None:
     click.echo(f"{path} written: {_summary(file, lock)}")
 
 
-def _old(path: Path, upgrade: str | None) -> Lock | None:
+def _old(path: Path, upgrade: str | None, file: str) -> Lock | None:
     """The lock there is; a damaged one is replaced only when everything is asked again."""
     if not path.exists():
         return None
     try:
-        return read_lock(path)
+        return read_lock(path, f"modalkit lock {file} --upgrade")
     except LockError as error:
         if upgrade == _ALL:
             return None
-        msg = f"{error} Or restore it from version control; --upgrade asks everything again."
+        msg = f"{error} (which asks everything again), or restore it from version control."
         raise LockError(msg) from error
 
 

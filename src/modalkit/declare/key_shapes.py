@@ -26,8 +26,8 @@ _CREDENTIAL = re.compile(
 )
 
 
-# Who asks, in an address; a token may stand alone there.
-_ASKER = re.compile(r"(https?://)[^/@\s]+@")
+# Who asks, in an address of any scheme, up to its last "@": a password may hold one, a token may stand alone.
+_ASKER = re.compile(r"(?<=://)[^/\s]+@")
 
 
 def without_credentials(text: str) -> str:
@@ -37,7 +37,7 @@ def without_credentials(text: str) -> str:
         >>> without_credentials("git clone https://me:hunter2@git.example.com/x")
         'git clone https://***@git.example.com/x'
     """
-    return _CREDENTIAL.sub("***", _ASKER.sub(r"\1***@", text))
+    return _CREDENTIAL.sub("***", _ASKER.sub("***@", text))
 
 
 def holds_credential(text: str) -> bool:

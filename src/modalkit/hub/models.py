@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HubError
 from ..lock import LockedFile
+from ..lock.weight_files import WEIGHT_FILES
 from ..sizing.mistral_format import PARAMS, as_config
 from ..sizing.model import ModelFacts, model_facts
 from ..sizing.stored import Stored
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["HubFile", "HubListing", "HubModel", "find_model", "list_files"]
 
 _CONFIG, _DESCRIBED = "config.json", "hf_quant_config.json"
-# Where weights are, in the order engines look for them; an index, which names its files, comes first.
-_SINGLES = ("model.safetensors", "consolidated.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +167,7 @@ def _config(source: _Online | _Cached) -> dict[str, Any] | None:
 
 def _weights(source: _Online | _Cached) -> tuple[tuple[LockedFile, ...], tuple[str, ...]]:
     """The files an engine loads, and those that the index names and the source lacks."""
-    for single in _SINGLES:
+    for single in WEIGHT_FILES:
         index = f"{single}.index.json"
         if (found := source.read(index)) is not None:
             named = found.get("weight_map")

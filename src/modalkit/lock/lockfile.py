@@ -173,15 +173,19 @@ class Lock(Value):
         return service.prices_read_on or self.prices_read_on
 
 
-def read_lock(path: str | Path) -> Lock:
+def read_lock(path: str | Path, command: str = "modalkit lock FILE") -> Lock:
     """Read a lock.
+
+    Args:
+        path: Where it is.
+        command: What writes it anew, for messages.
 
     Raises:
         LockError: There is none; or it was cut off, edited by hand (the message names the line), or
             written by a newer modalkit.
     """
     file = Path(path)
-    remedy = "Run: modalkit lock FILE"
+    remedy = f"Run: {command}"
     try:
         text = file.read_bytes().decode().replace("\r\n", "\n")  # git may write lines its own way
     except FileNotFoundError as error:

@@ -10,12 +10,11 @@ from pathlib import Path
 from ..errors import LockError
 from ..lock import LockedFile
 from ..lock.hashing import Progress, hashed
+from ..lock.weight_files import WEIGHT_FILES
 from ..sizing.stored import header_of
 
 __all__ = ["folder_files"]
 
-# Weights in the order engines look for them; beside each its index.
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _POINTER = b"version https://git-lfs"
 _SHOWN = 4  # problems in a message
 
@@ -51,7 +50,7 @@ def _is_shown(name: str) -> bool:
 
 def _not_whole(folder: Path, names: Sequence[str]) -> Iterator[str]:
     """What of a folder's weights is missing or cut off, a sentence each."""
-    for weights in _WEIGHTS:
+    for weights in WEIGHT_FILES:
         index = f"{weights}.index.json"
         if index in names:
             yield from _not_there(folder / index, names)

@@ -12,15 +12,20 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from ..errors import HubError
+from ..lock.weight_files import WEIGHT_FILES
 from .files import SourceFile
 
 __all__ = ["needed_files"]
 
-# Weights in the order engines look for them; an index names its files. `diffusion_pytorch_model` is
-# what diffusers calls a component's, `adapter_model` what PEFT calls an adapter's.
-_STEMS = ("model", "diffusion_pytorch_model", "adapter_model")
-_SAFE = tuple(f"{stem}.safetensors" for stem in _STEMS)
-_TORCH = ("pytorch_model.bin", "diffusion_pytorch_model.bin", "adapter_model.bin")
+# A model's weights, then those of its parts: `diffusion_pytorch_model` is what diffusers calls a
+# component's, `adapter_model` what PEFT calls an adapter's.
+_PARTS = ("diffusion_pytorch_model", "adapter_model")
+_NAMED = tuple(
+    name
+    for suffix in (".safetensors", ".bin")
+    for name in (*WEIGHT_FILES, *(f"{part}{suffix}" for part in _PARTS))
+    if name.endswith(suffix)
+)
 _WEIGHTS = re.compile(
     r"\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|gguf|ggml|onnx|onnx_data|ot|tflite|npz|pickle|pkl|nemo)$"
 )
@@ -65,7 +70,7 @@ def needed_files(
 def _weights(folder: str, names: Mapping[str, SourceFile], read: Reading) -> Iterator[str]:
     """The weights of one folder, in the first format that is there, with the index that names them."""
     here = f"{folder}/" if folder else ""
-    for single in (*_SAFE, *_TORCH):
+    for single in _NAMED:
         index = f"{here}{single}.index.json"
         if index in names:
             yield index

@@ -20,6 +20,8 @@ from .prefetched import Prefetched
 
 __all__ = ["LockedWeights", "hub_snapshot", "weights_of"]
 
+_LOCK = "modalkit lock FILE"  # where the file is not known
+
 
 @dataclass(frozen=True, slots=True)
 class LockedWeights:
@@ -32,6 +34,7 @@ class LockedWeights:
         complete: Whether every file must be there already: a model folder, a prefetched one, not a
             hub's cache.
         remedy: What to do about a file that is not the locked one. Default: as for a folder, or a cache.
+        command: What locks it, for messages.
         beside: Adapters and the like, which are verified with it.
     """
 
@@ -40,6 +43,7 @@ class LockedWeights:
     how: Literal["size", "sha256"]
     complete: bool
     remedy: str = ""
+    command: str = _LOCK
     beside: tuple[LockedWeights, ...] = ()
 
     def verify(self, files: Iterable[LockedFile] | None = None) -> tuple[LockedFile, ...]:
@@ -78,20 +82,23 @@ class LockedWeights:
 
     def _problem(self, file: LockedFile, what: str) -> str:
         remedy = self.remedy or (
-            "Restore the folder, or lock what it holds now: modalkit lock FILE."
+            f"Restore the folder, or lock what it holds now: {self.command}."
             if self.complete
             else "Remove it from the cache, so that it is downloaded again, or lock another "
-            "commit: modalkit lock FILE --upgrade."
+            f"commit: {self.command} --upgrade."
         )
         return f"{file.name} of {self.model.id!r} in {str(self.folder)!r} {what}. {remedy}"
 
 
-def weights_of(plan: ServicePlan, prefetched: Prefetched | None = None) -> LockedWeights | None:
+def weights_of(
+    plan: ServicePlan, prefetched: Prefetched | None = None, command: str = _LOCK
+) -> LockedWeights | None:
     """Return the weights a plan's container must hold to its lock; None if nothing is locked.
 
     Args:
         plan: The plan.
         prefetched: Where its model was found prefetched; None where it is not.
+        command: What locks the service, for messages.
     """
     locked = plan.locked.model if plan.locked else None
     if locked is None or not locked.files or plan.model is None:
@@ -107,9 +114,10 @@ def weights_of(plan: ServicePlan, prefetched: Prefetched | None = None) -> Locke
             locked, prefetched.folder, plan.verify, complete=True, remedy=remedy, beside=beside
         )
     if locked.commit is None:
-        return LockedWeights(locked, Path(plan.model), plan.verify, complete=True)
+        folder = Path(plan.model)
+        return LockedWeights(locked, folder, plan.verify, complete=True, command=command)
     folder = hub_snapshot(locked.id, locked.commit)
-    return LockedWeights(locked, folder, plan.verify, complete=False)
+    return LockedWeights(locked, folder, plan.verify, complete=False, command=command)
 
 
 def hub_snapshot(model: str, commit: str) -> Path:

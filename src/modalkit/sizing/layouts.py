@@ -106,8 +106,10 @@ def _refuse_others(layout: dict[str, Any], fields: Fields) -> None:
 
 
 def _written(value: object) -> object:
-    """A figure, or figures, as text: a list of kinds may hold numbers."""
-    return [str(one) for one in value] if isinstance(value, list | tuple) else str(value)
+    """A figure, or figures, as text: a list of kinds may hold numbers, and JSON whole ones as ``512.0``."""
+    if isinstance(value, list | tuple):
+        return [_written(one) for one in value]
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _rows(

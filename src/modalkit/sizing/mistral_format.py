@@ -37,6 +37,9 @@ _EXPERTS = {
     "num_shared_experts": "n_shared_experts",
 }
 _NEEDED = ("dim", "n_layers", "n_heads", "hidden_dim", "vocab_size")
+_OWN_TYPE = "model_type"  # of Mistral's own kind; which class reads it is told here
+_NONE_COUNTS = {"q_lora_rank"}  # queries without a latent; elsewhere null is the same as nothing
+_CONTEXTS = ("max_position_embeddings", "max_seq_len")
 _CONTEXT = 128_000  # where it does not say; vLLM's default
 
 
@@ -44,20 +47,48 @@ def as_config(params: dict[str, Any]) -> dict[str, Any]:
     """Return a ``params.json`` as a config.
 
     Raises:
-        SizingError: It is none, or of a model this version cannot size.
+        SizingError: It is none, or of a model this version cannot size, or a value in it is of another
+            kind than its reader takes.
     """
     if missing := [name for name in _NEEDED if name not in params]:
         msg = f"This {PARAMS} is not one of Mistral's: it lacks {', '.join(map(repr, missing))}. {BY_HAND}"
         raise SizingError(msg)
+    for name in (*_NEEDED, *(one for one in _CONTEXTS if params.get(one) is not None)):
+        _count(params, name)
     text = _text(params)
-    whole = {"quantization_config": _quantized(params), "tie_word_embeddings": False}
-    whole["tie_word_embeddings"] = text["tie_word_embeddings"]
-    multimodal = params.get("multimodal") or {}
-    if tower := params.get("vision_encoder") or multimodal.get("vision_encoder_args"):
+    whole = {
+        "quantization_config": _quantized(params),
+        "tie_word_embeddings": text["tie_word_embeddings"],
+    }
+    multimodal = _part(params, "multimodal")
+    inner = _part(multimodal, "vision_encoder_args", "multimodal.")
+    if tower := _part(params, "vision_encoder") or inner:
         return {**_seeing(text, tower), **whole}
-    if hearing := multimodal.get("whisper_model_args"):
+    if hearing := _part(multimodal, "whisper_model_args", "multimodal."):
         return {**_hearing(text, hearing), **whole}
     return {**text, **whole}
+
+
+def _part(within: Mapping[str, Any], name: str, inside: str = "") -> Mapping[str, Any]:
+    """An object of the file; an empty one where it is left out."""
+    value = within.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise SizingError(_otherwise(inside + name, "an object", value))
+    return value
+
+
+def _count(within: Mapping[str, Any], name: str, inside: str = "", *, least: int = 1) -> int:
+    """A whole number of the file."""
+    value = within.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SizingError(_otherwise(inside + name, f"a whole number from {least} up", value))
+    return value
+
+
+def _otherwise(name: str, wanted: str, value: object) -> str:
+    return f"The {name!r} of this {PARAMS} must be {wanted}, got {value!r}. Correct it there. {BY_HAND}"
 
 
 def _text(params: Mapping[str, Any]) -> Raw:
@@ -66,36 +97,58 @@ def _text(params: Mapping[str, Any]) -> Raw:
         "model_type": "mistral",
         "dtype": "bfloat16",
         "tie_word_embeddings": False,
-        "max_position_embeddings": params.get("max_position_embeddings") or _CONTEXT,
+        "max_position_embeddings": _CONTEXT,
         "sliding_window": None,
-        **{name: value for name, value in params.items() if name not in _NAMES},
+        **{name: value for name, value in params.items() if _is_passed_on(name, value)},
         **{known: params[own] for own, known in _NAMES.items() if params.get(own) is not None},
     }
     windows = params.get("sliding_window")
-    if isinstance(windows, list):  # one for each layer of a pattern, None for all tokens
-        kinds = ["sliding_attention" if one else "full_attention" for one in windows]
-        text["layer_types"] = kinds * (text["num_hidden_layers"] // len(kinds))
-        text["sliding_window"] = next((one for one in windows if one), None)
-        text["model_type"] = "ministral"
+    if isinstance(windows, list):
+        text |= _by_pattern(windows, params["n_layers"])
+    elif not _is_window(windows):
+        raise SizingError(_otherwise("sliding_window", "tokens, or a list of them", windows))
     return text | _sparse(params)
+
+
+def _is_passed_on(name: str, value: object) -> bool:
+    """Whether a field means the same in a config."""
+    return name not in {*_NAMES, _OWN_TYPE} and (value is not None or name in _NONE_COUNTS)
+
+
+def _by_pattern(windows: list[Any], layers: int) -> Raw:
+    """Layers that look back as far as a pattern says: one for each of them, None for all tokens."""
+    if not windows or layers % len(windows) or not all(_is_window(one) for one in windows):
+        wanted = f"a window, or a list of windows and nulls that {layers} layers repeat"
+        raise SizingError(_otherwise("sliding_window", wanted, windows))
+    kinds = ["sliding_attention" if one else "full_attention" for one in windows]
+    return {
+        "model_type": "ministral",
+        "layer_types": kinds * (layers // len(kinds)),
+        "sliding_window": next((one for one in windows if one), None),
+    }
+
+
+def _is_window(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
 
 
 def _sparse(params: Mapping[str, Any]) -> Raw:
     """What a text model with experts says beside."""
-    experts = params.get("moe")
+    experts = _part(params, "moe")
     if params.get("qk_nope_head_dim"):
-        dense = {"first_k_dense_replace": params["n_layers"]}
-        given = experts or dense
-        return {
-            "model_type": "deepseek_v3",
-            **{known: given[own] for own, known in _EXPERTS.items() if own in given},
+        given = experts or {"first_k_dense_replace": params["n_layers"]}
+        said = {
+            known: _count(given, own, "moe.", least=0)
+            for own, known in _EXPERTS.items()
+            if given.get(own) is not None
         }
+        return {"model_type": "deepseek_v3", **said}
     if not experts:
         return {}
     return {
         "model_type": "mixtral",
-        "num_local_experts": experts["num_experts"],
-        "num_experts_per_tok": experts["num_experts_per_tok"],
+        "num_local_experts": _count(experts, "num_experts", "moe."),
+        "num_experts_per_tok": _count(experts, "num_experts_per_tok", "moe."),
     }
 
 
@@ -114,28 +167,30 @@ def _seeing(text: Raw, tower: Mapping[str, Any]) -> Raw:
 
 def _hearing(text: Raw, whisper: Mapping[str, Any]) -> Raw:
     """Whisper's encoder before the text model: Voxtral."""
-    encoder = whisper["encoder_args"]
+    inside = "multimodal.whisper_model_args.encoder_args."
+    encoder = _part(whisper, "encoder_args", inside.removesuffix("encoder_args."))
     if encoder.get("causal"):
         msg = f"This {PARAMS} has a causal encoder, which this version cannot size. {BY_HAND}"
         raise SizingError(msg)
+    sound = _part(encoder, "audio_encoding_args", inside)
     return {
         "model_type": "voxtral",
         "dtype": "bfloat16",
         "text_config": {**text, "model_type": "llama"},
         "audio_config": {
             "model_type": "voxtral_encoder",
-            "num_mel_bins": encoder["audio_encoding_args"]["num_mel_bins"],
-            "hidden_size": encoder["dim"],
-            "num_hidden_layers": encoder["n_layers"],
-            "intermediate_size": encoder["hidden_dim"],
-            "num_attention_heads": encoder["n_heads"],
+            "num_mel_bins": _count(sound, "num_mel_bins", f"{inside}audio_encoding_args."),
+            "hidden_size": _count(encoder, "dim", inside),
+            "num_hidden_layers": _count(encoder, "n_layers", inside),
+            "intermediate_size": _count(encoder, "hidden_dim", inside),
+            "num_attention_heads": _count(encoder, "n_heads", inside),
         },
     }
 
 
 def _quantized(params: Mapping[str, Any]) -> Raw | None:
     """Its quantisation in the words of a config."""
-    said = params.get("quantization")
+    said = _part(params, "quantization")
     if not said:
         return None
     if said.get("qformat_weight") == "fp8_e4m3":

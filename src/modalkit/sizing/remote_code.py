@@ -47,16 +47,50 @@ ALIASES = {
     "xverse": "llama",
     "yi": "llama",
 }
+# Known classes without experts, and those with a tower: all that these can stand for.
+_DENSE = {"gte", "llama", "qwen2", "stablelm"}
+_WITH_TOWERS = {"internvl", "kimi_k25"}
+_EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts")
+_EXPERTS = (
+    *_EXPERT_COUNTS,
+    *("num_routed_experts", "moe_num_experts", "num_moe_experts", "moe_intermediate_size"),
+)
+_TOWERS = (
+    *("visual", "audio", "vision", "vision_config", "visual_config", "audio_config"),
+    *("vision_encoder", "vision_tower", "audio_tower", "speech_config"),
+)
 
 
 def as_known(raw: Raw) -> Raw:
     """Return a config as the class of a known architecture would read it.
 
     Raises:
-        SizingError: It says something that this class has no place for.
+        SizingError: It says something that this class has no place for, such as experts or a tower.
     """
+    _refuse_what_is_left_out(raw)
     read = _READERS.get(str(raw.get("model_type")))
     return read(raw) if read else raw
+
+
+def _refuse_what_is_left_out(raw: Raw) -> None:
+    """Refuse experts and towers where the known class has neither: it would be sized without them."""
+    own = str(raw.get("model_type"))
+    known = ALIASES.get(own)
+    if known in _DENSE and (name := next((one for one in _EXPERTS if raw.get(one)), None)):
+        what, whole = f"experts ({name!r} is {raw[name]!r})", "every expert counted"
+    elif known and known not in _WITH_TOWERS and (name := _tower_of(raw)):
+        what, whole = f"a tower (under {name!r})", "its tower counted"
+    else:
+        return
+    msg = (
+        f"This {own!r} has {what}, which this version does not know of that model type; without, it would be "
+        f"sized too small. State the whole model, {whole}. {BY_HAND}"
+    )
+    raise SizingError(msg)
+
+
+def _tower_of(raw: Raw) -> str | None:
+    return next((one for one in _TOWERS if isinstance(raw.get(one), Mapping)), None)
 
 
 def _renamed(names: Mapping[str, str], **fixed: object) -> Callable[[Raw], Raw]:
@@ -112,6 +146,8 @@ def _deepseek_moe(raw: Raw) -> Raw:
         )
         raise SizingError(msg)
     given = {known: raw[own] for own, known in names.items() if raw.get(own) is not None}
+    if not any(raw.get(name) for name in _EXPERT_COUNTS):
+        given |= _all_dense(raw)
     return {
         "first_k_dense_replace": 0,
         "n_shared_experts": 0,
@@ -123,6 +159,17 @@ def _deepseek_moe(raw: Raw) -> Raw:
         **{name: value for name, value in raw.items() if value is not None},
         **given,
     }
+
+
+def _all_dense(raw: Raw) -> Raw:
+    """DeepSeek-MoE without experts, as its class is where none are counted; another says its own number."""
+    if raw["model_type"] != "deepseek":
+        msg = (
+            f"This {raw['model_type']!r} does not say how many experts its layers have: write 'num_experts' into "
+            f"its config. {BY_HAND}"
+        )
+        raise SizingError(msg)
+    return {"first_k_dense_replace": raw["num_hidden_layers"], "n_routed_experts": 0}
 
 
 def _minimax_text(raw: Raw) -> Raw:
