@@ -305,7 +305,7 @@ def table(found, frameworks, workloads, flags, load_before) -> str:
             f" rounds of {flags.seconds:g} s."
         ),
         "",
-        "    python bench/custom_models.py --write",
+        f"    python bench/custom_models.py {' '.join(sys.argv[1:])}",
         "",
         "| workload (clients) | " + " | ".join(frameworks) + " |",
         "|---" * (len(frameworks) + 1) + "|",
