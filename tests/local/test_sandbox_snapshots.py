@@ -74,7 +74,7 @@ def test_mounted_files_are_part_of_a_snapshot_and_volumes_are_not(
 
 
 def test_what_was_done_to_mounted_files_stays_done(make_sandbox, tmp_path: Path):
-    """A file that was emptied stays empty, and a folder that was made anew has none of the old."""
+    """An emptied file stays empty, a changed one changed, in the snapshot and nowhere else."""
     given = tmp_path / "given"
     (given / "folder").mkdir(parents=True)
     for name in ("emptied.txt", "kept.txt", "folder/old.txt"):
@@ -82,13 +82,17 @@ def test_what_was_done_to_mounted_files_stays_done(make_sandbox, tmp_path: Path)
     image = modal.Image.debian_slim()
     for place in ("/root/given", "/opt/given"):
         image = image.add_local_dir(given, place)
+    image = image.add_local_file(given / "kept.txt", "/opt/changed.txt")
     first = make_sandbox(image=image)
+    shell(first, "echo changed > /opt/changed.txt")
     for place in ("/root/given", "/opt/given"):
         shell(first, f"cd {place}; : > emptied.txt; rm -r folder; mkdir folder; touch folder/new")
     second = make_sandbox(image=first.snapshot_filesystem())
     for place in ("/root/given", "/opt/given"):
         seen = shell(second, f"cd {place}; cat emptied.txt kept.txt; echo; ls folder")
         assert seen == "kept.txt\nnew\n"
+    assert shell(second, "cat /opt/changed.txt") == "changed\n"
+    assert shell(make_sandbox(image=image), "cat /opt/changed.txt") == "kept.txt"
 
 
 def test_a_removed_snapshot_stays_below_those_taken_of_its_sandboxes(

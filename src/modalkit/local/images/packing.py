@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from ..processes.launch import ContainerSpec
+from ..processes.launch.root import GRAFTED
 from .layers import finish, is_whiteout
 
 __all__ = ["pack"]
@@ -39,6 +40,8 @@ def pack(spec: ContainerSpec, layer: Path, stopped: threading.Event) -> None:
     mount_points = [*spec["keep"], *(bind["target"] for bind in spec["binds"])]
     finish(changes, layer, mount_points)
     _add_mounted(Path(spec["layer"]), layer, "", own)
+    for grafted in source.glob(f"{GRAFTED}/*"):
+        _copy_file(grafted, layer / grafted.name.replace("%", "/"))
 
 
 def _copy_folder(source: Path, target: Path, stopped: threading.Event) -> None:

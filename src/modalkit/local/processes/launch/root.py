@@ -12,9 +12,11 @@ from .kernel import MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, Kernel
 if TYPE_CHECKING:
     from .spec import ContainerSpec
 
-__all__ = ["build_root"]
+__all__ = ["GRAFTED", "build_root"]
 
 SYSTEM = ("/dev", "/sys")  # devices and the kernel's own: an overlay of them would not work
+_COPIED_AT_ONCE = 1 << 30
+GRAFTED = "grafted"  # the container's own copies of files added to the machine's folders
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where it is; each container gets its own
 
 
@@ -174,7 +176,9 @@ def _add_top(lowers: list[str], root: Path) -> set[str]:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file: bound, an empty one would stand in its place when changes are kept."""
-    target.write_bytes(source.read_bytes())
+    with source.open("rb") as given, target.open("wb") as made:
+        while os.sendfile(made.fileno(), given.fileno(), None, _COPIED_AT_ONCE):
+            pass
     target.chmod(source.stat().st_mode)
 
 
@@ -221,7 +225,11 @@ def _graft(path: str, spec: ContainerSpec, root: Path, kernel: Kernel) -> None:
         if target in spec["masks"]:
             continue
         if not entry.is_dir():
-            _bind(entry.path, f"{root}{target}", kernel)
+            # The layer's file is the one of every image that has this content: a copy is written to.
+            own = Path(spec["changes"] or spec["scratch"], GRAFTED, target[1:].replace("/", "%"))
+            own.parent.mkdir(exist_ok=True)
+            _copy(Path(entry.path), own)
+            _bind(str(own), f"{root}{target}", kernel)
         elif Path(f"{root}{target}").is_dir():
             _graft(target, spec, root, kernel)
         else:
