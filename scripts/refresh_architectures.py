@@ -25,19 +25,22 @@ from typing import Any
 import torch
 import transformers
 from architectures.configs import (
+    LABELS,
     LAYERS,
     alternatives,
     attribute_maps,
+    counted_labels,
     defaults,
     nested_types,
     nested_values,
+    plain,
     prefixes,
     signature_of,
     symbolic,
     values_of,
     walk,
 )
-from architectures.given import CACHE_FIELDS, ENCODERS, FIXED, HINTS, IMPLIED
+from architectures.given import CACHE_FIELDS, CLASSES, DERIVED, ENCODERS, FIXED, HINTS, IMPLIED
 from architectures.layout import Row, describe, fields_of_rule, fields_used, lists_used
 from architectures.merge import lists_layers, merge, rule_of
 from architectures.pins import pinned
@@ -62,10 +65,12 @@ TABLES = (
 
 
 def model_class(model_type: str) -> type[transformers.PreTrainedModel]:
-    """Return the class that generates text, else the plain encoder.
+    """Return the class that generates text, else the encoder, with its head where it is published with one.
 
     What has an encoder and a decoder is published as both together, though it has a decoder-only class.
     """
+    if model_type in CLASSES:
+        return getattr(transformers, CLASSES[model_type])  # type: ignore[no-any-return]
     both = CONFIG_MAPPING[model_type].is_encoder_decoder
     for table in (*(reversed(TABLES) if both else TABLES), modeling_auto.MODEL_MAPPING_NAMES):
         if model_type in table and model_type not in ENCODERS:
@@ -80,7 +85,7 @@ def build(model_type: str, given: dict[str, Any], layers: int | None) -> tuple[A
     for module in {sys.modules[kind.__module__], sys.modules[model.__module__]}:
         module.int = whole  # type: ignore[attr-defined]  # keeps expressions through int()
     config = symbolic(kind, given=given, layers=layers)
-    with tracing(), torch.device("meta"):
+    with tracing(), counted_labels(), torch.device("meta"):
         made = model(config)
     return config, describe(made, config)
 
@@ -100,6 +105,7 @@ def extract(model_type: str) -> dict[str, Any]:
         "source": f"transformers {transformers.__version__} {model_class(model_type).__name__}",
         "read_on": f"{datetime.now(UTC):%Y-%m-%d}",
         "rows": merge(rows, flipped, config),
+        **({"encoder": True} if model_type in ENCODERS else {}),
     }
     return {**file, **settings(model_type, file["rows"], layers)}
 
@@ -125,12 +131,15 @@ def settings(model_type: str, rows: list[Row], layers: int | None) -> dict[str, 
         if path.rpartition(".")[2] == "head_dim" and symbols.get(path) is None:
             prefix = path.removesuffix("head_dim")
             derived[path] = f"({prefix}hidden_size // {prefix}num_attention_heads)"
+    derived |= DERIVED.get(model_type, {})
     for expression in list(derived.values()):
         used |= set(fields_of(expression))
     used |= {path for path in symbols if path.rpartition(".")[2] in CACHE_FIELDS}
     hints = {path: value for path, value in HINTS.get(model_type, {}).items() if path in used}
     values = {**hints, **nested_values(config, used), **values_of(plain_config, used)}
     values |= IMPLIED.get(model_type, {})
+    if LABELS in used:
+        values[LABELS] = plain(plain_config.id2label)
     return {
         "aliases": {
             prefix: {alias: name for alias, name in map_.items() if isinstance(name, str)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -11,9 +12,11 @@ from transformers import AutoConfig, PreTrainedConfig
 from .symbols import Ratio, Symbol
 
 __all__ = [
+    "LABELS",
     "LAYERS",
     "alternatives",
     "attribute_maps",
+    "counted_labels",
     "defaults",
     "nested_types",
     "nested_values",
@@ -48,6 +51,7 @@ _IGNORED = frozenset(
         "num_labels",
     ]
 )
+LABELS = "id2label"  # what a head can answer; its length is no setting of its own
 LAYERS = 13  # as many as show every kind of layer, and a number nothing else is likely to have
 _LAYER_FIELDS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
@@ -210,6 +214,21 @@ def nested_values(config: PreTrainedConfig, paths: Iterable[str]) -> dict[str, A
             if name in values:
                 found[path] = values[name]
     return found
+
+
+@contextmanager
+def counted_labels() -> Iterator[None]:
+    """Let the number of labels be known as the length of their list."""
+    plain_number = PreTrainedConfig.num_labels
+
+    def number(config: PreTrainedConfig) -> Symbol:
+        return Symbol(len(config.id2label), f"len({LABELS})")
+
+    PreTrainedConfig.num_labels = property(number, plain_number.fset)  # type: ignore[method-assign]  # put back below
+    try:
+        yield
+    finally:
+        PreTrainedConfig.num_labels = plain_number  # type: ignore[method-assign]  # as it was
 
 
 def nested_types(config: PreTrainedConfig) -> dict[str, str]:

@@ -155,13 +155,12 @@ class _Reader:
 
     def _encoder_tokens(self) -> int:
         """Tokens of an encoder whose input has one size: tiles of an image, Whisper's 30 seconds."""
-        whole, vision = (
-            Settings(self._config.fields, ""),
-            Settings(self._config.fields, "vision_config."),
-        )
-        if size := vision.number("image_size"):
-            patches = (size // (vision.number("patch_size") or 14)) ** 2 + 1
-            return patches * (vision.number("max_num_tiles") or 1)
+        fields = self._config.fields
+        for vision in (Settings(fields, "vision_config."), Settings(fields, "encoder.")):
+            if size := vision.number("image_size"):
+                patches = (size // (vision.number("patch_size") or 14)) ** 2 + 1
+                return patches * (vision.number("max_num_tiles") or 1)
+        whole = Settings(fields, "")
         return whole.number("max_source_positions") if self._model_type == "whisper" else 0
 
     def _without_window(self, kind: str) -> str:

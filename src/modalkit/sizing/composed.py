@@ -2,7 +2,8 @@
 
 `llava`, `internvl`, `mistral3` and others hold any text model. Their file was read with one of them; for
 another, that model's own file takes its place. LLaVA and its kin hold any of the usual vision towers
-alike; another nested model than the one that was read is refused.
+alike; another nested model than the one that was read is refused. A file may also leave a nested model
+open (``holds``): it has what lies around it only, and the nested model's own file is always put in.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .expressions import fields_of
 from .layouts import architecture, known_architectures
 from .remote_code import ALIASES
 
-__all__ = ["layout_of"]
+__all__ = ["held_prefix", "layout_of"]
 
 TEXT, VISION = "text_config", "vision_config"
 # Towers that stand for each other in LLaVA and its kin: a width and nothing else is read of them outside.
@@ -43,6 +44,9 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
     for name, usual in layout["nested"].items():
         nested = raw.get(name)
         inside = nested.get("model_type") if isinstance(nested, Mapping) else None
+        if name in layout.get("holds", ()):
+            layout = _holding(layout, name, _known(inside if isinstance(inside, str) else usual))
+            continue
         if not isinstance(inside, str) or _same(inside, usual, declared):
             continue
         if name == TEXT:
@@ -58,6 +62,11 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
     return layout
 
 
+def held_prefix(layout: Layout) -> str:
+    """Return where the settings of the text model are that an embedder holds; nothing where it is one itself."""
+    return f"{TEXT}." if TEXT in layout.get("holds", ()) else ""
+
+
 def _known(model_type: str) -> str:
     return (
         model_type if model_type in known_architectures() else ALIASES.get(model_type, model_type)
@@ -68,6 +77,22 @@ def _same(inside: str, usual: str, outside: str) -> bool:
     """Whether two names stand for one model: ``qwen2_5_vl`` for ``qwen2_5_vl_text`` inside itself."""
     plain = {_SUFFIXES.sub("", name) for name in (ALIASES.get(inside, inside), usual)}
     return len(plain) == 1 or _SUFFIXES.sub("", inside) == _SUFFIXES.sub("", outside)
+
+
+def _holding(outer: Layout, nested: str, model_type: str) -> Layout:
+    """Put in the model that an architecture leaves open; the outer file's own defaults stay."""
+    inner = architecture(model_type)
+    whole = _with_text(outer, inner) if nested == TEXT else _beside(outer, inner, nested)
+    left_out = tuple(outer.get("without", ()))
+    rows = [row for row in whole["rows"] if not _named(row).startswith(left_out)]
+    return {**whole, "rows": rows, "defaults": {**whole["defaults"], **outer["defaults"]}}
+
+
+def _beside(outer: Layout, tower: Layout, nested: str) -> Layout:
+    """Put a tower into an architecture that has none under a name."""
+    prefix = nested.replace("_config", "_tower") + "."  # an encoder and a decoder keep their names
+    named = [_below_name(row, prefix) for row in tower["rows"]]
+    return _with(outer, {**tower, "rows": named}, nested, lambda _row: False)
 
 
 def _with_text(outer: Layout, text: Layout) -> Layout:
@@ -114,12 +139,15 @@ def _with(outer: Layout, inner: Layout, nested: str, replaced: Callable[[Row], b
 
 def _is_text(row: Row) -> bool:
     """Whether a row belongs to the text model: projectors read its settings too."""
-    name = str(row.get("name") or row["stack"])
-    return any(part in _TEXT_PARTS for part in name.split("."))
+    return any(part in _TEXT_PARTS for part in _named(row).split("."))
 
 
 def _is_vision(row: Row) -> bool:
-    return "vision_tower" in str(row.get("name") or row["stack"]).split(".")
+    return "vision_tower" in _named(row).split(".")
+
+
+def _named(row: Row) -> str:
+    return str(row.get("name") or row["stack"])
 
 
 def _below_name(row: Row, prefix: str) -> Row:

@@ -97,7 +97,7 @@ def _field(name: str, fields: Mapping[str, object]) -> Number:
 
 def _length(name: str, fields: Mapping[str, object]) -> int:
     value = fields.get(name)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | dict):
         return len(value)
-    msg = f"The config's {name!r} must be a list to size the model, got {value!r}. {BY_HAND}"
+    msg = f"The config's {name!r} must be a list, or names by number, to size the model, got {value!r}. {BY_HAND}"
     raise SizingError(msg)

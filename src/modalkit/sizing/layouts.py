@@ -2,7 +2,8 @@
 
 The files in ``data/architectures`` are written by ``scripts/refresh_architectures.py`` from
 transformers' own model classes, built on torch's meta device from symbolic configs; each was checked
-against the class it came from at several sizes. Nothing here is measured or guessed.
+against the class it came from at several sizes. Those of models that only engines have classes for are
+written down module by module (``scripts/write_served_architectures.py``). Nothing here is guessed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from ..errors import SizingError
 from .by_hand import BY_HAND
-from .expressions import evaluate
+from .expressions import evaluate, fields_of
 from .layer_rules import kind_of
 
 __all__ = [
@@ -246,6 +247,8 @@ _ENCODER_IN_NAME = {"cpmant", "git"}
 def text_stack(layout: dict[str, Any]) -> TextStack | None:
     """Return an architecture's text model; None for an encoder, which keeps no token."""
     read_from = str(layout["source"]).split()[-1]
+    if layout.get("encoder"):
+        return None
     if read_from.endswith("Model") and not read_from.endswith(_GENERATING):
         return None  # the plain class
     beside = _BESIDE[:-1] if layout["model_type"] in _ENCODER_IN_NAME else _BESIDE
@@ -254,5 +257,6 @@ def text_stack(layout: dict[str, Any]) -> TextStack | None:
     if not text:
         return None
     longest = max(text, key=lambda row: len(row["parts"]))
-    prefix = longest["count"].rpartition(".")[0]
+    counted_by = fields_of(longest["count"])
+    prefix = counted_by[0].rpartition(".")[0] if counted_by else ""
     return TextStack(longest["stack"], f"{prefix}." if prefix else "", longest["count"])

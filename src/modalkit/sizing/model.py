@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import ModalkitError, SizingError
 from .by_hand import BY_HAND
 from .cache import cache_layers
-from .composed import layout_of
+from .composed import held_prefix, layout_of
 from .configs import Config, Settings
 from .context import names_context, own_context
 from .dtypes import dtype_of
@@ -172,7 +172,7 @@ def _as_written(raw: dict[str, Any], described: dict[str, Any] | None) -> _Read:
     layout = layout_of(parsed)
     config = Config.read(parsed, layout)
     stack = text_stack(layout)
-    settings = Settings(config.fields, stack.prefix if stack else "")
+    settings = Settings(config.fields, stack.prefix if stack else held_prefix(layout))
     found = list(parameters(layout, config.fields))
     return _Read(parsed, config, found, stack, settings, quantization_of(parsed, described))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import SizingError
 from .by_hand import BY_HAND
+from .remote_towers import TOWER_READERS
 
 __all__ = ["ALIASES", "as_known"]
 
@@ -19,6 +20,8 @@ Raw = dict[str, Any]
 _NEMOTRON_NAS = "nemotron-nas"
 # The model type whose layout each of these has.
 ALIASES = {
+    "RefinedWeb": "falcon",
+    "RefinedWebModel": "falcon",
     "Yi": "llama",
     "aquila": "llama",
     "baichuan": "llama",
@@ -28,20 +31,29 @@ ALIASES = {
     "deepseek": "glm4_moe",
     "deepseek_ref": "deepseek_v4",
     "exaone": "llama",
+    "h2ovl_chat": "internvl",
     "internlm": "llama",
     "internlm2": "llama",
+    "interns1": "internvl",
     "internvl_chat": "internvl",
     "kimi_k2": "deepseek_v3",
     "kimi_vl": "kimi_k25",
+    "llava_llama": "llava_original",
+    "llava_mistral": "llava_original",
+    "llava_qwen": "llava_original",
     "mimo": "qwen2",
+    "mimo_v2": "mimo_v2_flash",
     "minicpm": "llama",
     "minimax_text_01": "minimax",
     "moonvit": "kimi_k25",
     _NEMOTRON_NAS: "llama",
     "new": "gte",
+    "opencua": "qwen2_5_vl",
     "orion": "stablelm",
     "qwen": "qwen2",
+    "sarvam_mla": "deepseek_v3",
     "skywork": "llama",
+    "skywork_chat": "internvl",
     "solar": "llama",
     "stablelm_epoch": "stablelm",
     "xverse": "llama",
@@ -49,8 +61,9 @@ ALIASES = {
 }
 # Known classes without experts, and those with a tower: all that these can stand for.
 _DENSE = {"gte", "llama", "qwen2", "stablelm"}
-_WITH_TOWERS = {"internvl", "kimi_k25"}
+_WITH_TOWERS = {"internvl", "kimi_k25", "qwen2_5_vl"}
 _EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts")
+_DEEPSEEK_EXPERTS = {"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"}
 _EXPERTS = (
     *_EXPERT_COUNTS,
     *("num_routed_experts", "moe_num_experts", "num_moe_experts", "moe_intermediate_size"),
@@ -62,14 +75,36 @@ _TOWERS = (
 
 
 def as_known(raw: Raw) -> Raw:
-    """Return a config as the class of a known architecture would read it.
+    """Return a config as the class of a known architecture would read it; the text model inside it too.
 
     Raises:
         SizingError: It says something that this class has no place for, such as experts or a tower.
     """
-    _refuse_what_is_left_out(raw)
-    read = _READERS.get(str(raw.get("model_type")))
-    return read(raw) if read else raw
+    own = _by_its_code(raw)
+    _refuse_what_is_left_out(own)
+    read = _READERS.get(str(own.get("model_type")))
+    told = read(own) if read else own
+    text = told.get("text_config")
+    return {**told, "text_config": as_known(dict(text))} if isinstance(text, Mapping) else told
+
+
+def _by_its_code(raw: Raw) -> Raw:
+    """Name a model by its own code where its config calls it like another: Grok 2 is no GIT, Jina's BERT no BERT."""
+    model_type, names = raw.get("model_type"), raw.get("architectures") or ()
+    if "Grok1ForCausalLM" in names:
+        return {**raw, "model_type": "grok-1"}
+    if model_type == "bert" and any(str(name).startswith("JinaBert") for name in names):
+        sources = [str(one) for one in dict(raw.get("auto_map") or {}).values()]
+        normed = any("qk-post-norm" in one for one in sources)
+        return {**raw, "model_type": "jina_bert", "qk_post_norm": normed}
+    if model_type == "nomic_bert" and raw.get("num_experts") and raw.get("moe_every_n_layers"):
+        return {**raw, "model_type": "nomic_moe"}
+    if model_type == "xlm-roberta" and raw.get("lora_adaptations"):
+        return {**raw, "model_type": "jina_adapted"}
+    if model_type == "chatglm" and isinstance(raw.get("vision_config"), Mapping):
+        text = {name: value for name, value in raw.items() if name != "vision_config"}
+        return {**raw, "model_type": "chatglm_4v", "text_config": text}
+    return raw
 
 
 def _refuse_what_is_left_out(raw: Raw) -> None:
@@ -136,7 +171,6 @@ def _qwen(raw: Raw) -> Raw:
 
 def _deepseek_moe(raw: Raw) -> Raw:
     """DeepSeek-MoE, Ling: GLM-4.5's layers; heads of their own keys where nothing groups them."""
-    names = {"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"}
     heads, step = raw["num_attention_heads"], raw.get("moe_layer_freq", 1)
     shared = raw.get("moe_shared_expert_intermediate_size", raw.get("moe_intermediate_size"))
     if step != 1 or shared != raw.get("moe_intermediate_size"):
@@ -145,7 +179,9 @@ def _deepseek_moe(raw: Raw) -> Raw:
             f"width, which this version cannot size. {BY_HAND}"
         )
         raise SizingError(msg)
-    given = {known: raw[own] for own, known in names.items() if raw.get(own) is not None}
+    given = {
+        known: raw[own] for own, known in _DEEPSEEK_EXPERTS.items() if raw.get(own) is not None
+    }
     if not any(raw.get(name) for name in _EXPERT_COUNTS):
         given |= _all_dense(raw)
     return {
@@ -161,6 +197,13 @@ def _deepseek_moe(raw: Raw) -> Raw:
     }
 
 
+def _deepseek_v2(raw: Raw) -> Raw:
+    """DeepSeek-V2 as DeepSeek-VL2's smallest and DeepSeek-OCR have it: with DeepSeek-MoE's attention."""
+    if raw.get("use_mla") is False:
+        return _deepseek_moe({**raw, "model_type": "deepseek"})
+    return raw
+
+
 def _all_dense(raw: Raw) -> Raw:
     """DeepSeek-MoE without experts, as its class is where none are counted; another says its own number."""
     if raw["model_type"] != "deepseek":
@@ -170,6 +213,32 @@ def _all_dense(raw: Raw) -> Raw:
         )
         raise SizingError(msg)
     return {"first_k_dense_replace": raw["num_hidden_layers"], "n_routed_experts": 0}
+
+
+def _step(raw: Raw) -> Raw:
+    """Step 3.5 and 3.7: layers that look back a window may have more heads than the others."""
+    if isinstance(text := raw.get("text_config"), Mapping):
+        return {
+            **raw,
+            "text_config": {"model_type": "step3p5", **text},
+        }  # read as any text model is
+    other = raw.get("attention_other_setting")
+    told = other.get("num_attention_heads") if isinstance(other, Mapping) else None
+    sliding = raw.get("num_sliding_attention_heads") or told
+    kinds, usual = raw.get("layer_types"), raw.get("num_attention_heads")
+    if not sliding or not isinstance(kinds, list):
+        return raw
+    own = kinds[: raw.get("num_hidden_layers")]  # what comes after predicts further tokens
+    heads = [sliding if kind == "sliding_attention" else usual for kind in own]
+    return {**raw, "layer_types": own, "num_attention_heads": heads}
+
+
+def _refined_web(raw: Raw) -> Raw:
+    """Falcon 7B and 40B before transformers had them; the wider one groups its heads (vLLM's ``RWConfig``)."""
+    names = {**_OF_GPT2, "n_head_kv": "num_kv_heads"}
+    wider = raw.get("hidden_size") == 8192  # noqa: PLR2004 - Falcon 40B's
+    told = {known: raw[own] for own, known in names.items() if raw.get(own) is not None}
+    return {"new_decoder_architecture": wider, **raw, **told}
 
 
 def _minimax_text(raw: Raw) -> Raw:
@@ -193,7 +262,7 @@ def _internvl_chat(raw: Raw) -> Raw:
     tied = raw.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
     return raw | {
         "vision_config": tower,
-        "text_config": as_known(text),
+        "text_config": text,
         "tie_word_embeddings": tied,
     }
 
@@ -250,20 +319,37 @@ def _width(multiple: float, hidden: int) -> int:
     return -(-int(2 * multiple * hidden / 3) // 256) * 256
 
 
+_OF_GPT2 = {
+    "n_embd": "hidden_size",
+    "n_head": "num_attention_heads",
+    "n_inner": "intermediate_size",
+    "n_layer": "num_hidden_layers",
+    "n_positions": "max_position_embeddings",
+}
 _READERS: dict[str, Callable[[Raw], Raw]] = {
+    "RefinedWeb": _refined_web,
+    "RefinedWebModel": _refined_web,
     "bailing_moe": _deepseek_moe,
     "bailing_moe_v2": _deepseek_moe,
     "baichuan": _renamed({}, tie_word_embeddings=False),
     "chatglm": _chatglm,
     "deepseek": _deepseek_moe,
+    "deepseek_v2": _deepseek_v2,
     "exaone": _renamed({"num_layers": "num_hidden_layers"}, tie_word_embeddings=False),
     "internlm": _renamed({"bias": "attention_bias"}, tie_word_embeddings=False),
     "internlm2": _renamed({"bias": "attention_bias"}, tie_word_embeddings=False),
+    "h2ovl_chat": _internvl_chat,
     "internvl_chat": _internvl_chat,
     "kimi_vl": _kimi_vl,
     "minicpm": _renamed({}, tie_word_embeddings=True),
     "minimax_text_01": _minimax_text,
     _NEMOTRON_NAS: _nemotron_nas,
+    "nomic_moe": _renamed(_OF_GPT2),
     "orion": _renamed({}, tie_word_embeddings=False, use_qkv_bias=False),
     "qwen": _qwen,
+    "sarvam_mla": _renamed(_DEEPSEEK_EXPERTS, tie_word_embeddings=False),
+    "skywork_chat": _internvl_chat,
+    "step3p5": _step,
+    "step3p7": _step,
+    **TOWER_READERS,
 }

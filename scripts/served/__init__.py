@@ -1,0 +1,1 @@
+"""Architectures that only engines, or a model's own repository, have classes for."""
