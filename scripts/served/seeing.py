@@ -32,6 +32,8 @@ def seeing() -> Iterator[Served]:
     yield _phi3()
     yield _deepseek_vl()
     yield _deepseek_ocr()
+    yield _deepseek_ocr_2()
+    yield _got_ocr()
     yield _minicpm()
     yield from _nemotron()
     yield from _ovis()
@@ -139,6 +141,59 @@ def _deepseek_ocr() -> Served:
         towers={"vision_config": "clip_vision_model"},
         without=("vision_tower.post_layernorm",),
     )
+
+
+def _deepseek_ocr_2() -> Served:
+    """DeepSeek-OCR 2: behind the SAM, Qwen2's smallest layers read patches and learnt queries."""
+    width, inner = 896, 4864
+    layer = [
+        *linear("self_attn.q_proj", width, width),
+        *linear("self_attn.k_proj", 128, width),
+        *linear("self_attn.v_proj", 128, width),
+        *linear("self_attn.o_proj", width, width, bias=False),
+        *linear("mlp.gate_proj", inner, width, bias=False),
+        *linear("mlp.up_proj", inner, width, bias=False),
+        *linear("mlp.down_proj", width, inner, bias=False),
+        *norm("input_layernorm", width),
+        *norm("post_attention_layernorm", width),
+    ]
+    rows = [
+        *sam_with_neck("vision_sam", str(width)),
+        *stack("vision_qwen2.layers", 24, layer),
+        *norm("vision_qwen2.norm", width),
+        *tensor("vision_queries.weight", 144 + 256, width),
+        *linear("projector.layers", INTO, width),
+        *tensor("view_seperator", INTO),
+        *HEAD,
+    ]
+    settings = {"projector_config.n_embed": 1280}
+    source = "vLLM 0.33 DeepseekOCR2ForCausalLM"
+    return Served("deepseek_ocr_2", source, rows, settings, text="deepseek_v2")
+
+
+def _got_ocr() -> Served:
+    """GOT-OCR 2, whose SAM the class takes as it is published."""
+    rows = [
+        *sam_with_neck("vision_tower", "1024"),
+        *linear("multi_modal_projector.multimodal_projector", HIDDEN, 1024),
+        *HEAD,
+    ]
+    settings = {
+        "text_config.hidden_size": 1024,
+        "text_config.intermediate_size": 2816,
+        "text_config.num_attention_heads": 16,
+        "text_config.num_hidden_layers": 24,
+        "text_config.num_key_value_heads": 16,
+        "text_config.tie_word_embeddings": True,
+        "text_config.vocab_size": 151860,
+    }
+    pinned = {
+        "vision_config.hidden_size": 768,
+        "vision_config.num_hidden_layers": 12,
+        "vision_config.output_channels": 256,
+    }
+    source = "transformers 5.23.0 GotOcr2ForConditionalGeneration"
+    return Served("got_ocr2", source, rows, settings, text="qwen2", pinned=pinned)
 
 
 def _minicpm() -> Served:

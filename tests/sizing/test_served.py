@@ -188,7 +188,6 @@ def test_sliding_layers_of_step_have_their_own_heads(inside: bool):
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    (VL2 | {"architectures": ["DeepseekOCR2ForCausalLM"]}, "DeepSeek-OCR 2"),
     ({"model_type": "minicpmv", "hidden_size": 2304}, r"version 2\.0"),
     ({"model_type": "minicpmo", "version": 9.1, **TEXT}, r"version 9\.1"),
     ({"model_type": "ultravox", "text_model_id": "meta-llama/Llama-3.1-8B"}, "text_config"),

@@ -8,6 +8,7 @@ open (``holds``): it has what lies around it only, and the nested model's own fi
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,25 +41,41 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(declared, str) or not declared:
         msg = "The config must name its 'model_type'; it is what says how the model is built."
         raise SizingError(msg)
-    layout = architecture(_known(declared))
+    outer = _known(declared)
+    layout = architecture(outer)
+    put_in: list[tuple[str, str]] = []
     for name, usual in layout["nested"].items():
         nested = raw.get(name)
         inside = nested.get("model_type") if isinstance(nested, Mapping) else None
         if name in layout.get("holds", ()):
-            layout = _holding(layout, name, _known(inside if isinstance(inside, str) else usual))
+            put_in.append((name, _known(inside if isinstance(inside, str) else usual)))
+        elif not isinstance(inside, str) or _same(inside, usual, declared):
             continue
-        if not isinstance(inside, str) or _same(inside, usual, declared):
-            continue
-        if name == TEXT:
-            layout = _with_text(layout, architecture(_known(inside)))
+        elif name == TEXT:
+            put_in.append((name, _known(inside)))
         elif name == VISION and usual in _TOWERS and inside in _TOWERS:
-            layout = _with_tower(layout, architecture(inside))
+            put_in.append((name, inside))
         else:
             msg = (
                 f"The {name!r} of {declared!r} is a {inside!r}; this version can size it with {usual!r} "
                 f"only. {BY_HAND}"
             )
             raise SizingError(msg)
+    return _put_together(outer, tuple(put_in))
+
+
+@functools.lru_cache(maxsize=256)
+def _put_together(outer: str, put_in: tuple[tuple[str, str], ...]) -> Layout:
+    """Put models into an architecture: each by the name of its config and its model type."""
+    layout = architecture(outer)
+    for name, model_type in put_in:
+        inner = architecture(model_type)
+        if name in layout.get("holds", ()):
+            layout = _holding(layout, name, inner)
+        elif name == TEXT:
+            layout = _with_text(layout, inner)
+        else:
+            layout = _with_tower(layout, inner)
     return layout
 
 
@@ -79,9 +96,8 @@ def _same(inside: str, usual: str, outside: str) -> bool:
     return len(plain) == 1 or _SUFFIXES.sub("", inside) == _SUFFIXES.sub("", outside)
 
 
-def _holding(outer: Layout, nested: str, model_type: str) -> Layout:
+def _holding(outer: Layout, nested: str, inner: Layout) -> Layout:
     """Put in the model that an architecture leaves open; the outer file's own defaults stay."""
-    inner = architecture(model_type)
     whole = _with_text(outer, inner) if nested == TEXT else _beside(outer, inner, nested)
     left_out = tuple(outer.get("without", ()))
     rows = [row for row in whole["rows"] if not _named(row).startswith(left_out)]

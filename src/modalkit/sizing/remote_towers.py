@@ -53,12 +53,12 @@ def _refused(raw: Raw, why: str) -> SizingError:
 
 
 def _deepseek_vl(raw: Raw) -> Raw:
-    """DeepSeek-VL2 and DeepSeek-OCR, which have one model type; the second has two towers, one before the other."""
+    """DeepSeek-VL2 and both DeepSeek-OCR, which have one model type; the last two have a SAM before their tower."""
     names = [str(name) for name in raw.get("architectures") or ()]
-    if any("OCR2" in name for name in names):
-        raise _refused(raw, "is a DeepSeek-OCR 2")
     text = {"model_type": "deepseek_v2", **_part(raw, "language_config")}
     told = {**raw, "text_config": text, "tie_word_embeddings": False}
+    if "DeepseekOCR2ForCausalLM" in names:
+        return told | {"model_type": "deepseek_ocr_2", "vision_config": {}}
     if "DeepseekOCRForCausalLM" in names or isinstance(
         _part(raw, "vision_config").get("width"), Mapping
     ):
