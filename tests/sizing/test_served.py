@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from modalkit.errors import SizingError
+from modalkit.sizing.kept import Keeps
 from modalkit.sizing.model import model_facts
 from modalkit.sizing.parts import Kind
 
@@ -147,6 +148,29 @@ def test_an_embedder_of_a_text_model_keeps_nothing():
     assert found.total_parameters == whole.total_parameters
     assert found.kv_bytes_per_token() == 0
     assert not any(part.kind is Kind.HEAD for part in found.parts)
+
+
+def test_blip_tells_what_its_577_patches_show():
+    """Its page counts the tied head of the captioner again; keys and values of the patches are kept once."""
+    config = {"model_type": "blip", "text_config": {"num_attention_heads": 12}}
+    found = model_facts(config)
+    assert found.total_parameters + 30524 * 768 == 247_414_076
+    assert found.kv_bytes_per_token() == 12 * 2 * 768 * 2
+    seen = [layer for layer in found.cache if layer.keeps is Keeps.ENCODER]
+    assert {layer.window for layer in seen} == {24**2 + 1}
+    assert len(seen) == 12
+
+
+def test_a_pair_of_an_encoder_and_a_decoder_is_read_by_their_own_files():
+    """TrOCR's base: ViT and a decoder whose keys of patches are narrower than itself."""
+    encoder = {"model_type": "vit", "image_size": 384, "qkv_bias": False}
+    decoder = {"model_type": "trocr", "cross_attention_hidden_size": 768}
+    found = model_facts(
+        {"model_type": "vision-encoder-decoder", "encoder": encoder, "decoder": decoder}
+    )
+    assert found.total_parameters == 333_921_792
+    assert found.kv_bytes_per_token() == 12 * 2 * 1024 * 2
+    assert {layer.window for layer in found.cache if layer.keeps is Keeps.ENCODER} == {577}
 
 
 def test_ultravox_hears_with_whisper():
