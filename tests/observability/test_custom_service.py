@@ -60,6 +60,17 @@ class Words:
                 raise ValueError(text)
             yield letter
 
+    @endpoint("/waits")
+    async def waits(self, pieces: int = 0) -> AsyncIterator[int]:
+        for piece in range(pieces):
+            yield piece
+        await asyncio.Event().wait()
+
+    @endpoint("/late", batch=Batch(8, deadline_ms=20))
+    async def late(self, texts: list[str]) -> list[int]:
+        await asyncio.Event().wait()
+        return []
+
     @traced
     def own(self, text: str) -> str:
         if self.broken:
@@ -190,6 +201,51 @@ def test_a_client_that_leaves_is_not_in_flight_any_more(eventually):
         assert service.started.wait(60)
         service.go_on.set()
         assert eventually(lambda: figures(client)["http_in_flight{}"] == 0)
+
+
+def test_a_deadline_is_an_outcome_of_its_own(capfd):
+    """Whose time is over, by its header or its route, has not left and was not refused; the log tells it too."""
+    service = Words()
+    service.go_on.clear()
+    soon = {"x-deadline-ms": "20"}
+    with running(service, metrics="open") as client:
+        assert client.post("/count", json={"text": "a"}, headers=soon).status_code == 504
+        service.go_on.set()
+        assert client.post("/late", json="a").status_code == 504
+        assert client.post("/waits", headers=soon).status_code == 504
+        cut = client.post("/waits", json={"pieces": 2}, headers={**soon, "x-request-id": "cut"})
+        assert cut.status_code == 200
+        assert "event: error" in cut.text
+        found = figures(client)
+    assert [found[f"calls_total{{{name},deadline}}"] for name in ("count", "late", "waits")] == [
+        1,
+        1,
+        2,
+    ]
+    ended = ("cancelled", "refused", "error", "ok")
+    assert not any(
+        found[f"calls_total{{{name},{word}}}"] for name in ("late", "waits") for word in ended
+    )
+    assert found["calls_refused_total{late,deadline}"] == 1
+    logged = [one for one in capfd.readouterr().err.splitlines() if "modalkit.access" in one]
+    lines = [json.loads(one) for one in logged]
+    told = {one["id"]: one for one in lines if "outcome" in one}
+    assert [(one, line["outcome"], line["status"]) for one, line in told.items()] == [
+        ("cut", "deadline", 200)
+    ]
+
+
+def test_a_caller_who_leaves_is_cancelled_and_not_late(eventually):
+    """A request with time left whose caller is gone is no deadline's."""
+    with running(Words(), metrics="open") as client:
+
+        def leave() -> bool:
+            with suppress(httpx.ReadTimeout):
+                client.post("/waits", headers={"x-deadline-ms": "600000"}, timeout=0.5)
+            return figures(client)["calls_total{waits,cancelled}"] >= 1
+
+        assert eventually(leave)
+        assert figures(client)["calls_total{waits,deadline}"] == 0
 
 
 def over_a_websocket(client, path, message, headers=None) -> websockets.ClientConnection:

@@ -61,6 +61,11 @@ class Words:
                 raise ValueError(text)
             yield letter
 
+    @endpoint("/waits")
+    async def waits(self) -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
     @endpoint("/broken")
     async def broken(self, text: str) -> int:
         raise ValueError(text)
@@ -156,6 +161,17 @@ def test_what_is_asked_and_said_is_in_no_span(words, spans):
     assert call.status.code == 2
     assert request.status.code == 2
     assert not any("my secret" in str(span) for span in spans)
+
+
+def test_a_deadline_is_the_error_of_its_spans(words, spans, eventually):
+    """What is cancelled because its time is over says so, and so does the request whose status was sent."""
+    answer = words.post("/waits", headers={**TRACEPARENT, "x-deadline-ms": "50"})
+    assert answer.status_code == 200
+    assert eventually(lambda: any(span.name == "POST /waits" for span in spans))
+    call, request = spans.named("Words.waits"), spans.named("POST /waits")
+    assert attributes(call)["error.type"] == "DeadlineError"
+    assert attributes(request)["error.type"] == "deadline"
+    assert attributes(request)["http.response.status_code"] == 200
 
 
 @pytest.mark.parametrize(("text", "code"), [("ab", 1000), ("a!", 1011)])

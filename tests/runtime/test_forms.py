@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import base64
+import json
+from typing import Annotated, Any
 
 import httpx
 import msgspec
 import pytest
 import typing_extensions
 from openapi_spec_validator import validate
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic.dataclasses import dataclass, rebuild_dataclass
 
 from modalkit import File, endpoint
@@ -77,11 +79,11 @@ class Service:
 ROUTES = {name: value for name, value in vars(Service).items() if isinstance(value, Route)}
 
 
-def sent(name: str, data: Any = None, files: Any = ()) -> Any:
+def sent(name: str, data: Any = None, files: Any = (), of: Any = ROUTES) -> Any:
     """The arguments that the route makes of a form, as httpx writes it."""
     parts = [(key, (None, text)) for key, several in (data or {}).items() for text in several]
     request = httpx.Request("POST", "http://here", files=[*parts, *files])
-    body = Bodies(typed_route(name, ROUTES[name]))
+    body = Bodies(typed_route(name, of[name]))
     return asyncio.run(body.read(request.headers["content-type"].encode(), request.read()))
 
 
@@ -219,3 +221,106 @@ def test_a_form_refers_to_schemas_that_are_there():
         for name in several
     }
     assert references(schema) <= named
+
+
+class Signed(BaseModel):
+    """Its own configuration says how its bytes come as JSON, and the schema does not."""
+
+    model_config = ConfigDict(val_json_bytes="base64")
+    key: bytes
+    more: list["Signed"] = []
+
+
+class Sealed(BaseModel):
+    model_config = ConfigDict(val_json_bytes="hex")
+    file: File
+    seals: Annotated[list[bytes], AfterValidator(lambda seals: [*seals, b"last"])]
+    signed: Signed | None = None
+
+
+class Told(BaseModel):
+    """Its bytes are the text's own, as pydantic has it by default."""
+
+    text: bytes
+
+
+class Bytes:
+    """Routes with bytes inside of JSON."""
+
+    @endpoint("/parts")
+    async def parts(
+        self,
+        file: File | None = None,
+        *,
+        alone: bytes = b"",
+        several: list[bytes] = [],  # noqa: B006 - nothing changes it
+        unlike: set[bytes] = set(),  # noqa: B006 - as above
+        named: dict[str, bytes | int] | None = None,
+        signed: Signed | None = None,
+        told: Told | None = None,
+        files: list[File] = [],  # noqa: B006 - as above
+        either: int | list[Signed] = 0,
+    ) -> None: ...
+
+    @endpoint("/sealed")
+    async def sealed(self, body: Sealed) -> None: ...
+
+
+BYTES = {name: value for name, value in vars(Bytes).items() if isinstance(value, Route)}
+_FF = base64.b64encode(b"\xff\x00").decode()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "made"),
+    [
+        ("several", [_FF, ""], [b"\xff\x00", b""]),
+        ("unlike", [_FF], {b"\xff\x00"}),
+        ("named", {"a": _FF, "b": 3}, {"a": b"\xff\x00", "b": 3}),
+        (
+            "signed",
+            {"key": _FF, "more": [{"key": ""}]},
+            Signed(key=b"\xff\x00", more=[Signed(key=b"")]),
+        ),
+        ("told", {"text": "AAAA"}, Told(text=b"AAAA")),
+        ("files", [{"data": _FF, "name": "a"}], [File(b"\xff\x00", "a")]),
+        ("either", [{"key": _FF}], [Signed(key=b"\xff\x00")]),
+    ],
+)
+def test_bytes_inside_a_part_are_what_they_are_in_a_body(field, value, made):
+    """JSON with bytes in it means the same in a form, beside a file or not, and as the whole body."""
+    bodies = Bodies(typed_route("parts", BYTES["parts"]))
+    assert bodies.arguments(json.dumps({field: value}).encode())[1][field] == made
+    for files in ([], [("file", ("a.bin", b"a"))]):
+        _, keywords = sent("parts", {field: [json.dumps(value)]}, files, of=BYTES)
+        assert keywords[field] == made
+
+
+def test_a_text_for_bytes_is_its_own_bytes():
+    """What is no JSON is nobody's base64: a form's text comes as it is, alone or one of several."""
+    _, keywords = sent("parts", {"alone": ["AAAA"], "several": ["AAAA", "b"]}, of=BYTES)
+    assert (keywords["alone"], keywords["several"]) == (b"AAAA", [b"AAAA", b"b"])
+
+
+def test_several_parts_with_bytes_inside_are_read_one_by_one():
+    """Each part of one name is an element of the list, whatever else the field may be."""
+    parts = [json.dumps({"key": _FF}), json.dumps({"key": ""})]
+    _, keywords = sent("parts", {"either": parts}, of=BYTES)
+    assert keywords["either"] == [Signed(key=b"\xff\x00"), Signed(key=b"")]
+
+
+def test_a_body_with_fields_has_its_own_word_on_bytes():
+    """The configuration of the model that is the body holds for its fields; validators run once."""
+    parts = {"seals": ['["ff00"]'], "signed": [json.dumps({"key": _FF})]}
+    ((body,), _) = sent("sealed", parts, [("file", ("a.bin", b"a"))], of=BYTES)
+    assert body.seals == [b"\xff\x00", b"last"]
+    assert body.signed == Signed(key=b"\xff\x00")
+
+
+def test_what_is_no_base64_is_the_senders_mistake():
+    """The problem names the place inside the part, and tells nothing of what came."""
+    with pytest.raises(UnfitError) as caught:
+        sent("parts", {"named": ['{"a": "AAAA", "b": "secret!"}']}, of=BYTES)
+    first = caught.value.problems[0]
+    assert first["loc"][:2] == ["named", "b"]
+    assert "base64" in first["msg"]
+    assert "secret" not in str(caught.value)

@@ -16,7 +16,7 @@ from modalkit import Picture
 from modalkit.declare.routes import Route
 from modalkit.runtime.request_bodies import Bodies, UnfitError
 from modalkit.runtime.typed_routes import typed_route
-from modalkit.runtime.wire_images import IMAGE_PIXELS, REQUEST_PIXELS, pixels_of_a_request
+from modalkit.runtime.wire_images import IMAGE_PIXELS, REQUEST_PIXELS, within_pixels
 
 
 def album(self, pictures: list[Image.Image]) -> int: ...
@@ -97,8 +97,7 @@ def test_the_budget_of_a_request_is_no_method_s():
     content = png(7000, 7000)
     for _ in range(3):
         assert Picture().load(content).size == (7000, 7000)
-    with pixels_of_a_request():
-        assert Picture().load(content).size == (7000, 7000)
+    assert within_pixels(Picture().load, content).size == (7000, 7000)
 
 
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV", "LAB", "I")

@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -409,6 +410,32 @@ def test_a_request_may_bring_its_own_deadline(url):
     late = httpx.post(f"{url}/slowly", json={"to": 1000}, headers=headers).text
     assert late.startswith("data: 0\n\n")
     assert "slowly did not answer within 50 ms." in late
+
+
+@pytest.mark.parametrize("given", ["inf", "1e300", "nan", "soon", "60000"])
+def test_a_deadline_that_is_far_or_none_is_waited_for(url, given):
+    """A number that no timer takes is as good as none, and so is what is no number."""
+    answer = httpx.post(
+        f"{url}/pair", json={"left": 1, "right": []}, headers={"x-deadline-ms": given}
+    )
+    assert answer.json() == {"left": -1, "right": []}
+
+
+def test_a_websocket_may_bring_a_deadline(url):
+    """The header of its handshake holds from its request on, and the close says that it is over."""
+
+    async def scenario():
+        address, late = f"{url}/slowly".replace("http", "ws"), {"x-deadline-ms": "50"}
+        async with websockets.connect(address, additional_headers=late) as socket_:
+            await socket_.send('{"to": 1000}')
+            assert await socket_.recv() == "0"
+            with suppress(websockets.ConnectionClosedError):
+                while True:
+                    await socket_.recv()
+            return socket_.close_code, socket_.close_reason
+
+    ended = asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert ended == (1011, "slowly did not answer within 50 ms.")
 
 
 def test_the_schema_is_one_that_generators_accept():

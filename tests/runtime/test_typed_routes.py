@@ -9,6 +9,7 @@ from typing import Annotated, TypedDict
 import pytest
 import typing_extensions
 from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
 
 from modalkit.declare.batches import Batch
 from modalkit.declare.routes import Route
@@ -46,6 +47,7 @@ class Service:
     def unknown_member(self, text: dataclasses.Nope) -> int: ...
     def not_an_expression(self, text: "a b") -> int: ...  # noqa: F722
     def unknown_type(self, thing: Unknown) -> int: ...
+    def unknown_file(self, file: UploadFile) -> int: ...
     def unknown_answer(self, text: str) -> Unknown: ...
     def old_options(self, options: OldOptions) -> int: ...
     def call_back(self, then: Callable[[int], int]) -> int: ...
@@ -93,6 +95,7 @@ def typed(name, batch=None):
         ("unknown_member", ["no attribute 'Nope'"]),
         ("not_an_expression", ["cannot be read"]),
         ("unknown_type", ["parameter 'thing'", "Unknown", "Write a pydantic model"]),
+        ("unknown_file", ["parameter 'file'", "Write modalkit.File"]),
         ("unknown_answer", ["its answer", "Unknown", "Write a pydantic model"]),
         ("old_options", ["parameter 'options'", "typing_extensions.TypedDict"]),
         ("call_back", ["parameter 'then'", "Callable"]),

@@ -45,7 +45,8 @@ def _encoder(route: TypedRoute, marked: Foreign | None) -> Callable[[Any], bytes
         return _raw(route, marked)
     if marked is not None and marked.media_type == "application/json":
         return _by_msgspec(route)
-    validate, dump = route.answer.validate_python, route.answer.dump_json
+    # The adapter's own methods put every option they know between.
+    validate, dump = route.answer.validator.validate_python, route.answer.serializer.to_json
 
     def encode(answer: Any) -> bytes:
         # What the schema says is what comes.

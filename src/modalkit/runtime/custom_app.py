@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -17,13 +18,14 @@ from typing import Any
 from pydantic import JsonValue
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import DeadlineError, RequestError
+from ..errors import RequestError
 from .answers import Answers, problem, respond
+from .deadlines import pieces_within, within
 from .departures import CallerLeftError, Departures
 from .docs_page import docs_page
 from .openapi import openapi_schema
 from .request_bodies import Bodies, UnfitError
-from .streams import StreamAnswer, close_pieces, stream_over_websocket
+from .streams import StreamAnswer, stream_over_websocket
 from .typed_routes import TypedRoute
 
 __all__ = ["custom_app"]
@@ -31,7 +33,7 @@ __all__ = ["custom_app"]
 Call = Callable[..., Any]
 _log = logging.getLogger("modalkit")
 _DEADLINE = b"x-deadline-ms"
-_END = object()
+_LONGEST_MS = 1e9  # days; more is more than a timer takes
 
 
 def custom_app(
@@ -83,7 +85,7 @@ class _Table:
         path = scope["path"]
         handler = self._posts.get(path)
         if scope["type"] == "websocket":
-            await _websocket(handler, receive, send)
+            await _websocket(handler, scope, receive, send)
         elif handler is not None and scope["method"] == "POST":
             await handler(scope, receive, send)
         elif path in self._pages and scope["method"] in {"GET", "HEAD"}:
@@ -97,12 +99,12 @@ class _Table:
             await respond(send, **problem("Not Found", HTTPStatus.NOT_FOUND))
 
 
-async def _websocket(handler: _Handler | None, receive: Receive, send: Send) -> None:
+async def _websocket(handler: _Handler | None, scope: Scope, receive: Receive, send: Send) -> None:
     if handler is None or not handler.streams:
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": "not a stream"})
         return
-    await handler.over_websocket(receive, send)
+    await handler.over_websocket(scope, receive, send)
 
 
 class _Handler:
@@ -131,16 +133,22 @@ class _Handler:
             return
         with suppress(CallerLeftError):
             if self.streams:
-                pieces = self._call(*arguments, **keywords)
-                await self._stream(pieces, accept, deadline, receive, send)
+                pieces = self._pieces(arguments, keywords, deadline)
+                sending = StreamAnswer(self._name, self._answers, accept).send(pieces, send)
+                await self._departures.unless_left(receive, sending, at_once=True)
             else:
                 called = self._call(*arguments, **keywords)
                 await self._answer(called, accept, deadline, receive, send)
 
-    async def over_websocket(self, receive: Receive, send: Send) -> None:
+    async def over_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request over a WebSocket."""
+        _, _, deadline = _asked(scope["headers"])
         typed = self._bodies, self._answers
-        await stream_over_websocket(self._name, typed, self._call, receive, send)
+
+        def call(*arguments: object, **keywords: object) -> AsyncIterator[Any]:
+            return self._pieces(arguments, keywords, deadline)
+
+        await stream_over_websocket(self._name, typed, call, receive, send)
 
     async def _answer(
         self,
@@ -151,7 +159,7 @@ class _Handler:
         send: Send,
     ) -> None:
         if deadline is not None:
-            called = _within(self._name, called, deadline)
+            called = within(self._name, called, deadline)
         try:
             answer = await self._departures.unless_left(receive, called)
             content, media_type = self._answers.encode_for(accept, answer)
@@ -166,18 +174,11 @@ class _Handler:
         else:
             await respond(send, HTTPStatus.OK, content, media_type)
 
-    async def _stream(
-        self,
-        pieces: AsyncIterator[Any],
-        accept: bytes,
-        deadline: float | None,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        if deadline is not None:
-            pieces = _pieces_within(self._name, pieces, deadline)
-        sending = StreamAnswer(self._name, self._answers, accept).send(pieces, send)
-        await self._departures.unless_left(receive, sending, at_once=True)
+    def _pieces(
+        self, arguments: tuple[object, ...], keywords: dict[str, object], deadline: float | None
+    ) -> AsyncIterator[Any]:
+        pieces: AsyncIterator[Any] = self._call(*arguments, **keywords)
+        return pieces if deadline is None else pieces_within(self._name, pieces, deadline)
 
 
 def _asked(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes, float | None]:
@@ -190,9 +191,16 @@ def _asked(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes, float 
         elif name == b"accept":
             accept = value
         elif name == _DEADLINE:
-            with suppress(ValueError):
-                deadline = max(float(value), 0.0)
+            deadline = _milliseconds(value)
     return content_type, accept, deadline
+
+
+def _milliseconds(value: bytes) -> float | None:
+    """A deadline; None for what is no number."""
+    with suppress(ValueError):
+        given = float(value)
+        return None if math.isnan(given) else min(max(given, 0.0), _LONGEST_MS)
+    return None
 
 
 async def _whole(receive: Receive) -> bytes | None:
@@ -210,35 +218,6 @@ async def _whole(receive: Receive) -> bytes | None:
             return None
         parts.append(message.get("body", b""))
     return b"".join(parts)
-
-
-async def _within(name: str, answer: Awaitable[Any], deadline_ms: float) -> Any:
-    try:
-        async with asyncio.timeout(deadline_ms / 1000) as limit:
-            return await answer
-    except TimeoutError:
-        if limit.expired():
-            raise DeadlineError(name, deadline_ms) from None
-        raise
-
-
-async def _pieces_within(
-    name: str, pieces: AsyncIterator[Any], deadline_ms: float
-) -> AsyncIterator[Any]:
-    """The same pieces, as long as there is time for them."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + deadline_ms / 1000
-    try:
-        while True:
-            left_ms = 1000 * (until - loop.time())
-            piece = await _within(name, anext(pieces, _END), left_ms)
-            if piece is _END:
-                return
-            yield piece
-    except DeadlineError:
-        raise DeadlineError(name, deadline_ms) from None
-    finally:
-        await close_pieces(pieces)
 
 
 def _unprocessable(error: UnfitError) -> bytes:

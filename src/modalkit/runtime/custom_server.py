@@ -13,6 +13,7 @@ from ..declare.endpoints import Endpoint
 from ..errors import EngineError
 from .custom_host import CustomHost
 from .door import guarded
+from .gathered_writes import GatheringProtocol
 
 __all__ = ["CustomServer"]
 
@@ -35,6 +36,7 @@ class CustomServer:
         config = uvicorn.Config(
             app,
             port=endpoint.port,
+            http=GatheringProtocol,
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..declare.files import File
 from .form_fields import as_asked, is_file
-from .forms import FormError, Forms
+from .forms import FormError, FormParts, Forms, form_parts
 from .typed_routes import TypedRoute
-from .wire_images import pixels_of_a_request
+from .wire_images import within_pixels
 from .wire_types import foreign
 
 __all__ = ["Bodies", "UnfitError"]
 
+Sent = TypeVar("Sent")
 Arguments = tuple[tuple[object, ...], dict[str, object]]
 _JSON_LIKE = (
     b"application/json",
@@ -75,7 +77,7 @@ class Bodies:
         """
         if content_type.startswith(b"multipart/form-data"):
             try:
-                return self._validated(await self._forms.read(content_type, body))
+                return self._checked(self._of_form, await form_parts(content_type, body))
             except FormError as error:
                 raise UnfitError([_problem("form", str(error), *error.place)]) from error
         if self.takes_bytes and body and not content_type.startswith(_JSON_LIKE):
@@ -84,16 +86,18 @@ class Bodies:
         return self.arguments(body)
 
     def _validated_file(self, file: File) -> Arguments:
+        validate = self._route.request.validate_python
         if not self._route.fields:
-            return self._validated(as_asked(file, self._route.request_type))
+            return self._checked(validate, as_asked(file, self._route.request_type))
         ((name, kind),) = self._route.fields.items()
-        return self._validated({name: as_asked(file, kind)})
+        return self._checked(validate, {name: as_asked(file, kind)})
 
-    def _validated(self, value: object) -> Arguments:
+    def _of_form(self, parts: FormParts) -> object:
+        return self._route.request.validate_python(self._forms.read(parts))
+
+    def _checked(self, read: Callable[[Sent], object], sent: Sent) -> Arguments:
         try:
-            with pixels_of_a_request():
-                request = self._route.request.validate_python(value)
-            return self._route.arguments(request)
+            return self._route.arguments(within_pixels(read, sent))
         except ValidationError as error:  # what came may be megabytes, and no text
             raise _unfit(error, include_input=False) from error
 
@@ -112,7 +116,7 @@ def _decoder(route: TypedRoute) -> Callable[[bytes], Any]:
     adapter: TypeAdapter[Any] = route.request
     marked = foreign(route.request_type)
     if marked is None or marked.media_type != "application/json":
-        return _validating(adapter)
+        return partial(within_pixels, adapter.validator.validate_json)
     import msgspec  # noqa: PLC0415 - the annotation is one of its types
 
     decoder = msgspec.json.Decoder(route.request_type)
@@ -122,14 +126,6 @@ def _decoder(route: TypedRoute) -> Callable[[bytes], Any]:
             return decoder.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
             raise UnfitError([_problem("msgspec", str(error), *_place(str(error)))]) from error
-
-    return decode
-
-
-def _validating(adapter: TypeAdapter[Any]) -> Callable[[bytes], Any]:
-    def decode(body: bytes) -> Any:
-        with pixels_of_a_request():
-            return adapter.validate_json(body)
 
     return decode
 

@@ -13,10 +13,12 @@ from starlette.types import Receive, Send
 
 from ..errors import RequestError
 from .answers import Answers, problem, respond
+from .deadlines import close_pieces
 from .departures import CallerLeftError, Departures
+from .observe.outcomes import OUTCOME_OF_STREAM, outcome
 from .request_bodies import Arguments, Bodies, UnfitError
 
-__all__ = ["StreamAnswer", "close_pieces", "stream_over_websocket"]
+__all__ = ["StreamAnswer", "stream_over_websocket"]
 
 _log = logging.getLogger("modalkit")
 _NOTHING = object()
@@ -66,27 +68,33 @@ class StreamAnswer:
             await close_pieces(pieces)
 
     async def _rest(self, pieces: AsyncIterator[Any], send: Send) -> None:
-        encode, frame, end = self._answers.encode, self._frame, self._end
+        encode, frame = self._answers.encode, self._frame
         try:
             async for piece in pieces:
                 body = frame(encode(piece))
                 await send({"type": "http.response.body", "body": body, "more_body": True})
         except RequestError as error:
-            end = self._error(str(error))
-        except Exception:  # noqa: BLE001 - as above
-            end = self._error(self._failed())
-        await send({"type": "http.response.body", "body": end})
+            await self._break_off(error, str(error), send)
+        except Exception as error:  # noqa: BLE001 - as above
+            await self._break_off(error, self._failed(), send)
+        else:
+            await send({"type": "http.response.body", "body": self._end})
 
     def _failed(self) -> str:
         _log.exception("%s failed", self._name)
         return f"{self._name} failed; the service's log says why."
 
-    def _error(self, message: str) -> bytes:
-        """How a stream that has begun says that it failed."""
+    async def _break_off(self, error: Exception, message: str, send: Send) -> None:
+        """Say in a stream that has begun that it failed, and as what it ended to the door."""
+        told = {"type": "http.response.body", OUTCOME_OF_STREAM: outcome(error)}
         if self._frame is _as_it_is:
+            await send({**told, "more_body": True})
             raise ConnectionAbortedError(
                 message
-            )  # the server cuts the answer off: nothing else can be said
+            )  # the server cuts it off: nothing else can be said
+        await send({**told, "body": self._error(message)})
+
+    def _error(self, message: str) -> bytes:
         told = json.dumps({"detail": message}).encode()
         return b"event: error\ndata: " + told + b"\n\n" if self._end else _line(told)
 
@@ -101,13 +109,6 @@ def _line(piece: bytes) -> bytes:
 
 def _event(piece: bytes) -> bytes:
     return b"data: " + piece + b"\n\n"
-
-
-async def close_pieces(pieces: AsyncIterator[Any]) -> None:
-    """End a generator early, so that what it holds is let go now."""
-    close = getattr(pieces, "aclose", None)
-    if close is not None:
-        await close()
 
 
 # ── a WebSocket ─────────────────────────────────────────────────────────────────────────────────

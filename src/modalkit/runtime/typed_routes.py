@@ -34,9 +34,11 @@ from ..errors import DeclarationError
 from .foreign_types import Foreign
 from .wire_types import as_known, foreign
 
-__all__ = ["TypedRoute", "typed_route"]
+__all__ = ["OWN_TYPES", "TypedRoute", "typed_route"]
 
-_CONFIG = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+OWN_TYPES = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+"""How pydantic takes types that are the method's own, and no model's with a configuration of its own."""
+
 _Arguments = Callable[[Any], tuple[tuple[object, ...], dict[str, object]]]
 _Mode = Literal["validation", "serialization"]
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -289,9 +291,11 @@ _FOR_ANYTHING = (
     "Write a pydantic model, a dataclass, a typing_extensions.TypedDict or plain types of Python."
 )
 # By what pydantic calls the type that it cannot handle.
-_FOR_INSIDE = {
+_INSTEAD = {
     "ndarray": "Write Annotated[NDArray[np.float32], modalkit.Array()] for an array inside of it.",
     "PIL": "Write Annotated[PIL.Image.Image, modalkit.Picture()] for an image inside of it.",
+    "UploadFile": "Write modalkit.File for a file that is sent.",
+    "Tensor": "Write NDArray[np.float32] and go by tensor.numpy() and torch.from_numpy().",
 }
 
 
@@ -301,7 +305,7 @@ def _adapter(where: str, what: str, hint: Any, mode: _Mode = "validation") -> Ty
         adapter.json_schema(mode=mode)
     except Exception as error:  # pydantic has many kinds for a type that it cannot handle
         reason = getattr(error, "message", str(error)).strip().partition("\n")[0]
-        remedy = next((one for kind, one in _FOR_INSIDE.items() if kind in reason), _FOR_ANYTHING)
+        remedy = next((one for kind, one in _INSTEAD.items() if kind in reason), _FOR_ANYTHING)
         msg = (
             f"{where}: the type of {what}, {inspect.formatannotation(hint)}, cannot come or go as "
             f"JSON. {reason} {remedy}"
@@ -313,7 +317,7 @@ def _adapter(where: str, what: str, hint: Any, mode: _Mode = "validation") -> Ty
 def _configured(hint: Any) -> TypeAdapter[Any]:
     hint = as_known(hint)
     try:
-        return TypeAdapter(hint, config=_CONFIG)
+        return TypeAdapter(hint, config=OWN_TYPES)
     except PydanticUserError as error:
         if error.code != "type-adapter-config-unused":
             raise
@@ -341,7 +345,7 @@ def _body_model(
         for place, parameter in enumerate(parameters)
     }
     title = "".join(part.capitalize() for part in name.split("_")) + "Request"
-    return create_model(title, __config__=_CONFIG, **fields)
+    return create_model(title, __config__=OWN_TYPES, **fields)
 
 
 def _field(place: int) -> str:

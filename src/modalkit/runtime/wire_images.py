@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from .._wording import one_of
 from ..declare.files import File
 from ..errors import DeclarationError
 from .foreign_types import Foreign
 
-__all__ = ["IMAGE_PIXELS", "REQUEST_PIXELS", "Picture", "pixels_of_a_request"]
+__all__ = ["IMAGE_PIXELS", "REQUEST_PIXELS", "Picture", "within_pixels"]
+
+Sent = TypeVar("Sent")
+Read = TypeVar("Read")
 
 IMAGE_PIXELS = 64_000_000
 """Pixels of the largest image that a request may bring: 256 MB where a pixel takes four bytes."""
@@ -38,12 +40,11 @@ _NEAREST = {"I": "I;16", "La": "LA"}
 _pixels_left: ContextVar[int | None] = ContextVar("_pixels_left", default=None)
 
 
-@contextmanager
-def pixels_of_a_request() -> Iterator[None]:
-    """Hold the images that are read within to ``REQUEST_PIXELS`` together."""
+def within_pixels(read: Callable[[Sent], Read], sent: Sent) -> Read:
+    """Read what a request has sent, its images held to ``REQUEST_PIXELS`` together."""
     token = _pixels_left.set(REQUEST_PIXELS)
     try:
-        yield
+        return read(sent)
     finally:
         _pixels_left.reset(token)
 

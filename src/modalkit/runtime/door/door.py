@@ -77,6 +77,8 @@ class Door:
         self._prefix = endpoint.path.rstrip("/")
         self._rates = Rates(per_minute) if (per_minute := endpoint.rate_limit_per_minute) else None
         self._limit = endpoint.max_body_mib * 1024 * 1024
+        # In an engine's process tokens go straight to its server; elsewhere a gateway hands on each anyway.
+        self._counts = inner is None and bool(observers or endpoint.access_log != "off")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it; the ASGI entry."""
@@ -93,8 +95,7 @@ class Door:
         if self._is_ours(visit):
             await self._app(self._as_ours(visit, scope["path"]), receive, send)
             return
-        # In an engine's process tokens go straight to its server; elsewhere a gateway hands on each anyway.
-        watched = visit.watching(send, counting=self._inner is None)
+        watched = visit.watching(send, counting=self._counts)
         visit.path = scope["path"].removeprefix(self._prefix) or "/"
         observers = () if visit.path in PROBES else self._observers
         for observer in observers:

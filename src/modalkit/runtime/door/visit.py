@@ -15,6 +15,7 @@ from typing import Protocol
 from starlette.types import Message, Receive, Scope, Send
 
 from ...declare.exposure import AccessLog
+from ..observe.outcomes import OUTCOME_OF_STREAM
 from ..observe.request_ids import new_request_id, set_request_id
 
 __all__ = ["PROBES", "SOCKET_FAILED", "Visit", "VisitObserver"]
@@ -51,6 +52,7 @@ class Visit:
         path: What it asks for, below the endpoint's own path.
         status: The answer's status; 0 while there is none, and where the client left before. A
             WebSocket's is the code it was closed with, or 403 where it was never opened.
+        outcome: As what a stream ended that had begun and broke off; else None.
         took_s: Seconds from its arrival to its end, once it has ended.
         first_s: Seconds from its arrival to the first byte of the answer.
         trace_id: The trace it belongs to, where there is one.
@@ -63,6 +65,7 @@ class Visit:
         self.status = 0
         self.took_s = self.first_s = 0.0
         self.trace_id: str | None = None
+        self.outcome: str | None = None
         self.path: str = scope["path"]
         self._received = self._sent = 0
         self._prompt = b""
@@ -110,7 +113,8 @@ class Visit:
         """Whether it ended by a failure of the service, not of its caller."""
         if self.is_socket:
             return self.status == SOCKET_FAILED
-        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        is_broken = self.outcome is not None and self.outcome != "refused"
+        return is_broken or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
     def headers(self) -> dict[str, str]:
@@ -143,9 +147,10 @@ class Visit:
 
         Args:
             send: The server's.
-            counting: Whether to count the bytes of every piece. Otherwise only the head of an answer and
-                its first piece are looked at; from then on what is returned is the server's own ``send``,
-                held in a C object, and no Python of ours runs for the pieces of a stream.
+            counting: Whether to look at every piece, for its bytes and as what a stream ended. Otherwise only
+                the head of an answer and its first piece are looked at; from then on what is returned is
+                the server's own ``send``, held in a C object, and no Python of ours runs for the pieces
+                of a stream.
         """
         if self.is_socket:
             return self._watching_socket(send)
@@ -159,6 +164,7 @@ class Visit:
                         sending.__setstate__((send, (), {}, None))  # type: ignore[attr-defined]  # every partial has it, its stub does not
                 if counting:
                     self._sent += len(message.get("body", b""))
+                    self.outcome = message.get(OUTCOME_OF_STREAM)
             elif message["type"] == "http.response.start":
                 self._begin(message, counting=counting)
             return send(message)
@@ -234,6 +240,8 @@ class Visit:
             "bytes_out": None if self._sent == _UNKNOWN else self._sent,  # a stream past the door
             "key": self.key,
         }
+        if self.outcome is not None:
+            line["outcome"] = self.outcome
         if self.trace_id is not None:
             line["trace"] = self.trace_id
         if log == "prompts":

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Protocol
 
-from ...errors import RequestError
+from .outcomes import OUTCOMES, outcome
 from .registry import UNCOUNTED, Registry
 from .tracing import Tracing
 
@@ -117,9 +117,7 @@ class MethodWatch:
         self._batch = functools.partial(metrics.batch, method)
         self._waiting = functools.partial(metrics.waiting, method)
         self._tokens = functools.partial(metrics.tokens, method)
-        self._ok, self._error = metrics.calls(method, "ok"), metrics.calls(method, "error")
-        self._cancelled = metrics.calls(method, "cancelled")
-        self._refusal = metrics.calls(method, "refused")
+        self._ended = {word: metrics.calls(method, word) for word in OUTCOMES}
         self._refused = functools.partial(metrics.refused, method)
         # Seconds of calls that were answered and are not counted yet.
         self._took: list[float] = []
@@ -137,16 +135,10 @@ class MethodWatch:
         traceback: TracebackType | None,
     ) -> None:
         self._in_flight.value -= 1
-        if error is None:
-            self._ok.value += 1
-        elif isinstance(error, Exception):
-            # A full queue, no time left, a request that the method refuses: not the model's fault.
-            refused = isinstance(error, RequestError)
-            (self._refusal if refused else self._error).value += 1
-            if self._failed is not None and not refused:
-                self._failed(error)
-        else:  # cancelled, or a generator that nobody reads any more
-            self._cancelled.value += 1
+        ended_as = outcome(error)
+        self._ended[ended_as].value += 1
+        if error is not None and ended_as == "error" and self._failed is not None:
+            self._failed(error)
 
     def around(self, call: _Calling) -> _Calling:
         """Return a method's coroutine function, watched."""
@@ -230,7 +222,7 @@ class MethodWatch:
         """Count the calls that `at_once` has seen answered."""
         count = len(self._took)
         self._in_flight.value -= count
-        self._ok.value += count
+        self._ended["ok"].value += count
         for seconds in self._took:
             self._model.observe(seconds)
         self._took.clear()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...declare.tracing import COLLECTOR_VARIABLES
 from ...errors import MissingExtraError
+from ..deadlines import cause
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -120,7 +121,7 @@ class Tracing:
             try:
                 yield span
             except BaseException as error:
-                self.fail(span, type(error).__name__)
+                self.fail(span, cause(error).__name__)
                 raise
 
     def past(self, name: str, began: float, ended: float, **attributes: int | str) -> None:
@@ -210,5 +211,5 @@ class HTTPTraces:
         if visit.status:
             span.set_attribute("http.response.status_code", visit.status)
         if visit.failed:
-            self._tracing.fail(span, str(visit.status))
+            self._tracing.fail(span, visit.outcome or str(visit.status))
         span.end()
