@@ -348,6 +348,8 @@ def test_an_image_inside_a_model_comes_and_goes_in_json(client):
     back = Image.open(io.BytesIO(base64.b64decode(told["picture"])))
     assert (back.format, back.size) == ("WEBP", (4, 4))
     assert (told["name"], told["zoom"], told["mask"], told["raw"]) == ("a", 1.0, None, None)
+    as_browsers_do = {**sent, "picture": f"data:image/png;base64,{sent['picture']}"}
+    assert client.post("/shot", json=as_browsers_do).json() == told
     wrong = client.post("/shot", json={**sent, "picture": "AAAA"})
     assert wrong.status_code == 422
     assert wrong.json()["detail"][0]["loc"] == ["body", "picture"]

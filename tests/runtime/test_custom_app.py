@@ -160,6 +160,14 @@ def test_a_body_that_is_not_json_is_422():
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize("body", [b"\x89PNG\r\n\x00\xff", b'{"text": "\xff"}', b"\xff" * 20_000])
+def test_a_body_that_is_no_text_is_422(body):
+    """What cannot be told again in JSON is left out of the problem, which names its kind all the same."""
+    answer = ask(lambda client: client.post("/classify", content=body))
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["type"] == "json_invalid"
+
+
 def test_http_requests_share_batches():
     """Requests that arrive together are answered from shared batches, in order."""
 

@@ -107,7 +107,11 @@ def _problem(kind: str, message: str, *place: str) -> dict[str, Any]:
 
 
 def _unfit(error: ValidationError, *, include_input: bool) -> UnfitError:
-    told = error.json(include_url=False, include_context=False, include_input=include_input)
+    tell = partial(error.json, include_url=False, include_context=False)
+    try:
+        told = tell(include_input=include_input)
+    except ValueError:  # what came is no text
+        told = tell(include_input=False)
     return UnfitError(json.loads(told))
 
 

@@ -101,6 +101,8 @@ class Picture(Foreign):
             return value
         content = value.data if isinstance(value, File) else value
         if isinstance(content, str):
+            if content.startswith("data:"):  # as browsers write a file
+                content = content.partition(",")[2]
             content = base64.b64decode(content.replace("-", "+").replace("_", "/"), validate=True)
         unread = (OSError, TypeError, SyntaxError)
         bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
