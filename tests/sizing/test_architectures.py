@@ -60,6 +60,12 @@ ALONE: list[tuple[str, dict[str, Any]]] = [
     ("siglip_vision_model", {**SMALL, "num_attention_heads": 8}),
     ("clip_text_model", {**SMALL, "num_attention_heads": 8}),
     ("embedding_gemma2", {"projection_dim": 256}),
+    ("deit", {**SMALL, "num_attention_heads": 8}),
+    ("dinov2_with_registers", {"hidden_size": 512, "num_hidden_layers": 5}),
+    ("sam", {}),
+    ("swin", {}),
+    ("clap", {}),
+    ("modernvbert", {}),
     (
         "dbrx",
         {"d_model": 512, "n_heads": 8, "n_layers": 5, "attn_config": {"rope_theta": 1e4}}

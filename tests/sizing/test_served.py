@@ -161,6 +161,14 @@ def test_blip_tells_what_its_577_patches_show():
     assert len(seen) == 12
 
 
+def test_a_head_has_as_many_answers_as_its_config_names():
+    """SegFormer's smallest for 150 kinds of things has 3,752,694 parameters; two labels where none are named."""
+    named = {"id2label": {str(label): f"thing {label}" for label in range(150)}}
+    found = model_facts({"model_type": "segformer", **named}).total_parameters
+    assert found == 3_752_694
+    assert found - model_facts({"model_type": "segformer"}).total_parameters == 148 * 257
+
+
 def test_a_pair_of_an_encoder_and_a_decoder_is_read_by_their_own_files():
     """TrOCR's base: ViT and a decoder whose keys of patches are narrower than itself."""
     encoder = {"model_type": "vit", "image_size": 384, "qkv_bias": False}
