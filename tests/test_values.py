@@ -11,6 +11,7 @@ from pydantic import Strict
 from modalkit import errors
 from modalkit._names import check_container_path, check_environment_name, is_object_name
 from modalkit._values import Value, between, did_you_mean, one_of
+from modalkit.declare.cold_start import ColdStart
 from modalkit.declare.credentials import BearerKeys, ProxyAuth
 from modalkit.declare.endpoints import Endpoint
 from modalkit.declare.exposure import CORS
@@ -134,6 +135,24 @@ def test_a_misspelt_argument_reads_the_same(make, told):
     with pytest.raises(errors.DeclarationError) as raised:
         make()
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: ColdStart("gpu"),
+            "ColdStart takes its fields by their names. Write ColdStart(snapshot=...).",
+        ),
+        (lambda: Scaling(3), "Scaling takes its fields by their names. Write Scaling("),
+    ],
+)
+def test_a_value_without_a_name_is_told_to_have_one(make, told):
+    """What stands where a field's name belongs is answered with the first field, not with Python's own words."""
+    with pytest.raises(errors.DeclarationError) as raised:
+        make()
+    assert told in str(raised.value)
+    assert GPUProfile("L4").gpu == "L4"  # where the first field may stand alone, it does
 
 
 class Needs(Value):

@@ -19,6 +19,7 @@ from modalkit import (
     Endpoint,
     GPUProfile,
     ImageSpec,
+    Message,
     ModelFacts,
     ModelService,
     Reply,
@@ -56,6 +57,21 @@ answer: Coroutine[Any, Any, str] = Chat().generate.local("x")
 async def asynchronous() -> None:
     assert_type(await Chat().generate.remote.aio("x"), str)
 
+
+seen = Chat().chat.remote(
+    [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}},
+                {"type": "text", "text": "What is this?"},
+            ],
+        }
+    ]
+)
+assert_type(seen.message(), Message)
+Chat().chat.remote([seen.message(), {"role": "tool", "tool_call_id": "1", "content": "4"}])
+Chat().chat.remote([{"role": "user", "content": [{"type": "image"}]}])  # type: ignore[list-item]
 
 Chat().generate.remote(3)  # type: ignore[arg-type]
 Chat().generate.remote("x", max_token=5)  # type: ignore[call-arg]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .declare.secrets import Secret
     from .declare.webhook import Webhook
     from .declare.weights import WeightCache
-    from .engines import VLLM, Echo, Engine, Launch, LoRA, SGLang, Transformers
+    from .engines import VLLM, Echo, Engine, Launch, LoRA, SGLang, Speculative, Transformers
     from .errors import ModalkitError
     from .plan import ServicePlan, plan_service
     from .runtime.observe.remote import traced
@@ -71,6 +71,7 @@ __all__ = [
     "Scaling",
     "Secret",
     "ServicePlan",
+    "Speculative",
     "Transformers",
     "Webhook",
     "WeightCache",
@@ -112,6 +113,7 @@ _HOMES = {
     "Scaling": "declare.scaling",
     "Secret": "declare.secrets",
     "ServicePlan": "plan",
+    "Speculative": "engines",
     "Transformers": "engines",
     "VLLM": "engines",
     "Webhook": "declare.webhook",

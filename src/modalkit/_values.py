@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -35,6 +35,19 @@ class Value(BaseModel):
                 f"{type(self).__name__}.{name} cannot be changed: values are frozen. Make another."
             )
             raise DeclarationError(msg)
+
+        def __new__(cls, *unnamed: object, **_fields: object) -> Self:
+            if unnamed and cls.__init__ is Value.__init__:
+                name, first = cls.place or cls.__name__, next(iter(cls.model_fields), None)
+                instead = f"{name}({first}=...)" if first else f"{name}()"
+                msg = f"{name} takes its fields by their names. Write {instead}."
+                raise DeclarationError(msg)
+            return super().__new__(cls)
+
+    @classmethod
+    def meant_by(cls, name: str) -> str | None:  # noqa: ARG003 - subclasses use it
+        """Return what to write for a field of another name; None where it means nothing."""
+        return None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -84,7 +97,8 @@ def _naming_unknown_fields(init: Callable[..., None]) -> Callable[..., None]:
 def _unknown_field(declared: type[Value], field: str, known: Iterable[str]) -> str:
     name = declared.place or declared.__name__
     fields = sorted(known)
-    hint = did_you_mean(field, fields)
+    meant = declared.meant_by(field)
+    hint = f" Write {meant}." if meant else did_you_mean(field, fields)
     return f"{name}.{field} is not a field.{hint} {name} has {one_of(fields)}."
 
 
@@ -92,12 +106,19 @@ def _explain(declared: type[Value], error: ValidationError) -> str:
     return "\n".join(_explain_one(declared, dict(item)) for item in error.errors())
 
 
+_LIST = ("a valid tuple", "a list")  # people write one, and a frozen value keeps a tuple
+
+
 def _explain_one(declared: type[Value], item: Mapping[str, Any]) -> str:
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, DeclarationError):
         return str(cause)
     name = declared.place or declared.__name__
-    where = ".".join([name, *(str(part) for part in item["loc"])])
+    path = [str(part) for part in item["loc"]]
+    if path[-1:] == ["[key]"]:  # pydantic's mark behind the key that is wrong
+        *before, field, _, _ = ["", *path]
+        path = [*filter(None, before), f"{field} key"]
+    where = ".".join([name, *path])
     if item["type"] == "extra_forbidden":
         return _unknown_field(declared, str(item["loc"][-1]), declared.model_fields)
     if item["type"] == "missing":
@@ -107,6 +128,6 @@ def _explain_one(declared: type[Value], item: Mapping[str, Any]) -> str:
         expected = item["ctx"]["class_name"]
         return f"{where} must be {expected}(...), got {type(item['input']).__name__}."
     problem = str(cause) if cause is not None else f"{item['msg'][0].lower()}{item['msg'][1:]}"
-    problem = problem.rstrip(".").replace("input should be", "must be")
+    problem = problem.rstrip(".").replace("input should be", "must be").replace(*_LIST)
     joint = " " if problem.startswith("must ") else ": "
     return f"{where}{joint}{problem}, got {item['input']!r}."

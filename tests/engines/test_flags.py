@@ -166,6 +166,22 @@ def test_flags_of_older_guides_are_known(declared, flag, instead):
             {"memory_fraction": 90},
             "SGLang.memory_fraction must be less than or equal to 1, got 90.",
         ),
+        (
+            VLLM,
+            {"multimodal_limits": {"images": 1}},
+            "VLLM.multimodal_limits key must be 'image', 'video' or 'audio', got 'images'.",
+        ),
+        (
+            VLLM,
+            {"lora": {"a": "org/a"}},
+            "VLLM.lora must be a list such as [LoRA('name', 'org/name')], got {'a': 'org/a'}.",
+        ),
+        (SGLang, {"aliases": "chat"}, "SGLang.aliases must be a list, got 'chat'."),
+        (
+            SGLang,
+            {"chat_template": "chat.jinja"},
+            "SGLang.chat_template 'chat.jinja' is not in the container. Write './chat.jinja' for a file beside the service's.",
+        ),
     ],
 )
 def test_a_field_that_cannot_work_is_refused_at_once(declared, fields, message):
@@ -173,6 +189,31 @@ def test_a_field_that_cannot_work_is_refused_at_once(declared, fields, message):
     with pytest.raises(DeclarationError) as error:
         declared(**fields)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("declared", "name", "instead"),
+    [
+        (VLLM, "max_model_len", "Write VLLM(context_length=...)."),
+        (VLLM, "limit_mm_per_prompt", "Write VLLM(multimodal_limits=...)."),
+        (VLLM, "enable_prefix_caching", "Write VLLM(prefix_caching=...)."),
+        (VLLM, "block_size", "Write VLLM(extra_args=('--block-size', ...))."),
+        (SGLang, "tp_size", "Write SGLang(tensor_parallel=...)."),
+        (SGLang, "mem_fraction_static", "Write SGLang(memory_fraction=...)."),
+        (SGLang, "context_lenght", "Did you mean 'context_length'?"),
+    ],
+)
+def test_an_engines_own_name_for_a_field_is_answered_with_ours(declared, name, instead):
+    """Whoever writes the flag as a keyword reads which field it is; a misspelt field its nearest."""
+    with pytest.raises(DeclarationError) as error:
+        declared(**{name: 1})
+    assert f"{declared.__name__}.{name} is not a field. {instead} " in str(error.value)
+
+
+@pytest.mark.parametrize("template", ["./chat.jinja", "/models/chat.jinja", "chatml"])
+def test_a_chat_template_may_be_a_file_or_one_of_the_engines_own(template):
+    """A file beside the service's, one in the container, and a name are each passed on."""
+    assert SGLang(chat_template=template).chat_template == template
 
 
 def test_a_flag_with_a_field_is_refused_in_every_spelling():

@@ -174,9 +174,23 @@ def test_mistakes(shop, hub):
         "Error: 'org/model' is gated. Accept its terms on its page on the hub and set HF_TOKEN"
         in gated.stderr
     )
+    assert "secrets = [Secret('huggingface', keys=['HF_TOKEN'])]" in gated.stderr
     assert "Traceback" not in gated.stderr
     missing = shop("modalkit", "prefetch", "shop.py", "--service", "Caht", fails=True)
     assert "has no service 'Caht'; it has Chat, Notes." in missing.stderr
     (shop.folder / "plain.py").write_text("import modal\napp = modal.App('plain')\n")
     plain = shop("modalkit", "prefetch", "plain.py")
     assert "plain.py has no weights to prefetch" in plain.stdout
+
+
+def test_a_gated_model_arrives_with_the_secret_that_the_message_names(shop, hub):
+    """What the message says to do is enough: a Secret with the token, named in the service."""
+    vars(hub.repositories["org/model"]).update(gated=True, token="hf_of_the_shop")
+    shop("modal", "secret", "create", "huggingface", "HF_TOKEN=hf_of_the_shop")
+    text = (shop.folder / "shop.py").read_text()
+    text = text.replace("WeightCache, serve", "Secret, WeightCache, serve", 1)
+    secret = "secrets = [Secret('huggingface', keys=['HF_TOKEN'])]"
+    (shop.folder / "shop.py").write_text(text.replace("api = None", f"api = None; {secret}", 1))
+    filled = shop("modalkit", "prefetch", "shop.py", "--service", "Chat")
+    assert "org/model: 7.0 kB in 2 file(s), complete and verified." in filled.stdout
+    assert "hf_of_the_shop" not in filled.stdout + filled.stderr

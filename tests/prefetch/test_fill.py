@@ -282,8 +282,8 @@ print(event.stage, 0 < event.fetched_bytes < event.total_bytes)
 """
 
 
-def in_a_small_disk(root: Path, size: str) -> list[str]:
-    words = ["unshare", "-Urm", sys.executable, "-c", FULL, str(root), size]
+def in_a_small_disk(root: Path, size: str, program: str = FULL) -> list[str]:
+    words = ["unshare", "-Urm", sys.executable, "-c", program, str(root), size]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"this machine gives no small disk: {done.stderr}")
@@ -306,3 +306,37 @@ def test_a_disk_that_fills_up(cache, model, hub):
     assert "The disk is full" in told
     assert "run the same command again" in told
     assert ended == "done True"
+
+
+CROWDED = """
+import subprocess, sys
+from pathlib import Path
+from modalkit.errors import WeightsError
+from modalkit.prefetch.fill import fill
+from modalkit.prefetch.hub_source import HubSource
+from modalkit.prefetch.wanted import Wanted
+for files in range(2, 60):
+    root = Path(sys.argv[1]) / str(files)
+    root.mkdir(parents=True)
+    limits = f"size=100m,nr_inodes={files}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", limits, "none", str(root)], check=True)
+    told = ""
+    try:
+        for event in fill(root, Wanted(model="org/model"), lambda: HubSource("org/model", "main")):
+            pass
+    except WeightsError as error:
+        told = str(error)
+    whole = any(root.glob("modalkit/manifests/*.json"))
+    print("The disk is full" in told, whole)
+    if whole:
+        break
+"""
+
+
+def test_a_disk_that_is_full_at_any_file(cache, hub):
+    """Whichever file finds no room, a link or the manifest too, it is said; only the last run has a manifest."""
+    hub.add("org/model", {"config.json": {}, "model.safetensors": b"x" * 1000})
+    told = in_a_small_disk(cache.root, "", CROWDED)
+    assert len(told) > 5
+    assert told[-1] == "False True"
+    assert set(told[:-1]) == {"True False"}

@@ -64,6 +64,15 @@ def test_code_and_chat_templates_come_along():
     assert found == sorted([*names, *templates, "model.safetensors"])
 
 
+def test_every_kind_of_tokenizer_and_processor_comes_along():
+    """Versioned tokenizers of Mistral's, and what makes images numbers; weights of that name do not."""
+    read = ["tokenizer.model.v3", "tokenizer.model.v7m1", "tekken.json", "spiece.model"]
+    seen = ["preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"]
+    noise = ["model.v3.ckpt", "tokenizer.model.v3.bak"]
+    found = chosen(["config.json", "model.safetensors", *read, *seen, *noise])
+    assert found == sorted(["config.json", "model.safetensors", *read, *seen])
+
+
 def test_sentence_transformers_modules():
     """The folders that modules.json names are read, with their own weights."""
     modules = [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}]

@@ -18,7 +18,7 @@ import pytest
 
 from modalkit.declare.cold_start import ColdStart, ColdStartRecord
 from modalkit.declare.image import ImageSpec
-from modalkit.engines import Echo, Engine, Launch
+from modalkit.engines import VLLM, Echo, Engine, Launch
 from modalkit.errors import EngineError, EngineExitedError, EngineTimeoutError
 from modalkit.runtime.engine_host import EngineHost
 
@@ -135,6 +135,15 @@ def test_an_engine_that_is_up_but_does_not_work_fails_the_start(broken, message)
         host.start()
     with pytest.raises(OSError):  # noqa: PT011 - refused or reset, by platform
         asked(host)
+
+
+def test_a_program_that_is_not_there_is_named():
+    """A Python that the container lacks fails the start with its path and what to write instead."""
+    host = host_of(VLLM(interpreter="/no/such/python"))
+    with pytest.raises(
+        EngineError, match=r"vLLM cannot be .* no program '/no/such/python'.*interpreter"
+    ):
+        host.start()
 
 
 def test_a_full_queue_is_an_answer():

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from ..engines import VLLM, SGLang
 from ..engines.flags import EngineName, Flag, flag_table
-from ..engines.gpu_engine import OWNED_FLAGS, GPUEngine
+from ..engines.gpu_engine import GPUEngine
+from ..engines.reserved import OWNED_FLAGS
 from ..engines.sets import SetName, engine_sets
 
 __all__ = ["command"]

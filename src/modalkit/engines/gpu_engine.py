@@ -14,37 +14,16 @@ from ..declare.image import ImageSpec
 from ..errors import DeclarationError
 from .base import Engine, Launch
 from .flags import EngineName, FlagTable, flag_problems, flag_table, split_flags
-from .lora import LoRA
+from .lora import Adapters
 from .recipes import Recipe, RecipeUse, recipe_for, recipe_named, recipes
+from .reserved import OWNED_FLAGS, reserved_flags, reserved_problems
 from .sets import engine_set
 from .speculative import Speculative
 from .variables import without_secrets
 
-__all__ = ["OWNED_FLAGS", "GPUEngine"]
+__all__ = ["GPUEngine"]
 
-# What modalkit decides itself, by flag; the table adds every other spelling.
-OWNED_FLAGS = {
-    "--host": "modalkit chooses the address itself. Leave it out.",
-    "--port": "modalkit chooses the port itself. Leave it out.",
-    "--model": "The service says which model. Write model = 'org/name' in its body.",
-    "--revision": "The service says which commit. Write revision = '...' in its body.",
-    "--config": "A file would bring flags that nobody checked. Write them here.",
-    "--api-key": "A key in a command line can be read by every process. Write api = Endpoint(...) in the service.",
-    "--admin-api-key": "A key in a command line can be read by every process. modalkit sets one.",
-    "--hf-token": "A token in a command line can be read by every process. Write secrets = [Secret(...)] in the service.",
-    "--ssl-keyfile-password": "A password in a command line can be read by every process. Modal ends TLS before the engine.",
-    "--root-path": "It would shift the paths that the door compares. Write Endpoint(path=...).",
-    "--fastapi-root-path": "It would shift the paths that the door compares. Write Endpoint(path=...).",
-    "--help": "It would print and exit. Leave it out.",
-    "--headless": "The engine has to answer HTTP on its port. Leave it out.",
-    "--uds": "The engine has to answer HTTP on its port. Leave it out.",
-    "--grpc": "The engine has to answer HTTP on its port. Leave it out.",
-    "--grpc-mode": "The engine has to answer HTTP on its port. Leave it out.",
-    "--smg-grpc-mode": "The engine has to answer HTTP on its port. Leave it out.",
-    "--nnodes": "A service runs in one container. Leave it out.",
-    "--node-rank": "A service runs in one container. Leave it out.",
-}
-
+_TEMPLATE_FILES = (".jinja", ".jinja2", ".j2")
 
 # GPUDirect Storage, which this loader would use, does not reach a file system under FUSE.
 _FROM_FUSE = ("--model-loader-extra-config", '{"enable_gds": false}')
@@ -163,7 +142,7 @@ class GPUEngine(Engine):
     text_only: bool = False
     chat_template: str | None = None
     speculative: Speculative | None = None
-    lora: tuple[LoRA, ...] = ()
+    lora: Adapters = ()
     lora_slots: PositiveInt | None = None
     max_lora_rank: PositiveInt | None = None
     trust_remote_code: bool = False
@@ -295,6 +274,19 @@ class GPUEngine(Engine):
     def _flag_of(cls, field: str) -> str:
         return next(flag for flag, decided_by in cls.set_flags.items() if decided_by == field)
 
+    @classmethod
+    def meant_by(cls, name: str) -> str | None:
+        """Return the field for what the engine calls otherwise, by the flag of that name."""
+        flag = cls.table().find(f"--{name.replace('_', '-')}")
+        if flag is None:
+            return None
+        decided = {spelling: field for field, spelling in cls.value_flags.items()} | dict(
+            cls.set_flags
+        )
+        field = next((decided[spelling] for spelling in flag.names if spelling in decided), None)
+        written = f"{field}=..." if field else f"extra_args=({flag.names[0]!r}, ...)"
+        return f"{cls.__name__}({written})"
+
     @field_validator("extra_args", mode="before")
     @classmethod
     def _one_string_per_word(cls, value: object) -> object:
@@ -334,6 +326,10 @@ class GPUEngine(Engine):
         if self.recipe not in {None, "auto"} and recipe_named(self.recipe or "") is None:
             known = [one.name for one in recipes()]
             yield f"{here}.recipe {self.recipe!r} is not known.{did_you_mean(self.recipe or '', known)}"
+        if (template := self.chat_template or "").endswith(_TEMPLATE_FILES) and template[
+            0
+        ] not in "./":
+            yield f"{here}.chat_template {template!r} is not in the container. Write './{template}' for a file beside the service's."
         if self.text_only and self.multimodal_limits:
             yield f"{here}.multimodal_limits is of no use with text_only=True. Leave one of them out."
 
@@ -345,7 +341,7 @@ class GPUEngine(Engine):
         here = type(self).__name__
         table = self.table()
         reserved = self._reserved_flags()
-        yield from _reserved(self.extra_args, f"{here}.extra_args", reserved)
+        yield from reserved_problems(self.extra_args, f"{here}.extra_args", reserved)
         if self.unchecked_flags:
             return
         if self.version != table.version:
@@ -377,17 +373,4 @@ class GPUEngine(Engine):
             | {flag: f"Write {here}({field}=...)." for flag, field in fields.items()}
             | OWNED_FLAGS
         )
-        spellings = {
-            spelling: instead[name]
-            for flag in self.table().flags
-            for name in flag.names
-            if name in instead
-            for spelling in flag.names
-        }
-        return instead | spellings
-
-
-def _reserved(arguments: tuple[str, ...], where: str, reserved: Mapping[str, str]) -> Iterator[str]:
-    for given in split_flags(arguments):
-        if given.name in reserved:
-            yield f"{where} {given.name!r} is not written here. {reserved[given.name]}"
+        return reserved_flags(instead, self.table())

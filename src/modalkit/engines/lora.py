@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Self
 
-from pydantic import Strict, model_validator
+from pydantic import BeforeValidator, Strict, model_validator
 
 from .._values import Value
 from ..errors import DeclarationError
 
-__all__ = ["LoRA"]
+__all__ = ["Adapters", "LoRA"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -79,3 +79,14 @@ class LoRA(Value):
             msg = f"{where}.revision {self.revision!r} is not a commit. Write its 40 hexadecimal digits."
             raise DeclarationError(msg)
         return self
+
+
+def _listed(given: object) -> object:
+    if isinstance(given, (list, tuple)):
+        return given
+    msg = "must be a list such as [LoRA('name', 'org/name')]"
+    raise ValueError(msg)
+
+
+Adapters = Annotated[tuple[LoRA, ...], BeforeValidator(_listed)]
+"""The adapters of an engine."""

@@ -11,6 +11,7 @@ _LATER = "Run this again later; with HF_HUB_OFFLINE=1 what is cached on this mac
 _AUTHORISED = (401, 403)
 _TOO_MANY = 429
 _SHOWN = 4  # files in a message
+_CONTAINER = "MODAL_TASK_ID"  # Modal's containers have it
 
 
 def gated(model: str) -> str:
@@ -18,6 +19,7 @@ def gated(model: str) -> str:
     token = "" if _has_token() else " and set HF_TOKEN to a token of an account that has"
     return (
         f"{model!r} is gated. Accept its terms on its page on the hub{token}, then run this again."
+        + ("" if _has_token() else _by_secret())
     )
 
 
@@ -30,7 +32,10 @@ def not_found(model: str) -> str:
     """Say that a model is not there, or not for everybody."""
     if _has_token():
         return f"The hub has no model {model!r} that the account of HF_TOKEN may see. Check the id, or ask its owner."
-    return f"The hub has no public model {model!r}. Check the id; if it is private, set HF_TOKEN to a token that may read it."
+    return (
+        f"The hub has no public model {model!r}. Check the id; if it is private, set HF_TOKEN to a token that may "
+        f"read it.{_by_secret()}"
+    )
 
 
 def incomplete(model: str, commit: str, missing: Sequence[str], *, offline: bool) -> str:
@@ -74,9 +79,13 @@ def refused(model: str, status: int, retry_after: str = "", later: str = _LATER)
     if status == _TOO_MANY:
         wait = f"in {retry_after} s" if retry_after.isdigit() else "in a few minutes"
         token = "" if _has_token() else ", or set HF_TOKEN: accounts may ask more often"
-        return f"The hub answered 429, too many requests. Run this again {wait}{token}."
+        secret = _by_secret() if token else ""
+        return f"The hub answered 429, too many requests. Run this again {wait}{token}.{secret}"
     if status in _AUTHORISED:
-        return f"The hub answered {status} for {model!r}: HF_TOKEN is not valid or may not read it. Make another token on the hub."
+        return (
+            f"The hub answered {status} for {model!r}: HF_TOKEN is not valid or may not read it. Make another token on "
+            f"the hub.{_by_secret()}"
+        )
     return f"The hub answered {status} for {model!r}. {later}"
 
 
@@ -84,6 +93,16 @@ def down(error: Exception, later: str = _LATER) -> str:
     """Say that the hub cannot be reached."""
     where = os.environ.get("HF_ENDPOINT", "the model hub")
     return f"{where} cannot be reached ({type(error).__name__}). Check the network and HF_ENDPOINT. {later}"
+
+
+def _by_secret() -> str:
+    """Say how a token gets to where it is asked for; a variable of one's own machine stays there."""
+    if _CONTAINER not in os.environ:
+        return ""
+    return (
+        " A container has it from a Secret: modal secret create huggingface HF_TOKEN=..., and in the service "
+        "secrets = [Secret('huggingface', keys=['HF_TOKEN'])]."
+    )
 
 
 def _has_token() -> bool:

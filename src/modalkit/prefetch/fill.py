@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ from .manifest import (
     read_manifest,
     write_manifest,
 )
+from .parts import disk_problem
 from .progress import Meter, Progress
 from .selection import needed_files
 from .sources import Source, read_json
@@ -75,6 +77,19 @@ def _filled(
 ) -> Iterator[Progress]:
     yield Progress(wanted.model, "listing", note=f"Asking {source.origin} for its files.")
     files = _chosen(wanted, source)
+    with _disk_explained(root):
+        yield from _fetched(root, wanted, source, files, connections, again=again)
+
+
+def _fetched(
+    root: Path,
+    wanted: Wanted,
+    source: Source,
+    files: Sequence[SourceFile],
+    connections: int,
+    *,
+    again: bool,
+) -> Iterator[Progress]:
     meter = Meter(wanted.model, total_bytes(files), len(files))
     verified = Verified(root, wanted.model, source.origin, trusting=not again)
     missing = []
@@ -101,6 +116,17 @@ def _filled(
     write_manifest(root, manifest)
     verified.clear_parts()
     yield meter.now("done")
+
+
+@contextmanager
+def _disk_explained(root: Path) -> Iterator[None]:
+    """Turn what the cache's disk refuses, at whatever file, into what a person can do."""
+    try:
+        yield
+    except OSError as error:
+        where = Path(error.filename2 or error.filename or root / "it")
+        where = where if where.is_absolute() else root / where
+        raise WeightsError(disk_problem(where.name, where, error)) from error
 
 
 def _chosen(wanted: Wanted, source: Source) -> tuple[SourceFile, ...]:

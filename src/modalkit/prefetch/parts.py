@@ -19,7 +19,7 @@ from threading import Lock
 from ..errors import WeightsError
 from .files import SourceFile
 
-__all__ = ["BLOCK", "SEGMENT", "Part", "disk_problem", "part_name", "segments_of"]
+__all__ = ["BLOCK", "SEGMENT", "Part", "disk_problem", "is_full", "part_name", "segments_of"]
 
 SEGMENT = 64 << 20
 """Bytes that one connection fetches in one go."""
@@ -41,10 +41,15 @@ def part_name(file: SourceFile, origin: str) -> str:
     return f"{known or told}.{file.size}"
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether a disk, or one's share of it, has no room."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
 def disk_problem(name: str, path: Path, error: OSError) -> str:
     """Return what to say when a file cannot be written."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        free = shutil.disk_usage(path.parent).free
+    if is_full(error):
+        free = shutil.disk_usage(next(one for one in path.parents if one.is_dir())).free
         return (
             f"The disk is full: {name} cannot be written to {str(path.parent)!r}, which has "
             f"{free:,} bytes free. What has arrived is kept. Make room, then run the same command again."

@@ -30,7 +30,10 @@ _WEIGHTS = re.compile(
     r"\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|gguf|ggml|onnx|onnx_data|ot|tflite|npz|pickle|pkl|nemo)$"
 )
 # What is read besides weights: configuration, tokenizers, chat templates, code that comes with a model.
-_READ = re.compile(r"\.(json|jinja|txt|model|tiktoken|py|ya?ml|bpe|vocab|spm)$|^(vocab|merges)$")
+_READ = re.compile(
+    r"\.(json|jinja|txt|model|tiktoken|py|ya?ml|bpe|vocab|spm)$|^(vocab|merges)$"
+    r"|\.model\.v\d+(m\d+)?$"  # Mistral's, which vLLM looks for beside consolidated weights
+)
 _OTHER_FORMATS = frozenset(
     {"original", "onnx", "openvino", "metal", "coreml", "gguf", "tf", "flax", "runs", "logs"}
 )

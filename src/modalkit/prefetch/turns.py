@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import WeightsError
 from .layout import parts_path
+from .parts import disk_problem, is_full
 
 __all__ = ["turn"]
 
@@ -37,6 +38,8 @@ def turn(root: Path, model: str) -> Iterator[Iterator[None]]:
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         msg = f"The cache at {str(root)!r} cannot be written: {error.strerror}. It must be mounted, and not read-only."
+        if is_full(error):
+            msg = disk_problem(path.name, path, error)
         raise WeightsError(msg) from error
     try:
         yield _until_free(number)

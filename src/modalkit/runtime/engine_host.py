@@ -218,14 +218,22 @@ class EngineHost:
     def _new_process(self) -> EngineProcess:
         engine, launch = self._engine, self._launch
         self._handover = handover(engine, self._endpoint, self._service, launch.served_name)
-        return EngineProcess(
-            engine.title,
-            _with_this_python(engine.argv(launch)),
-            {**engine.environment(launch), **self._handover.environment},
-            secrets=self._handover.hidden,
-            on_line=self._phases.hear,
-            on_death=self._died,
-        )
+        argv = _with_this_python(engine.argv(launch))
+        try:
+            return EngineProcess(
+                engine.title,
+                argv,
+                {**engine.environment(launch), **self._handover.environment},
+                secrets=self._handover.hidden,
+                on_line=self._phases.hear,
+                on_death=self._died,
+            )
+        except FileNotFoundError as error:
+            msg = (
+                f"{engine.title} cannot be started: this container has no program {argv[0]!r}. Its image has to bring "
+                "it; VLLM and SGLang take a Python of their own by interpreter='/path/to/python'."
+            )
+            raise EngineError(msg) from error
 
     def _serve(self) -> None:
         self._serving = True

@@ -26,6 +26,8 @@ class _ContentPart(_Part):
     refusal: str | None = None
     image_url: JsonValue = None
     input_audio: JsonValue = None
+    audio_url: JsonValue = None
+    video_url: JsonValue = None
     file: JsonValue = None
 
 
@@ -225,6 +227,8 @@ def _text(content: str | list[_ContentPart] | None, place: str) -> str:
     for number, part in enumerate(content):
         if part.type != "text" or part.text is None:
             raise unsupported(
-                param=f"{place}[{number}]", instead=f"Only text parts are, not {part.type!r}."
+                param=f"{place}[{number}]",
+                instead=f"Only text parts are, not {part.type!r}: a model that sees or hears "
+                "takes SGLang or vLLM.",
             )
     return "".join(part.text or "" for part in content)

@@ -7,12 +7,19 @@ import logging
 import torch
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
+)
 
+from ...errors import DeclarationError
 from .cache import bytes_per_token
 from .forward import CausalForward, left_padded
 from .hub import device, folder, model_arguments, source, vocabulary_size
@@ -33,12 +40,14 @@ _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length
 _UNKNOWN_CONTEXT = 2048
 # A CPU is busy with this many for a few decode steps' time; a GPU needs more to be busy at all.
 _PREFILL_TOKENS = {"cpu": 192, "cuda": 4096}
+_Loader = type[AutoModelForCausalLM] | type[AutoModelForMultimodalLM]
 
 
 def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:
     """The engine, and one line on what was loaded."""
+    loader = _loader(options)
     tokenizer = AutoTokenizer.from_pretrained(options.model, **source(options))
-    model = _model(options)
+    model = _model(options, loader)
     vocabulary = vocabulary_size(model)
     forward = CausalForward(model)
     with torch.inference_mode():
@@ -63,7 +72,7 @@ def load_text_engine(options: EngineOptions) -> tuple[TextEngine, str]:
     return engine, f"{what}, context {plan.context_length}, up to {options.max_batch_size} {kind}"
 
 
-def _model(options: EngineOptions) -> PreTrainedModel:
+def _model(options: EngineOptions, loader: _Loader) -> PreTrainedModel:
     """The model on its device, its weights read in the fastest way that they can be."""
     place, arguments = folder(options), model_arguments(options)
     files = weight_files(place)
@@ -71,8 +80,23 @@ def _model(options: EngineOptions) -> PreTrainedModel:
     if loaded is not None:
         return nn.Module.to(loaded, device(options))
     with reading_ahead(files):
-        loaded = AutoModelForCausalLM.from_pretrained(options.model, **arguments)
+        loaded = loader.from_pretrained(options.model, **arguments)
         return nn.Module.to(loaded, device(options))
+
+
+def _loader(options: EngineOptions) -> _Loader:
+    """Whose class it is; a model that also sees or hears is loaded whole, and asked for text alone."""
+    config = AutoConfig.from_pretrained(options.model, **source(options))
+    own = getattr(config, "auto_map", None) or {}
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or AutoModelForCausalLM.__name__ in own:
+        return AutoModelForCausalLM
+    if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+        return AutoModelForMultimodalLM
+    msg = (
+        f"{options.model!r} is of the type {config.model_type!r}, which does not go on with a text. Write "
+        "Transformers(task='embed') where it makes vectors, or serve it with VLLM or SGLang."
+    )
+    raise DeclarationError(msg)
 
 
 def _plan(options: EngineOptions, model: PreTrainedModel, forward: CausalForward) -> MemoryPlan:

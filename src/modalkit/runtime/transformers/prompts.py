@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
@@ -12,6 +13,8 @@ from ..openai import ChatPrompt, Prompt, invalid
 
 __all__ = ["PromptEncoder"]
 
+_WORD = "modalkit-looks-for-this"  # in lower case: some templates make everything so
+_REFUSALS = (TemplateError, TypeError, ValueError)
 # Arguments of `apply_chat_template` itself; everything else reaches the template.
 _SERVER_SETS = frozenset(
     {
@@ -79,17 +82,37 @@ class PromptEncoder:
         if not self.knows_chat:
             msg = "This model has no chat template. Use /v1/completions."
             raise invalid(param="messages", message=msg, code="unsupported_parameter")
-        turns = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+        turns = [
+            _turn(turn.role, turn.content, in_parts=self._in_parts) for turn in prompt.messages
+        ]
         arguments: dict[str, Any] = dict(prompt.template_arguments)
         reserved = _SERVER_SETS & arguments.keys()
         if reserved:
             msg = f"'chat_template_kwargs' cannot set {min(reserved)!r}; the server sets it."
             raise invalid(param="chat_template_kwargs", message=msg)
         try:
-            text = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, **arguments
-            )
-        except (TemplateError, TypeError, ValueError) as error:
+            return self._templated(turns, arguments)
+        except _REFUSALS as error:
             msg = f"The model's chat template refuses these messages: {error}"
             raise invalid(param="messages", message=msg) from None
+
+    @cached_property
+    def _in_parts(self) -> bool:
+        """Whether the template wants a list of parts, as models that see do, and passes over a plain text."""
+        return not self._shows(in_parts=False) and self._shows(in_parts=True)
+
+    def _shows(self, *, in_parts: bool) -> bool:
+        try:
+            return _WORD in self._templated([_turn("user", _WORD, in_parts=in_parts)], {})
+        except _REFUSALS:
+            return False
+
+    def _templated(self, turns: Sequence[dict[str, Any]], arguments: Mapping[str, Any]) -> str:
+        text = self._tokenizer.apply_chat_template(
+            list(turns), tokenize=False, add_generation_prompt=True, **arguments
+        )
         return str(text)
+
+
+def _turn(role: str, content: str, *, in_parts: bool) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": content}] if in_parts else content}
