@@ -31,19 +31,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from published_setups import Setup, config_of, goals, sections, setups
+
 from modalkit.errors import SizingError
 from modalkit.sizing.configs import Config
-from modalkit.sizing.fit import Pick, examine, picks
 from modalkit.sizing.layouts import architecture, parameters
 from modalkit.sizing.memory import Load, Split, cache_per_gpu
 from modalkit.sizing.model import ModelFacts, model_facts
 from modalkit.sizing.module_names import is_tower
-from modalkit.sizing.report import default_load, parse_choice, size
+from modalkit.sizing.report import size
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "tests" / "sizing" / "models.json"
 RESULTS = Path(__file__).parent / "results" / "sizing.md"
-ONE_REQUEST = Load(2048, 1)  # published setups name no load
 WINDOW = 8192  # tokens of context that KV caches are compared at
 
 
@@ -72,15 +72,6 @@ def main() -> int:
     if options.write:
         RESULTS.write_text(text, "utf-8")
     return 0
-
-
-def config_of(model: dict[str, Any]) -> dict[str, Any]:
-    """The ``config.json`` of a listed model."""
-    config = dict(model["config"])
-    raw = {"text_config": config} if model["nested"] else config
-    raw |= {"model_type": model["model_type"], "dtype": model["dtype"], **model.get("towers", {})}
-    raw["tie_word_embeddings"] = config.get("tie_word_embeddings", False)
-    return raw | {"quantization_config": model.get("quantization_config")}
 
 
 def row_of(model: dict[str, Any]) -> Row:
@@ -171,80 +162,9 @@ def clock(work: Callable[[], object]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What somebody published as working, and what sizing says.
-
-    Attributes:
-        name: The model and its precision.
-        published: The cheapest of what was published, as Modal writes it.
-        usd: Its price an hour.
-        problems: What sizing finds wrong with anything that was published.
-        picked: The cheapest that sizing finds for the same request.
-        picked_usd: Its price an hour.
-        steps: Prices of the catalogue's choices above the published one, up to the picked one.
-        steps_in_use: The same where it must hold 8 requests of 8,192 tokens.
-    """
-
-    name: str
-    published: str
-    usd: float
-    problems: tuple[str, ...]
-    picked: str
-    picked_usd: float
-    steps: int
-    steps_in_use: int
-
-
-def setups(models: list[dict[str, Any]]) -> list[Setup]:
-    """Every model with published setups, at each precision that they name."""
-    return [
-        setup_of(model, precision)
-        for model in models
-        for precision in sorted({one["precision"] for one in model.get("setups", ())})
-    ]
-
-
-def setup_of(model: dict[str, Any], precision: str) -> Setup:
-    """Hold one model's published setups against what sizing picks."""
-    own = (model.get("quantization_config") or {}).get("quant_method")
-    chosen = model.get("quantization_config") if own == precision else PRECISIONS[precision]
-    facts = model_facts(config_of(model) | {"quantization_config": chosen}, name=model["id"])
-    named = [one for one in model["setups"] if one["precision"] == precision]
-    engine = "sglang" if all(one.get("engine") for one in named) else "vllm"
-    tried = [
-        examine(facts, ONE_REQUEST, engine, parse_choice(f"{one['gpu']}:{one['count']}"))
-        for one in named
-    ]
-    cheapest = min(tried, key=lambda one: one.usd_per_hour)
-    best, steps = dearer(picks(facts, ONE_REQUEST, engine), cheapest.usd_per_hour)
-    _, in_use = dearer(picks(facts, default_load(facts), engine), cheapest.usd_per_hour)
-    return Setup(
-        f"{model['id']} {precision}",
-        cheapest.selection,
-        cheapest.usd_per_hour,
-        tuple(f"{one.selection} {one.problem}" for one in tried if one.problem),
-        best.selection,
-        best.usd_per_hour,
-        steps,
-        in_use,
-    )
-
-
-def dearer(found: list[Pick], usd: float) -> tuple[Pick, int]:
-    """The cheapest that fits, and how many prices it is above another."""
-    best = next(one for one in found if not one.problem)
-    return best, len(
-        {one.usd_per_hour for one in found if usd < one.usd_per_hour <= best.usd_per_hour}
-    )
-
-
 def report(rows: list[Row], taken: list[float], published: list[Setup]) -> str:
     whole = [clock(lambda: size(model_facts(LLAMA))) for _ in range(9)]
     counted, stored = [row.ours for row in rows], of_published(rows, "our_bytes")
-    fitting = sum(not one.problems for one in published)
-    near = sum(one.steps <= 1 for one in published)
-    in_use = sum(one.steps_in_use <= 1 for one in published)
     lines = [
         "# Sizing: how exact, how fast",
         "",
@@ -257,9 +177,7 @@ def report(rows: list[Row], taken: list[float], published: list[Setup]) -> str:
         "|---|---|",
         f"| parameters within 1 % on 97 % | {within(counted, 0.01)} of {len(counted)} |",
         f"| bytes of files within 2 % on 95 % | {within(stored, 0.02)} of {len(stored)} |",
-        f"| every published setup fits | {fitting} of {len(published)}; the rest below |",
-        f"| the pick at most one step dearer than the published, 90 % | {near} of {len(published)} |",
-        f"| the same where the pick must hold 8 requests of 8,192 tokens | {in_use} of {len(published)} |",
+        *goals(published),
         f"| one model under 2 ms | {statistics.median(taken):.2f} ms, slowest {max(taken):.2f} ms |",
         f"| the same with every GPU examined, Llama 70B | {min(whole):.2f} ms |",
         "",
@@ -279,16 +197,7 @@ def report(rows: list[Row], taken: list[float], published: list[Setup]) -> str:
         "|---|--:|--:|--:|--:|--:|",
         *(table_row(row) for row in rows),
         "",
-        "## Published setups",
-        "",
-        "The cheapest that was published (vLLM's recipes, SGLang's cookbook; what Modal has, on one",
-        "machine), held to a request of 2,048 tokens, and what sizing picks for the same.",
-        "A step is the next dearer price among the catalogue's types and counts.",
-        "",
-        "| model | published | USD/hour | picked | USD/hour | steps dearer | said not to fit |",
-        "|---|---|--:|---|--:|--:|---|",
-        *(setup_row(one) for one in published),
-        "",
+        *sections(published),
     ]
     return "\n".join(lines)
 
@@ -304,20 +213,8 @@ LLAMA = {
 }
 
 
-PRECISIONS: dict[str, Any] = {
-    "bf16": None,
-    "fp8": {"quant_method": "fp8"},
-    "nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["*self_attn*"]},
-}
-
-
 def within(ratios: list[float | None], off: float) -> int:
     return sum(ratio is not None and abs(ratio - 1) <= off for ratio in ratios)
-
-
-def setup_row(one: Setup) -> str:
-    prices = f"{one.usd:.2f} | {one.picked} | {one.picked_usd:.2f}"
-    return f"| {one.name} | {one.published} | {prices} | {one.steps} | {'; '.join(one.problems)} |"
 
 
 def of_published(rows: list[Row], field: str) -> list[float | None]:

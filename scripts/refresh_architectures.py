@@ -44,6 +44,7 @@ from architectures.given import CACHE_FIELDS, CLASSES, DERIVED, ENCODERS, FIXED,
 from architectures.layout import Row, describe, fields_of_rule, fields_used, lists_used
 from architectures.merge import lists_layers, merge, rule_of
 from architectures.pins import pinned
+from architectures.published import as_published
 from architectures.symbols import Symbol, tracing, whole
 from architectures.verify import differences
 from transformers.models.auto import modeling_auto
@@ -128,7 +129,9 @@ def settings(model_type: str, rows: list[Row], layers: int | None) -> dict[str, 
         if isinstance(value, Symbol) and value.expression != path and path in used
     }
     for path in used:
-        if path.rpartition(".")[2] == "head_dim" and symbols.get(path) is None:
+        if path.rpartition(".")[2] == "head_dim" and (
+            symbols.get(path) is None or follows_width(CONFIG_MAPPING[model_type], path)
+        ):
             prefix = path.removesuffix("head_dim")
             derived[path] = f"({prefix}hidden_size // {prefix}num_attention_heads)"
     derived |= DERIVED.get(model_type, {})
@@ -155,6 +158,15 @@ def settings(model_type: str, rows: list[Row], layers: int | None) -> dict[str, 
         "lists": lists,
         "nested": nested_types(config),
     }
+
+
+def follows_width(kind: type[Any], path: str) -> bool:
+    """Whether a class works a head's width out of the model's where a config leaves it out."""
+    plain = kind()
+    width = getattr(plain, "hidden_size", None)
+    if path != "head_dim" or not isinstance(width, int):
+        return False
+    return getattr(kind(hidden_size=2 * width), path, None) == 2 * plain.head_dim
 
 
 def wanted_lists(rows: list[Row], config: Any, symbols: dict[str, Any]) -> set[str]:
@@ -286,7 +298,8 @@ def main() -> None:
             failed[model_type] = wrong[0]
             continue
         path = FOLDER / f"{model_type}.json"
-        path.write_text(json.dumps(file, separators=(",", ":"), sort_keys=True) + "\n", "utf-8")
+        text = json.dumps(as_published(file), separators=(",", ":"), sort_keys=True)
+        path.write_text(f"{text}\n", "utf-8")
     print(f"{len(wanted) - len(failed)} of {len(wanted)} written to {FOLDER}")
 
 

@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": BASE | {"declare", "blueprint", "discovery", "plan", "pricing", "starting"},
     "check": BASE
     | {"declare", "blueprint", "conflicts", "discovery", "lock", "lookup", "plan", "pricing"}
-    | {"sizing"},
+    | {"service", "sizing"},
     "cli": BASE
     | {"declare", "bench", "blueprint", "check", "discovery", "engines", "hub", "local", "lock"}
     | {"locking", "plan", "prefetch", "prefetching", "pricing", "sizing", "starting", "__init__"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -112,6 +113,29 @@ def test_what_is_declared_decides(choice, config, fitting, failing, said):
     assert said in on(choice, asked(failing, config)).problem
 
 
+@pytest.mark.parametrize(
+    ("engine", "choice", "said"),
+    [
+        (VLLM(memory_fraction=0.4, **SHORT), "L40S", "memory_fraction=0.44 (--gpu-memory-utilization)"),
+        (SGLang(memory_fraction=0.3, **SHORT), "L40S", "memory_fraction=0.37 (--mem-fraction-static)"),
+    ],
+)  # fmt: skip
+def test_a_share_that_is_too_small_is_told_with_the_one_that_makes_room(engine, choice, said):
+    """The problem names the share to declare; declared, it is one no longer."""
+    found = on(choice, asked(engine))
+    assert f"; {said} makes room" in found.problem
+    enough = engine.model_copy(update={"memory_fraction": found.memory_fraction})
+    assert on(choice, asked(enough)).problem == ""
+
+
+def test_no_share_helps_where_the_weights_do_not_fit_before_they_are_quantised():
+    """SGLang reads all weights first: what a share would hold afterwards is not proposed."""
+    engine = SGLang(quantization="fp8", memory_fraction=0.5, **SHORT)
+    found = on("RTX-PRO-6000", asked(engine, LLAMA_70B))
+    assert "while it loads" in found.problem
+    assert found.memory_fraction is None
+
+
 def test_fewer_requests_at_once_take_less():
     """Requests that the engine does not decode together wait, and keep no cache; each copy decodes its own."""
     many = Scaling(concurrency=64)
@@ -173,7 +197,9 @@ def test_a_draft_model_that_nobody_knows_is_named():
     """Without a lock the plan says that it is not counted, and what to run."""
     guess = Speculative(method="eagle3", draft_model="org/draft")
     of = service(VLLM(speculative=guess))
-    assert "org/draft is not counted" in demand_of(of, facts()).uncounted[0]
+    said = demand_of(of, facts()).uncounted[0]
+    assert "org/draft is not counted" in said
+    assert said.endswith(f"run: modalkit lock {Path(__file__).relative_to(Path.cwd())}")
     sized = demand_of(of, facts(), [locked(2)])
     assert sized.uncounted == ()
     assert (sized.load.draft_bytes, len(sized.load.draft_layers)) == (2 * GIB, 1)

@@ -27,11 +27,11 @@ from .discovery import is_collecting, note_service, takes_stale_locks
 from .engines.templates import template_beside, template_in_container
 from .errors import DeclarationError, PlanError
 from .lock import LockedImage, LockedService
-from .lookup import CONTAINER_LOCK, lock_path, locked_service, service_file, still_locked
+from .lookup import CONTAINER_LOCK, lock_path, locked_service, still_locked
 from .members import member_functions
 from .plan import ServicePlan, plan_service
 from .runtime.typed_routes import typed_route
-from .service import ModelService
+from .service import ModelService, service_file
 
 __all__ = ["Served", "apps_served_on", "cls_keywords", "serve", "served_on", "server_keywords"]
 

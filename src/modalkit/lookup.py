@@ -7,7 +7,6 @@ the container at a place of its own, since only the file itself arrives there.
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 from .conflicts import conflicts
@@ -15,29 +14,20 @@ from .declare.gpu import GPUFit
 from .errors import PlanError, SizingError
 from .fitting import fit_service
 from .lock import LOCK_NAME, LockedModel, LockedService, read_lock
-from .service import ModelService
+from .service import ModelService, lock_command, service_file
 from .sizing.model import ModelFacts, read_model
 
 __all__ = [
     "CONTAINER_LOCK",
     "declared",
-    "lock_command",
     "lock_path",
     "locked_service",
     "model_folder",
-    "prefetch_command",
-    "service_file",
     "stale_lock",
     "still_locked",
 ]
 
 CONTAINER_LOCK = "/modalkit/modalkit.lock"
-
-
-def service_file(service: type[ModelService]) -> Path:
-    """Return the file a service is written in; a name in the current folder if it has none."""
-    file = getattr(sys.modules.get(service.__module__), "__file__", None)
-    return Path(file) if file else Path.cwd() / f"{service.__module__}.py"
 
 
 def lock_path(service: type[ModelService]) -> Path | None:
@@ -142,22 +132,6 @@ def _guesses_ahead(service: type[ModelService], beside: tuple[LockedModel, ...])
     return name if name in service.engine.repositories() else None
 
 
-def lock_command(service: type[ModelService], option: str = "") -> str:
-    """Return the command that writes a service's lock, as messages show it."""
-    return f"modalkit lock {option}{_shown_file(service)}"
-
-
-def prefetch_command(service: type[ModelService], option: str = "") -> str:
-    """Return the command that fills a service's cache, as messages show it."""
-    return f"modalkit prefetch {option}{_shown_file(service)}"
-
-
-def _shown_file(service: type[ModelService]) -> str:
-    """A service's file as a command takes it from here; its name where it is not below."""
-    path = service_file(service).resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
-
-
 def _fitted(
     service: type[ModelService],
     locked: LockedModel | None = None,
@@ -211,6 +185,7 @@ _SIZED_BY = (
     *("context_length", "kv_cache_dtype", "dtype", "quantization", "expert_parallel"),
     *("pipeline_parallel", "data_parallel", "attention_data_parallel", "memory_fraction"),
     *("chunked_prefill", "prefill_chunk_tokens", "max_running_requests", "cuda_graphs"),
+    "prefix_caching",
     *("lora", "lora_slots", "max_lora_rank", "speculative", "max_batch_size", "extra_args"),
 )
 

@@ -20,14 +20,13 @@ from .declare.endpoints import Endpoint
 from .declare.routes import Route
 from .engines.base import Engine, Launch
 from .engines.gpu_engine import GPUEngine
-from .lookup import lock_command, prefetch_command
 from .plan import ServicePlan, engine_of
 from .runtime import engine_methods
 from .runtime.observe.engine_calls import watched
 from .runtime.observe.remote import take_trace
 from .runtime.prefetched import Prefetched, find_prefetched
 from .runtime.verify import weights_of
-from .service import ModelService
+from .service import ModelService, lock_command, prefetch_command
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -28,7 +28,7 @@ from .engines.templates import template_beside, template_in_container
 from .errors import PlanError
 from .lock import LockedService
 from .lock.pinned_image import pinned_image
-from .service import ModelService
+from .service import ModelService, lock_command
 
 __all__ = [
     "ENGINE_METHODS",
@@ -208,7 +208,7 @@ def engine_of(service: type[ModelService]) -> Engine | None:
 def _unlocked(service: type[ModelService], locked: LockedService | None) -> list[str]:
     if not isinstance(service.gpu, GPUFit) or (locked is not None and locked.gpu):
         return []
-    return [f"gpu = GPUProfile.{service.gpu} is not locked. Run: modalkit lock FILE"]
+    return [f"gpu = GPUProfile.{service.gpu} is not locked. Run: {lock_command(service)}"]
 
 
 def _gpu(service: type[ModelService], locked: LockedService | None) -> GPUProfile | None:

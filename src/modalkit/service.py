@@ -6,6 +6,7 @@ class or server.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     ) -> Callable[[Callable[..., object]], PartialFunction[_P, _R, _O]]: ...
 
 
-__all__ = ["ModelService"]
+__all__ = ["ModelService", "lock_command", "prefetch_command", "service_file"]
 
 
 class ModelService:
@@ -178,3 +179,25 @@ class ModelService:
             msg = f"{type(self).__name__} declares no weights. Write weights = WeightCache('name')."
             raise DeclarationError(msg)
         return PurePosixPath(self.weights.mount)
+
+
+def service_file(service: type[ModelService]) -> Path:
+    """Return the file a service is written in; a name in the current folder if it has none."""
+    file = getattr(sys.modules.get(service.__module__), "__file__", None)
+    return Path(file) if file else Path.cwd() / f"{service.__module__}.py"
+
+
+def lock_command(service: type[ModelService], option: str = "") -> str:
+    """Return the command that writes a service's lock, as messages show it."""
+    return f"modalkit lock {option}{_shown_file(service)}"
+
+
+def prefetch_command(service: type[ModelService], option: str = "") -> str:
+    """Return the command that fills a service's cache, as messages show it."""
+    return f"modalkit prefetch {option}{_shown_file(service)}"
+
+
+def _shown_file(service: type[ModelService]) -> str:
+    """A service's file as a command takes it from here; its name where it is not below."""
+    path = service_file(service).resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name

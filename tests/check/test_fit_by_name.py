@@ -212,6 +212,19 @@ def test_the_proposed_context_passes() -> None:
     assert not _fit(text.replace("Qwen3-8B'", f"Qwen3-8B', {cure}"))
 
 
+@pytest.mark.parametrize(("gpu", "proposed"), [("'L40S'", True), ("'L4'", False)])
+def test_a_larger_share_of_the_card_is_proposed_where_it_makes_room(
+    gpu: str, proposed: bool
+) -> None:
+    """The cure names the share with which the whole context fits, and only where there is one."""
+    start = "self.llm = vllm.LLM('Qwen/Qwen3-8B', gpu_memory_utilization=0.4)"
+    (cure,) = [one.instead for one in findings(_plain(start, gpu)) if one.code == "MK117"]
+    shares = [word for word in cure.split(", ") if word.startswith("gpu_memory_utilization=")]
+    assert bool(shares) is proposed
+    for share in shares:
+        assert not _fit(_plain(start.replace("gpu_memory_utilization=0.4", share), gpu))
+
+
 @pytest.mark.parametrize(
     ("above", "line", "found"),
     [

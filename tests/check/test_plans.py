@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -84,6 +85,15 @@ def test_what_the_engine_is_told_is_checked(check, failing, passing, cure):
     (said,) = [message for code, _, message in wrong if code == "MK151"]
     assert cure in said
     assert "MK151" not in _codes(check(gpu, HEAD.replace("context_length=8192", passing)))
+
+
+def test_a_share_of_the_card_that_makes_room_is_proposed(check):
+    """Where a larger share of the card would hold the model, the message says which; with it nothing is found."""
+    gpu = '    gpu = GPUProfile("L40S")\n    scaling = Scaling(concurrency=2, max_containers=1)\n'
+    told = HEAD.replace("context_length=8192", "context_length=8192, memory_fraction=0.3")
+    (said,) = [message for code, _, message in check(gpu, told) if code == "MK151"]
+    (share,) = re.findall(r"; (memory_fraction=0\.\d+) \(--mem-fraction-static\) makes room", said)
+    assert "MK151" not in _codes(check(gpu, told.replace("memory_fraction=0.3", share)))
 
 
 def test_start_up_leaves_time_for_the_weights(check):

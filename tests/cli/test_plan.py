@@ -582,6 +582,48 @@ def test_changes_name_no_value(shop, tmp_path):
     assert "canary" not in done.output
 
 
+# ── clusters ─────────────────────────────────────────────────────────────────────────────────────
+
+CLUSTERED = """
+import modal
+app = modal.App("train")
+
+@app.function(gpu="H100:8"){clustered}
+def train(): ...
+"""
+
+
+@pytest.mark.parametrize(("clustered", "size"), [("\n@modal.clustered(size=4)", 4), ("", 1)])
+def test_a_cluster_is_priced_as_its_containers(tmp_path, clustered, size):
+    """``modal.clustered(size=4)`` starts four containers for an input: the plan says so, and prices all four."""
+    file = tmp_path / "train.py"
+    file.write_text(CLUSTERED.format(clustered=clustered))
+    report = as_json(file)
+    (function,) = report.plan.apps[0].functions
+    assert function.cluster == size
+    assert function.usd_per_hour == pytest.approx(size * function.container.total)
+    shown = plan(file).output
+    together = f"4 containers together, {usd(4 * function.container.total)} an hour"
+    assert (together in shown) is (size == 4)
+    assert ("4 x $" in shown) is (size == 4)
+    dearest = f"Price: {usd(function.usd_per_hour)} an hour for the dearest "
+    assert f"{dearest}{'cluster' if size == 4 else 'container'}," in shown
+
+
+def test_a_larger_cluster_is_dearer_than_the_plan_before(tmp_path):
+    """``--against`` shows the size, the price of all containers, and that they start anew."""
+    file, earlier = tmp_path / "train.py", tmp_path / "plan.json"
+    file.write_text(CLUSTERED.format(clustered=""))
+    earlier.write_text(plan(file, "--json").stdout)
+    file.write_text(CLUSTERED.format(clustered="\n@modal.clustered(size=2)"))
+    found = as_json(file, "--against", earlier).comparison
+    assert found is not None
+    assert [(one.field, one.before, one.after) for one in found.changes] == [("cluster", "1", "2")]
+    assert found.restarts == ("train.train",)
+    (price,) = found.prices
+    assert price.after == pytest.approx(2 * price.before)
+
+
 # ── the report ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -639,11 +681,13 @@ parent.document.title = "measured " + sizes.join(" ");
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH")
-def test_nothing_runs_past_the_edge_of_a_narrow_page(page, tmp_path):
+@pytest.mark.parametrize("shown", ["page", "compared"])
+def test_nothing_runs_past_the_edge_of_a_narrow_page(shown, request, tmp_path):
     """In a frame 420 pixels wide no element of the report reaches beyond it, and nothing scrolls sideways."""
     assert BROWSER is not None
     framed = tmp_path / "framed.html"
-    inside = escape(page.read_text().replace("</body>", f"{MEASURE}</body>"))
+    text = request.getfixturevalue(shown).read_text()
+    inside = escape(text.replace("</body>", f"{MEASURE}</body>"))
     framed.write_text(
         f'<iframe width="420" height="2000" style="border:0" srcdoc="{inside}"></iframe>'
     )
@@ -663,6 +707,43 @@ def test_nothing_runs_past_the_edge_of_a_narrow_page(page, tmp_path):
         check=True,
     )
     assert re.findall(r"<title>(measured.*?)</title>", done.stdout) == ["measured 420 420"]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> Path:
+    """The report of a shop that changed since an earlier plan, beside that plan."""
+    folder = tmp_path_factory.mktemp("compared")
+    shutil.copytree(SHOP.parent, folder / "apps")
+    shop, earlier, file = folder / "apps/shop.py", folder / "before.json", folder / "report.html"
+    earlier.write_text(plan(shop, "--requests-per-day", 1000, "--json").stdout)
+    changed(shop, 'GPUProfile("L40S", fallbacks', 'GPUProfile("H200", fallbacks')
+    done = plan(shop, "--requests-per-day", 2000, "--against", earlier, "--html", file)
+    assert done.exit_code == 0, done.output
+    return file
+
+
+def test_the_report_shows_what_changes(compared, page):
+    """The page has every change and price difference of the terminal; without --against it has no such section."""
+    text = compared.read_text()
+    assert "<h2>Changes since before.json</h2>" in text
+    assert '<dt>New containers for</dt><dd class="">shop.Chat</dd>' in text
+    row = re.search(r"<tr><td>shop\.Chat</td>(<td data-of=\"what\">.*?)</tr>", text)
+    assert row is not None
+    assert ">gpus<" in row[1]
+    assert 'class="bad">L40S' in row[1]
+    assert 'class="good">H200' in row[1]
+    assert re.search(r'data-of="difference"><span class="bad">\+\$', text)
+    assert "Prices then: Modal" in text
+    assert "Months then: under 1,000 requests a day" in text
+    assert "Changes since" not in page.read_text()
+
+
+def test_the_report_says_that_nothing_changes(shop, tmp_path):
+    """Beside the same plan the section has one sentence."""
+    earlier, file = tmp_path / "before.json", tmp_path / "report.html"
+    earlier.write_text(plan(f"{shop}::Chat", "--json").stdout)
+    plan(f"{shop}::Chat", "--against", earlier, "--html", file)
+    assert "<p>Nothing differs.</p>" in file.read_text()
 
 
 LOADED = """

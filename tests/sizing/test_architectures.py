@@ -167,6 +167,49 @@ def test_a_nested_model_says_whether_its_head_is_tied(config: dict[str, Any], ti
     assert any(part.kind is Kind.HEAD for part in found.parts) is not tied
 
 
+@pytest.mark.parametrize("model_type", ["t5", "mt5", "umt5"])
+def test_an_output_head_of_its_own_is_counted_as_the_config_says(model_type: str):
+    """T5 1.1 and its kin store a head beside the embedding; their class ties the two whatever a config says."""
+    tied, own = (
+        model_facts({"model_type": model_type, "tie_word_embeddings": one}) for one in (True, False)
+    )
+    assert tied.total_parameters == model_facts({"model_type": model_type}).total_parameters
+    head = own.vocab_size * own.hidden_size
+    assert own.total_parameters == tied.total_parameters + head > tied.total_parameters
+
+
+def test_experts_that_pass_their_input_on_have_no_weights():
+    """LongCat-Flash has 560B parameters; its 256 identity experts have a place in the router alone."""
+    found = model_facts({"model_type": "longcat_flash"})
+    assert found.total_parameters == pytest.approx(560e9, rel=0.01)
+    assert found.experts == 512
+    fewer = model_facts({"model_type": "longcat_flash", "zero_expert_num": 128})
+    assert found.total_parameters - fewer.total_parameters < 100e6
+
+
+def test_a_heads_width_follows_the_models_where_a_config_leaves_it_out():
+    """Nemotron-4 340B says no ``head_dim``: its heads are 18,432 / 96 wide."""
+    sizes = {"hidden_size": 18432, "num_hidden_layers": 96, "num_attention_heads": 96}
+    sizes |= {"num_key_value_heads": 8, "intermediate_size": 73728}
+    found = model_facts({"model_type": "nemotron", **sizes})
+    assert found.total_parameters == pytest.approx(341e9, rel=0.005)
+    assert found.kv_bytes_per_token() == 96 * 2 * 8 * 192 * 2
+    stated = model_facts({"model_type": "nemotron", **sizes, "head_dim": 128})
+    assert stated.kv_bytes_per_token() == 96 * 2 * 8 * 128 * 2
+
+
+def test_a_nested_class_without_a_name_goes_by_its_owners():
+    """Qwen3-Omni's talker calls itself by its owner's name and a word; another model's name is refused."""
+    usual = model_facts({"model_type": "qwen3_omni_moe"}).total_parameters
+    named = {
+        "model_type": "qwen3_omni_moe",
+        "talker_config": {"model_type": "qwen3_omni_moe_talker"},
+    }
+    assert model_facts(named).total_parameters == usual
+    with pytest.raises(SizingError, match="talker_config"):
+        model_facts(named | {"talker_config": {"model_type": "csm"}})
+
+
 def test_the_name_of_a_feed_forward_says_whether_it_is_gated():
     """T5 1.1's configs say it in the name alone, and have half as much again in each feed-forward."""
     plain = model_facts({"model_type": "t5", "feed_forward_proj": "relu"})

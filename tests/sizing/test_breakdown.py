@@ -304,3 +304,21 @@ def test_another_release_than_the_formulas_is_said():
     note = breakdown(FACTS["llama"], Load(), Split(), 80, Serving("vllm", version="0.330.0")).note
     assert "vLLM 0.33;" in note
     assert "vLLM 0.330.0 is declared" in note
+
+
+@pytest.mark.parametrize("model_type", ["qwen2_5_omni", "qwen3_omni_moe"])
+def test_what_speaks_is_left_in_the_files_by_engines_that_answer_in_text(model_type: str):
+    """The talker and its vocoder are skipped by vLLM and SGLang and loaded by Transformers; no text passes them."""
+    whole = model_facts({"model_type": model_type})
+    silent = model_facts({"model_type": model_type, "enable_audio_output": False})
+    assert silent.total_parameters < whole.total_parameters
+    assert (whole.active_parameters, whole.lora_width) == (
+        silent.active_parameters,
+        silent.lora_width,
+    )
+    for engine in ("vllm", "sglang"):
+        assert weights_per_gpu(whole, Split(), engine) == weights_per_gpu(silent, Split(), engine)
+        lines = [breakdown(one, Load(), Split(), 79.15, engine).lines[0] for one in (whole, silent)]
+        assert lines[0].formula == lines[1].formula
+    assert weights_per_gpu(whole, Split(), "transformers") == whole.loaded_bytes
+    assert weights_per_gpu(silent, Split(), "transformers") == silent.loaded_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from modalkit.declare.gpu import gpu_catalogue
 from modalkit.sizing.fit import examine
+from modalkit.sizing.fractions import roomier_fraction
 from modalkit.sizing.memory import (
     Load,
+    Serving,
     Split,
     breakdown,
     cache_per_gpu,
@@ -22,6 +25,7 @@ from modalkit.sizing.memory import (
 )
 from modalkit.sizing.mistral_format import as_config
 from modalkit.sizing.model import ModelFacts, model_facts
+from modalkit.sizing.reserves import least_outside
 
 ENGINES = st.sampled_from(["sglang", "vllm", "transformers"])
 # Families of every kind of layer and split, whole multimodal and encoder-decoder models among them, at
@@ -69,6 +73,7 @@ def known(number: int) -> ModelFacts:
     return model_facts(as_config(model["params"]) if "params" in model else model["config"])
 
 
+LOADS = st.builds(Load, st.integers(1, 100_000), st.integers(1, 64))
 ANY = st.one_of(models(), st.integers(0, len(DEFAULTS) + len(PUBLISHED) - 1).map(known))
 
 
@@ -119,3 +124,36 @@ def test_a_breakdown_adds_up(model: ModelFacts, engine):
     found = examine(model, Load(4096, 4), engine, (gpu_catalogue()["H100"], 1)).breakdown
     assert sum(line.bytes for line in found.lines) + found.free_bytes == found.total_bytes
     assert all(line.bytes >= 0 and line.source for line in found.lines)
+
+
+TOLD = st.builds(
+    Serving,
+    st.sampled_from(["vllm", "sglang"]),
+    memory_fraction=st.one_of(st.none(), st.floats(0.02, 1.0)),
+)
+
+
+@settings(deadline=None)
+@given(ANY, LOADS, st.sampled_from(CARDS), st.sampled_from([1, 2, 4]), TOLD)
+def test_a_proposed_share_makes_it_fit(model, load, card, tensor, served):
+    """With it a model fits, with a hundredth less it does not, and the engine has what it needs outside."""
+    split = Split(tensor=tensor)
+    found = breakdown(model, load, split, card.total_gib, served)
+    share = roomier_fraction(model, split, found, served)
+    if share is None:
+        return
+    for less, fits in ((0.0, True), (0.01, False)):
+        told = replace(served, memory_fraction=round(share - less, 2) or 1e-9)
+        assert breakdown(model, load, split, card.total_gib, told).fits is fits
+    outside = least_outside(model, split, found.total_bytes, served)
+    assert found.total_bytes * (1 - share) >= outside - 1
+
+
+@settings(deadline=None)
+@given(ANY, LOADS, st.integers(0, 50_000), st.integers(0, 64))
+def test_more_of_either_never_needs_less_of_sglangs_pools(model, load, longer, more):
+    """Whatever the proportions of SGLang's pools, a greater load takes as much of a card at least."""
+    greater = replace(load, context=load.context + longer, concurrency=load.concurrency + more)
+    loads = (load, greater)
+    used = [breakdown(model, load, Split(), 139.8, "sglang").used_bytes for load in loads]
+    assert used == sorted(used)

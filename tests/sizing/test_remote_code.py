@@ -70,3 +70,9 @@ def test_a_ling_that_counts_no_experts_is_refused():
         model_facts(DEEPSEEK | {"model_type": "bailing_moe"})
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
     assert model_facts(DEEPSEEK | {"model_type": "bailing_moe"} | experts).experts == 4
+
+
+def test_layers_that_nobody_sizes_are_refused():
+    """A Nemotron-NAS without its ``block_configs`` is no Llama with layers alike."""
+    with pytest.raises(SizingError, match="must have its 'block_configs'"):
+        model_facts({"model_type": "nemotron-nas", **WIDTHS})

@@ -263,7 +263,8 @@ def _said(value: object) -> str:
 
 
 def _prices(name: str, old: _Part | None, new: _Part | None) -> Iterator[PriceChange]:
-    before, after = _priced(old), _priced(new)
+    clustered = any(isinstance(one, FunctionBlueprint) and one.cluster > 1 for one in (old, new))
+    before, after = _priced(old, clustered), _priced(new, clustered)
     for what in {**before, **after}:
         was, will = before.get(what), after.get(what)
         if was is None and will is None:
@@ -274,11 +275,12 @@ def _prices(name: str, old: _Part | None, new: _Part | None) -> Iterator[PriceCh
             yield PriceChange(of=name, what=what, before=was or 0.0, after=will or 0.0)
 
 
-def _priced(part: _Part | None) -> dict[str, float | None]:
+def _priced(part: _Part | None, clustered: bool) -> dict[str, float | None]:
     if part is None:
         return {}
     if isinstance(part, FunctionBlueprint):
-        return {"a container, by the hour": part.container.total}
+        what = "its containers together" if clustered else "a container"
+        return {f"{what}, by the hour": part.usd_per_hour}
     month = part.price.month
     return {
         "a container, by the hour": part.price.container.total,

@@ -74,6 +74,7 @@ def describe_function(tag: str, info: FunctionInfo, rates: Rates) -> FunctionBlu
         volumes=mounted(info),
         secrets=seen_secrets(info),
         web=_web(info),
+        cluster=info.cluster_info.size if info.cluster_info else 1,
         container=price if gpu else price.model_copy(update={"unpriced": gpus}),
         not_shown=_NOT_SHOWN,
     )

@@ -57,6 +57,7 @@ def _memory(name: str, pick: Pick, demand: Demand) -> Memory:
         ),
         free_bytes=held.free_bytes,
         problem=pick.problem,
+        memory_fraction=pick.memory_fraction,
         largest_context=demand.largest_context(pick),
         largest_concurrency=demand.largest_concurrency(pick),
         tokens_per_s=pick.speed.tokens_per_s,

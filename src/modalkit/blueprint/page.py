@@ -10,10 +10,11 @@ from importlib.resources import files
 from ..pricing import Quote
 from ..pricing.rates import Rates
 from ..pricing.total import usd, usd_range
+from .changes_section import changes_section
 from .drawings import Axis, Bar, Mark, bars, curves
 from .known import Assumptions, Known
 from .observing import observed_words
-from .price_columns import price_columns
+from .price_columns import cluster_words, price_columns
 from .report import PlanReport
 from .studies import contexts, prices
 from .values import FunctionBlueprint, Memory, ServiceBlueprint
@@ -34,6 +35,8 @@ def page(report: PlanReport, known: tuple[Known, ...], rates: Rates, assumed: As
     """
     by_name = {one.plan.name: one for one in known}
     body = [_header(report), _cards(report), _table(report)]
+    if report.comparison is not None:
+        body.append(changes_section(report.comparison, report.traffic))
     body += [
         _service(service, by_name[service.name], report, rates, assumed)
         for service in report.plan.services
@@ -95,7 +98,7 @@ def _table(report: PlanReport) -> str:
         _row(
             headings,
             escape(one.name),
-            [_first_gpu(one), *(column.of_function(one.container) for column in columns)],
+            [_first_gpu(one), *(column.of_function(one) for column in columns)],
         )
         for app in report.plan.apps
         for one in app.functions
@@ -253,6 +256,7 @@ def _function(function: FunctionBlueprint) -> str:
         ("Secrets", ", ".join(_secret(one.name, one.keys) for one in function.secrets)),
         ("HTTP", "" if function.web == "none" else function.web),
         ("A container", f"{usd(function.container.total)} an hour"),
+        ("A cluster", cluster_words(function)),
         ("Not shown", "; ".join(function.not_shown)),
     ]
     return (

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ..pricing import ContainerPrice, Quote
 from ..pricing.total import usd, usd_range
 from .report import PlanReport
+from .values import FunctionBlueprint
 
-__all__ = ["PriceColumn", "price_columns"]
+__all__ = ["PriceColumn", "cluster_words", "price_columns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class PriceColumn:
 
     heading: str
     of: Callable[[Quote], str]
-    of_function: Callable[[ContainerPrice], str] = lambda _: "?"
+    of_function: Callable[[FunctionBlueprint], str] = lambda _: "?"
 
 
 def price_columns(report: PlanReport) -> list[PriceColumn]:
@@ -33,12 +34,16 @@ def price_columns(report: PlanReport) -> list[PriceColumn]:
     containers = [one.container for one in quotes]
     containers += [one.container for app in report.plan.apps for one in app.functions]
     columns = [
-        PriceColumn("a container/h", lambda one: _container(one.container), _container),
+        PriceColumn("a container/h", lambda one: _container(one.container), _function),
         PriceColumn("least/h", lambda one: usd(one.least_hour)),
         PriceColumn("most/h", lambda one: _bound(one.most_hour)),
     ]
     if any(one.region != 1 for one in containers):
-        columns.append(PriceColumn("region", lambda one: _region(one.container), _region))
+        columns.append(
+            PriceColumn(
+                "region", lambda one: _region(one.container), lambda one: _region(one.container)
+            )
+        )
     if any(one.storage_month for one in quotes):
         columns.append(PriceColumn("Volumes/month", lambda one: usd(one.storage_month)))
     if report.traffic is not None:
@@ -52,6 +57,18 @@ def price_columns(report: PlanReport) -> list[PriceColumn]:
 def _container(price: ContainerPrice) -> str:
     first, dearest = usd(price.total), usd(price.dearest)
     return first if first == dearest else f"{first} to {dearest}"
+
+
+def cluster_words(function: FunctionBlueprint) -> str:
+    """Say what a cluster costs; empty for a function that is none."""
+    if function.cluster == 1:
+        return ""
+    return f"{function.cluster} containers together, {usd(function.usd_per_hour)} an hour"
+
+
+def _function(function: FunctionBlueprint) -> str:
+    each = _container(function.container)
+    return f"{function.cluster} x {each}" if function.cluster > 1 else each
 
 
 def _bound(amount: float | None) -> str:

@@ -13,8 +13,9 @@ from ..compile import Served, apps_served_on, served_on
 from ..discovery import run_file, taking_stale_locks
 from ..errors import DeclarationError, SizingError
 from ..fitting import demand_of, engine_name
-from ..lookup import lock_command, model_folder, stale_lock
+from ..lookup import model_folder, stale_lock
 from ..pricing.rates import Rates
+from ..service import lock_command
 from ..sizing.model import ModelFacts, read_model
 from .functions import describe_function, function_infos, mounted, seen_secrets
 from .known import Assumptions, Known

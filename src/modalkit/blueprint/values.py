@@ -171,6 +171,8 @@ class Memory(Value):
         lines: What takes it.
         free_bytes: What is left; negative when it does not fit.
         problem: Why it does not work; empty when it does.
+        memory_fraction: The engine's share of a card that would make room; none where it fits, or where
+            no share would.
         largest_context: Tokens of a request it could hold at that concurrency.
         largest_concurrency: Requests of that context it could hold.
         tokens_per_s: Estimated answer tokens over all requests, slow and fast end.
@@ -189,6 +191,7 @@ class Memory(Value):
     lines: tuple[MemoryLine, ...]
     free_bytes: int
     problem: str = ""
+    memory_fraction: float | None = None
     largest_context: int
     largest_concurrency: int
     tokens_per_s: tuple[float, float]
@@ -268,6 +271,7 @@ class FunctionBlueprint(Value):
         volumes: What is mounted.
         secrets: Which Secrets its container sees.
         web: Whether it answers HTTP, and whether anyone may call it.
+        cluster: Containers that Modal starts together, all for the same input (``modal.clustered``).
         container: One container by the hour.
         not_shown: What the modal client keeps to itself.
     """
@@ -285,8 +289,14 @@ class FunctionBlueprint(Value):
     volumes: tuple[VolumeUse, ...]
     secrets: tuple[SecretUse, ...]
     web: Literal["none", "proxy tokens", "anyone"]
+    cluster: int = 1
     container: ContainerPrice
     not_shown: tuple[str, ...]
+
+    @property
+    def usd_per_hour(self) -> float:
+        """A container of the first choice; of a cluster, all of its containers."""
+        return self.container.total * self.cluster
 
 
 class AppBlueprint(Value):

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..blueprint.changes import Change, Comparison
 from ..blueprint.observing import observed_words
-from ..blueprint.price_columns import price_columns
+from ..blueprint.price_columns import cluster_words, price_columns
 from ..blueprint.report import PlanReport
 from ..blueprint.values import (
     AppBlueprint,
@@ -132,6 +132,7 @@ def _function(function: FunctionBlueprint, console: Console) -> None:
             ("secrets", escape(_secrets(function.secrets))),
             ("endpoint", web[function.web]),
             ("methods", escape(", ".join(function.methods))),
+            ("cluster", cluster_words(function)),
             ("limits", f"{function.concurrency} input(s) at a time, {times}"),
             ("resources", escape(_resources(function.resources))),
             ("not shown", f"[dim]{'; '.join(function.not_shown)}[/]"),
@@ -300,16 +301,12 @@ def _comparison(comparison: Comparison, traffic: Traffic | None, console: Consol
     if comparison.prices:
         console.print(f"  [dim]prices then: {escape(comparison.priced_by)}[/]")
     if comparison.traffic != traffic and comparison.traffic is not None:
-        console.print(f"  [dim]months then: under {escape(_traffic(comparison.traffic))}[/]")
+        console.print(f"  [dim]months then: under {escape(comparison.traffic.words())}[/]")
     if not (comparison.added or comparison.removed or comparison.changes or comparison.prices):
         console.print("  nothing")
     if comparison.restarts:
         console.print(f"  new containers for {escape(', '.join(comparison.restarts))}")
     console.print()
-
-
-def _traffic(traffic: Traffic) -> str:
-    return f"{traffic.requests_per_day:,.0f} requests a day, {traffic.tokens_in:,} tokens in and {traffic.tokens_out:,} out"
 
 
 def _change(change: Change) -> str:
@@ -332,7 +329,7 @@ def _prices(report: PlanReport, console: Console) -> None:
         table.add_row(escape(service.name), *cells)
     for app in report.plan.apps:
         for function in app.functions:
-            cells = (column.of_function(function.container) for column in columns)
+            cells = (column.of_function(function) for column in columns)
             table.add_row(escape(function.name), *cells)
     console.print(table, soft_wrap=False, width=_WIDEST)
     for note in _all_notes(report):
@@ -370,8 +367,9 @@ def _last_line(report: PlanReport) -> str:
     if not report.plan.services and not functions:
         return "$0: nothing is deployed. What the entrypoints start, Sandboxes too, is not known beforehand."
     if not report.plan.services:
-        dearest = max((one.container.total for one in functions), default=0.0)
-        known = f"{usd(dearest)} an hour for the dearest container, how many is not known"
+        dearest = max(functions, key=lambda one: one.usd_per_hour)
+        what = "cluster" if dearest.cluster > 1 else "container"
+        known = f"{usd(dearest.usd_per_hour)} an hour for the dearest {what}, how many is not known"
         return f"{known}. {report.plan.prices}; use beyond the request is billed too."
     if together.most_hour is None:
         parts = [f"{least} an hour at rest, no limit at work"]

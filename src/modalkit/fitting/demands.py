@@ -15,7 +15,7 @@ from ..engines.base import Engine
 from ..engines.flags import split_flags
 from ..engines.gpu_engine import GPUEngine
 from ..lock import LockedModel
-from ..service import ModelService
+from ..service import ModelService, lock_command
 from ..sizing.context import stretched
 from ..sizing.demand import Demand
 from ..sizing.drafts import Draft, draft_of, gain_of
@@ -97,7 +97,7 @@ def demand_of(
     served = as_loaded(model, dtype, method, keeps_float32=own_float32)
     served = served.model_copy(update=_own_context(service, engine, model))
     context, flags = _context(service, engine, model), _further_flags(engine)
-    draft = _draft(engine, model, beside)
+    draft = _draft(service, engine, model, beside)
     load = Load(
         context=context,
         concurrency=_concurrency(service, engine),
@@ -202,6 +202,7 @@ def _serving(engine: Engine, name: EngineName, context: int) -> Serving:
         chunk_tokens=reserved,
         max_requests=getattr(engine, "max_running_requests", None),
         cuda_graphs=getattr(engine, "cuda_graphs", True),
+        prefix_cache=getattr(engine, "prefix_caching", True),
     )
 
 
@@ -235,7 +236,12 @@ def _adapters(engine: Engine, name: EngineName, model: ModelFacts) -> int:
     return lora_bytes(model, slots, engine.max_lora_rank or LORA_RANK)
 
 
-def _draft(engine: Engine, model: ModelFacts, beside: Sequence[LockedModel]) -> Draft:
+def _draft(
+    service: type[ModelService],
+    engine: Engine,
+    model: ModelFacts,
+    beside: Sequence[LockedModel],
+) -> Draft:
     guess = getattr(engine, "speculative", None)
     if guess is None:
         return Draft()
@@ -246,6 +252,7 @@ def _draft(engine: Engine, model: ModelFacts, beside: Sequence[LockedModel]) -> 
         guess.draft_model,
         facts=locked.facts if locked else None,
         stored=locked.total_bytes if locked else 0,
+        command=lock_command(service),
     )
 
 

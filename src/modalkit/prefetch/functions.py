@@ -14,9 +14,8 @@ from ..client_state import app_functions
 from ..declare.image import ImageSpec
 from ..declare.secrets import secrets_to_modal
 from ..declare.weights_sources import LocalFolder
-from ..lookup import service_file
 from ..plan import ServicePlan
-from ..service import ModelService
+from ..service import ModelService, service_file
 from . import remote
 from .jobs import Job, jobs_as_text, jobs_of, volumes_of
 

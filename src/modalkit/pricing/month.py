@@ -63,6 +63,11 @@ class Traffic(Value):
         """Prompt and answer tokens in a month."""
         return self.requests_per_day * (self.tokens_in + self.tokens_out) * DAYS_PER_MONTH
 
+    def words(self) -> str:
+        """Say it: ``"2,000 requests a day, 500 tokens in and 200 out"``."""
+        asked = f"{self.requests_per_day:,.0f} requests a day"
+        return f"{asked}, {self.tokens_in:,} tokens in and {self.tokens_out:,} out"
+
 
 class Throughput(Value):
     """How fast one container answers.

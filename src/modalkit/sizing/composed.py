@@ -91,7 +91,12 @@ def _known(model_type: str) -> str:
 
 
 def _same(inside: str, usual: str, outside: str) -> bool:
-    """Whether two names stand for one model: ``qwen2_5_vl`` for ``qwen2_5_vl_text`` inside itself."""
+    """Whether two names stand for one model: ``qwen2_5_vl`` for ``qwen2_5_vl_text`` inside itself.
+
+    A class that has no name of its own (Qwen-Omni's talker) goes by any that begins with its owner's.
+    """
+    if not usual:
+        return not inside or inside.startswith(outside)
     plain = {_SUFFIXES.sub("", name) for name in (ALIASES.get(inside, inside), usual)}
     return len(plain) == 1 or _SUFFIXES.sub("", inside) == _SUFFIXES.sub("", outside)
 

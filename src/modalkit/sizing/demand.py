@@ -62,7 +62,8 @@ class Demand:
 
     def _while_loading(self, pick: Pick) -> Pick:
         """Say where the weights do not fit before they are quantised, though they do after."""
-        if self.read_as is None or pick.problem:
+        short = pick.problem and pick.memory_fraction is None
+        if self.read_as is None or short:
             return pick
         engine = self.serving.engine
         missing = weights_per_gpu(self.read_as, pick.split, engine) - pick.breakdown.total_bytes
@@ -72,7 +73,7 @@ class Demand:
             f"short of {missing / GIB:.1f} GiB per GPU while it loads: SGLang reads all weights as they are "
             f"before it makes {self.model.quantization} of them; files that are quantised need no such room"
         )
-        return replace(pick, problem=problem)
+        return replace(pick, problem=problem, memory_fraction=None)
 
     def largest_context(self, pick: Pick) -> int:
         """Return the longest context that a choice holds at this concurrency."""

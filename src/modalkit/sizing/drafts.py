@@ -32,6 +32,7 @@ def draft_of(
     *,
     facts: ModelFacts | None = None,
     stored: int = 0,
+    command: str = "modalkit lock FILE",
 ) -> Draft:
     """Return what guesses ahead for a model.
 
@@ -44,6 +45,7 @@ def draft_of(
         name: What guesses; None for the model itself, or nothing.
         facts: What is known of that.
         stored: Bytes of its files; 0 if nobody knows.
+        command: What locks it, for what is said of it.
     """
     if method == "ngram":
         return Draft()
@@ -52,12 +54,12 @@ def draft_of(
     weights = stored or (facts.loaded_bytes if facts else 0)
     if not weights:
         lies = "it is there only in the container"
-        why = lies if name.startswith("/") else "nothing is known of it; run: modalkit lock FILE"
+        why = lies if name.startswith("/") else f"nothing is known of it; run: {command}"
         return Draft(unknown=f"{name} is not counted: {why}")
     if facts is not None:
         return Draft(weights, facts.cache)
     if method == "draft_model":
-        unknown = f"the cache of {name} is not counted: its lock has nothing of its config; run: modalkit lock FILE"
+        unknown = f"the cache of {name} is not counted: its lock has nothing of its config; run: {command}"
         return Draft(weights, unknown=unknown)
     return Draft(weights, _one_layer(model))
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from ..declare.gpu import GPU, gpu_catalogue
 from .context import beyond_own
 from .facts import GIB, ModelFacts
+from .fractions import makes_room, roomier_fraction
+from .loading import held_by
 from .memory import Breakdown, Load, Split, breakdown, largest
 from .serving import EngineName, Serving, serving
 from .speed import Speed, speed
@@ -46,6 +48,8 @@ class Pick:
 
     Attributes:
         problem: Why it is no choice; empty when it is one.
+        memory_fraction: The engine's share of the card that would make room; None where it fits, or
+            where none would.
     """
 
     gpu: GPU
@@ -54,6 +58,7 @@ class Pick:
     breakdown: Breakdown
     speed: Speed
     problem: str = ""
+    memory_fraction: float | None = None
 
     @property
     def usd_per_hour(self) -> float:
@@ -162,26 +167,28 @@ def _examined(
     wishes: Wishes | None,
 ) -> Pick:
     gpu, count, spread = choice
-    split = spread.split
-    memory = breakdown(model, load, split, gpu.total_gib, engine)
-    one = Pick(gpu, count, split, memory, speed(model, load, split, gpu))
-    problem = (
+    split, served = spread.split, serving(engine)
+    memory = breakdown(model, load, split, gpu.total_gib, served)
+    rate = speed(held_by(model, served.engine), load, split, gpu)
+    one = Pick(gpu, count, split, memory, rate)
+    never = (
         beyond_own(load.context, model.context_limit)
         or _undivided(spread)
-        or _problem(model, one, wishes or Wishes(), engine)
+        or _cannot_run(model, gpu, served)
     )
-    return replace(one, problem=problem)
+    if never:
+        return replace(one, problem=never)
+    one = replace(one, memory_fraction=roomier_fraction(model, split, memory, served))
+    return replace(one, problem=_problem(one, wishes or Wishes(), served))
 
 
 def _undivided(spread: Spread) -> str:
     return f"{spread.problem}; {spread.cure} does" if spread.cure else spread.problem
 
 
-def _problem(model: ModelFacts, one: Pick, wishes: Wishes, engine: EngineName | Serving) -> str:
-    if missing := _cannot_run(model, one.gpu, engine):
-        return missing
+def _problem(one: Pick, wishes: Wishes, served: Serving) -> str:
     if not one.breakdown.fits:
-        return f"short of {-one.breakdown.free_bytes / GIB:.1f} GiB per GPU"
+        return _short(one, served)
     if wishes.max_usd_per_hour is not None and one.usd_per_hour > wishes.max_usd_per_hour:
         return f"${one.usd_per_hour:.2f} an hour is over ${wishes.max_usd_per_hour:.2f}"
     slow = one.speed.tokens_per_s[0]
@@ -190,11 +197,17 @@ def _problem(model: ModelFacts, one: Pick, wishes: Wishes, engine: EngineName | 
     return ""
 
 
-def _cannot_run(model: ModelFacts, gpu: GPU, engine: EngineName | Serving) -> str:
+def _short(one: Pick, served: Serving) -> str:
+    """How much is missing, and the share of the card that would make room."""
+    missing = f"short of {-one.breakdown.free_bytes / GIB:.1f} GiB per GPU"
+    if one.memory_fraction is None:
+        return missing
+    return f"{missing}; {makes_room(one.memory_fraction, served)}"
+
+
+def _cannot_run(model: ModelFacts, gpu: GPU, served: Serving) -> str:
     capability = float(gpu.compute_capability)
-    computes = (
-        serving(engine).engine == "transformers"
-    )  # PyTorch does what the card has no units for
+    computes = served.engine == "transformers"  # PyTorch does what the card has no units for
     if not computes and model.dtype == "bfloat16" and capability < 8.0:  # noqa: PLR2004
         return f"bfloat16 needs compute capability 8.0, {gpu.name} has {capability}; dtype='float16' runs"
     for name, needed in _NEEDS.items():

@@ -22,11 +22,14 @@ __all__ = [
     "Stage",
     "cache_lines",
     "cache_on",
+    "cached_bytes",
     "draft_on",
     "heaviest",
     "kept_tokens",
+    "layers_on",
     "state_lines",
     "state_on",
+    "token_bytes",
     "weight_lines",
     "weights_on",
 ]
@@ -131,17 +134,18 @@ def _weights_formula(part: WeightPart, share: float, ranks: int) -> str:
 
 def cache_on(model: ModelFacts, load: Load, split: Split, stage: Stage) -> int:
     """Return the bytes of KV cache on one GPU of a stage for the whole load."""
-    return sum(_cache_bytes(layer, count, load, split) for layer, count in _cached(model, stage))
+    return sum(cached_bytes(layer, count, load, split) for layer, count in layers_on(model, stage))
 
 
 def cache_lines(model: ModelFacts, load: Load, split: Split, stage: Stage) -> Iterator[Line]:
     """Yield a line for each kind of layer that keeps tokens."""
-    for layer, count in _cached(model, stage):
-        if held := _cache_bytes(layer, count, load, split):
+    for layer, count in layers_on(model, stage):
+        if held := cached_bytes(layer, count, load, split):
             yield Line(layer.label, held, layer.rule, _cache_formula(layer, count, load, split))
 
 
-def _cached(model: ModelFacts, stage: Stage) -> tuple[tuple[CacheLayer, int], ...]:
+def layers_on(model: ModelFacts, stage: Stage) -> tuple[tuple[CacheLayer, int], ...]:
+    """Return the different layers that a stage keeps something for, each with how many there are."""
     return model.cache_groups if stage.of == 1 else model.cache_in(stage.layers)
 
 
@@ -149,11 +153,17 @@ def _sequences(load: Load, split: Split) -> int:
     return math.ceil(load.concurrency / split.data)
 
 
-def _cache_bytes(layer: CacheLayer, count: int, load: Load, split: Split) -> int:
+def cached_bytes(layer: CacheLayer, count: int, load: Load, split: Split) -> int:
+    """Return the bytes that a number of layers alike keep on one GPU for the whole load."""
     if layer.keeps is Keeps.NOTHING:
         return 0
-    each = _numbers(layer, split) * load.cache_bytes + layer.extra_bytes
+    each = token_bytes(layer, load, split)
     return math.ceil(count * _sequences(load, split) * kept_tokens(layer, load) * each)
+
+
+def token_bytes(layer: CacheLayer, load: Load, split: Split) -> float:
+    """Return the bytes that one layer keeps of a token on one GPU."""
+    return _numbers(layer, split) * load.cache_bytes + layer.extra_bytes
 
 
 def _numbers(layer: CacheLayer, split: Split) -> float:
@@ -197,7 +207,7 @@ def kept_tokens(layer: CacheLayer, load: Load, block: int = BLOCK_TOKENS) -> int
 
 def draft_on(load: Load, split: Split) -> int:
     """Return the bytes of what guesses ahead on one GPU: its share of the weights, and its cache."""
-    cache = sum(_cache_bytes(layer, 1, load, split) for layer in load.draft_layers)
+    cache = sum(cached_bytes(layer, 1, load, split) for layer in load.draft_layers)
     return math.ceil(load.draft_bytes / split.tensor) + cache
 
 
@@ -206,12 +216,12 @@ def draft_on(load: Load, split: Split) -> int:
 
 def state_on(model: ModelFacts, load: Load, split: Split, stage: Stage) -> int:
     """Return the bytes of recurrent states on one GPU of a stage."""
-    return sum(_state_bytes(layer, count, load, split) for layer, count in _cached(model, stage))
+    return sum(_state_bytes(layer, count, load, split) for layer, count in layers_on(model, stage))
 
 
 def state_lines(model: ModelFacts, load: Load, split: Split, stage: Stage) -> Iterator[Line]:
     """Yield a line for each kind of layer that keeps a state."""
-    for layer, count in _cached(model, stage):
+    for layer, count in layers_on(model, stage):
         if held := _state_bytes(layer, count, load, split):
             ranks = f" / {split.tensor}" if split.tensor > 1 else ""
             sequences = _sequences(load, split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from .module_names import is_tower
+from .module_names import is_speech, is_tower
 from .parts import Kind
 
 __all__ = ["kind_of"]
@@ -40,6 +40,8 @@ def kind_of(name: str, *, inside: bool, expert: bool = False, router: bool = Fal
         expert: It belongs to a routed expert.
         router: It chooses experts.
     """
+    if is_speech(name):
+        return Kind.SPEECH
     if expert or router:  # of a tower, too
         return Kind.EXPERTS if expert else Kind.ROUTERS
     if is_tower(name):

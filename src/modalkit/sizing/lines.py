@@ -17,6 +17,7 @@ class Line:
         source: Where the formula is from.
         formula: The arithmetic, in figures; fractions of a byte are rounded up.
         parts: What it consists of; their bytes make its own.
+        outside: Whether the engine's share of the card (``memory_fraction``) leaves it out.
     """
 
     what: str
@@ -24,6 +25,7 @@ class Line:
     source: str
     formula: str = ""
     parts: tuple[Line, ...] = ()
+    outside: bool = False
 
     @property
     def how(self) -> str:

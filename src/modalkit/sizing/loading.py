@@ -19,6 +19,7 @@ __all__ = [
     "as_loaded",
     "cache_bytes_of",
     "computes_in_float32",
+    "held_by",
     "quantizes_itself",
     "reads_all_first",
 ]
@@ -97,6 +98,25 @@ def as_loaded(
     if quantization in _EXPERTS_WHILE_LOADING:
         return _quantized(served, *_EXPERTS_WHILE_LOADING[quantization], width, {Kind.EXPERTS})
     return served
+
+
+def held_by(model: ModelFacts, engine: EngineName) -> ModelFacts:
+    """Return a model without what an engine leaves in the files.
+
+    vLLM 0.32 and SGLang 0.5.23 answer in text: they skip the weights of Qwen-Omni's talker and of its
+    vocoder (``hf_to_vllm_mapper`` of ``qwen2_5_omni_thinker.py`` and ``qwen3_omni_moe_thinker.py``;
+    ``enable_talker`` of ``qwen3_omni_moe.py``). Transformers builds the whole class.
+
+    Args:
+        model: As its checkpoint is.
+        engine: Which engine.
+    """
+    if engine == "transformers" or all(one.kind is not Kind.SPEECH for one in model.parts):
+        return model
+    parts = tuple(one for one in model.weight_parts if one.kind is not Kind.SPEECH)
+    spoken = sum(one.parameters for one in model.parts if one.kind is Kind.SPEECH)
+    total = model.total_parameters - spoken
+    return model.model_copy(update={"total_parameters": total, **figures_of(parts)})
 
 
 def computes_in_float32(model: ModelFacts, dtype: str | None, *, keeps_float32: bool) -> bool:

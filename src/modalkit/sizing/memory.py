@@ -24,6 +24,8 @@ from .holdings import (
 )
 from .lines import Breakdown, Line
 from .load import BATCHED_TOKENS, Load, Split
+from .loading import held_by
+from .pools import pool_lines
 from .reserves import reserve_lines
 from .serving import EngineName, Serving, serving
 
@@ -62,6 +64,7 @@ def breakdown(
         engine: Whose reserve counts, with what it was told if it was told something.
     """
     total, served = round(total_gib * GIB), serving(engine)
+    model = held_by(model, served.engine)
     stage = _heaviest(model, load, split, served)
     weights = max(0, weights_on(model, split, stage) - load.offloaded_bytes)
     formula = _weights_formula(model, split, stage)
@@ -79,6 +82,7 @@ def breakdown(
     if state := state_on(model, load, split, stage):
         formula = f"{load.concurrency} sequences{_of_stage(stage)}"
         lines.append(Line("recurrent state", state, "by kind of layer", formula))
+    lines += pool_lines(model, load, split, stage, served)
     if load.lora_bytes:
         lines.append(_adapters(model, load, split, stage))
     if load.draft_bytes or load.draft_layers:
@@ -100,6 +104,7 @@ def itemised(
         split: How it is spread.
         engine: Whose reserve counts.
     """
+    model = held_by(model, serving(engine).engine)
     stage = _heaviest(model, load, split, serving(engine))
     parts: dict[str, Iterable[Line]] = {
         "weights": weight_lines(model, split, stage),
@@ -129,6 +134,7 @@ def weights_per_gpu(model: ModelFacts, split: Split, engine: EngineName = "vllm"
     Experts are spread over the expert ranks, everything else over the tensor ranks; norms, routers and
     latent projections stay whole on every rank, and key and value heads are repeated above their count.
     """
+    model = held_by(model, engine)
 
     def weigh(stage: Stage) -> int:
         return weights_on(model, split, stage)

@@ -282,7 +282,7 @@ def _of_config(read: _Read) -> dict[str, Any]:
         "attention_heads": _heads(read.settings),
         "max_context": own_context(read.settings, read.config.model_type),
         "context_is_default": not names_context(read.config.raw, read.settings.prefix),
-        "hidden_size": number("hidden_size"),
+        "hidden_size": number("hidden_size", "d_model", "n_embd"),
         "vocab_size": number("vocab_size"),
         "layers": _layers(read),
     }

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Iterable
 
-__all__ = ["Matcher", "alike", "canonical", "is_tower", "is_whole", "matcher", "runs"]
+__all__ = ["Matcher", "alike", "canonical", "is_speech", "is_tower", "is_whole", "matcher", "runs"]
 
 # Never quantised by any of the formats: lookups, routers, biases (an expert's is a matrix of them), towers.
 _WHOLE = re.compile(
@@ -18,6 +18,7 @@ _TOWERS = re.compile(
     r"(^|\.)(vision|visual|audio|image|sound|mm|multi_modal|multimodal)\w*(\.|$)|projector|connector|"
     r"patch_merger|aligner"
 )
+_SPEECH = re.compile(r"(^|\.)(talker|token2wav|code2wav)\.")
 _NUMBERED = re.compile(r"(?:layers|blocks|h)\.(\d+)(\*?)")
 
 
@@ -51,6 +52,12 @@ def is_whole(name: str) -> bool:
 def is_tower(name: str) -> bool:
     """Whether a parameter belongs to a vision or audio tower, or to what joins it to the text."""
     return _TOWERS.search(name) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def is_speech(name: str) -> bool:
+    """Whether a parameter belongs to what speaks the answer (Qwen-Omni): no text token passes through it."""
+    return _SPEECH.search(name) is not None
 
 
 def canonical(name: str) -> str:

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     VISION = "vision tower"
     AUDIO = "audio tower"
     PROJECTOR = "projector"
+    SPEECH = "speech output"
     OTHER = "other weights"
     UNEXPLAINED = "in the files beyond the config"
     STATED = "weights as stated"

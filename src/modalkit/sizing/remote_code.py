@@ -291,7 +291,11 @@ def _nemotron_nas(raw: Raw) -> Raw:
     """
     blocks = raw.get("block_configs")
     if not isinstance(blocks, list):
-        return raw
+        msg = (
+            f"The config of this {_NEMOTRON_NAS!r} model must have its 'block_configs', which say how wide each "
+            f"layer is, got {blocks!r}. {BY_HAND}"
+        )
+        raise SizingError(msg)
     heads, hidden = int(raw["num_attention_heads"]), int(raw["hidden_size"])
     attentions = [block["attention"] for block in blocks]
     forwards = [block["ffn"] for block in blocks]

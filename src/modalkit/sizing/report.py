@@ -10,6 +10,7 @@ from .facts import ModelFacts
 from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, picks
 from .lines import Line
 from .load import Load, Split
+from .loading import held_by
 from .memory import itemised
 from .serving import EngineName, Serving, serving
 from .splits import Parallelism
@@ -58,7 +59,7 @@ class SizeReport:
             "total_parameters": model.total_parameters,
             "active_parameters": model.active_parameters,
             "weight_bytes": model.weight_bytes,
-            "loaded_bytes": model.loaded_bytes,
+            "loaded_bytes": held_by(model, self.engine).loaded_bytes,
             "extra_stored_bytes": model.extra_stored_bytes,
             "stored_bytes": model.stored_bytes,
             "stored_parameters": model.stored_parameters,
@@ -74,13 +75,14 @@ class SizeReport:
             "gpu": self.best.selection if self.best else None,
             "fits": not self.asked.problem if self.asked else None,
             "problem": self.asked.problem if self.asked else None,
+            "memory_fraction": self.asked.memory_fraction if self.asked else None,
             "largest_context": self.largest_context,
             "largest_concurrency": self.largest_concurrency,
             "total_bytes_per_gpu": self.best.breakdown.total_bytes if self.best else None,
             "breakdown": _lines(self.best),
             "speed": _speed(self.best),
             "picks": [_row(one) for one in self.picks],
-            "rejected": [{**_row(one), "problem": one.problem} for one in self.rejected],
+            "rejected": [_rejected(one) for one in self.rejected],
             "prices_read_on": catalogue_date(),
         }
 
@@ -183,6 +185,10 @@ def _row(one: Pick) -> dict[str, object]:
         "usd_per_hour": round(one.usd_per_hour, 4),
         "free_bytes_per_gpu": one.breakdown.free_bytes,
     }
+
+
+def _rejected(one: Pick) -> dict[str, object]:
+    return {**_row(one), "problem": one.problem, "memory_fraction": one.memory_fraction}
 
 
 def _lines(one: Pick | None) -> list[dict[str, object]]:

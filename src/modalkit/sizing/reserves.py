@@ -9,13 +9,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from .facts import GIB, ModelFacts
 from .lines import Line
 from .load import Split
+from .parts import Kind
 from .serving import EngineName, Serving
 
-__all__ = ["reserve_lines"]
+__all__ = ["least_outside", "reserve_lines"]
 
 MIB = 1024**2
 VLLM_UTILIZATION = 0.92  # --gpu-memory-utilization of vLLM 0.33
@@ -35,6 +37,30 @@ def reserve_lines(
         served: The engine, and what it was told.
     """
     return _RESERVES[served.engine](model, split, total, weights, served)
+
+
+def least_outside(model: ModelFacts, split: Split, total: int, served: Serving) -> int | None:
+    """Return the bytes of a card that an engine must have beyond its share; None for one without a share.
+
+    vLLM's share holds all but the CUDA context, NCCL's buffers and fragments; SGLang's neither its
+    activations nor its graphs, nor the work on an image.
+
+    Args:
+        model: The model.
+        split: How it is spread.
+        total: Bytes of the card.
+        served: The engine, and what it was told.
+    """
+    if served.engine == "vllm":
+        return _VLLM_OUTSIDE
+    if served.engine == "sglang":
+        images = _IMAGES_OUTSIDE if model.vision is not None else 0
+        return sum(line.bytes for line in _sglang_work(model, split, total, served)) + images
+    return None
+
+
+_VLLM_OUTSIDE = 2 * GIB  # by convention: about 0.6 GiB of context, 1 GiB of NCCL's buffers
+_IMAGES_OUTSIDE = GIB  # by convention: activations of one large image
 
 
 # ── vLLM ────────────────────────────────────────────────────────────────────────────────────────
@@ -58,7 +84,13 @@ def _vllm(model: ModelFacts, split: Split, total: int, weights: int, served: Ser
     graphs = _vllm_graphs(served.max_requests) if served.cuda_graphs else 0
     unused = total - round(total * fraction)
     lines = [
-        Line("left alone", unused, "vLLM 0.33", f"1 - gpu_memory_utilization {fraction:g}"),
+        Line(
+            "left alone",
+            unused,
+            "vLLM 0.33",
+            f"1 - gpu_memory_utilization {fraction:g}",
+            outside=True,
+        ),
         Line(
             "activations",
             working,
@@ -97,6 +129,26 @@ def _sglang(
 ) -> list[Line]:
     """SGLang 0.5.23's own reserve, ``arg_groups/memory_hook.py``, in MB by the card's size."""
     del weights
+    working, graphs = _sglang_work(model, split, total, served)
+    counted = working.bytes + graphs.bytes
+    if (told := served.memory_fraction) is not None:
+        room = max(GIB, total - round(total * told))
+        if room < counted:  # SGLang starts with what is left, whatever it would have taken
+            graphs = replace(graphs, bytes=round(graphs.bytes * room / counted))
+            formula = f"what 1 - mem_fraction_static {told:g} leaves, 1 GiB at least"
+            working = replace(working, bytes=room - graphs.bytes, formula=formula)
+            counted = room
+    rest = _sglang_rest(model, total, counted, served)
+    return [working, graphs, *rest, *_features(model, total)]
+
+
+_SGLANG = "SGLang 0.5.23, memory_hook.py"
+_LARGE_CARD = 60 * GIB
+_FLOOR = 10 * GIB
+
+
+def _sglang_work(model: ModelFacts, split: Split, total: int, served: Serving) -> tuple[Line, Line]:
+    """What SGLang takes activations and graphs for."""
     chunk, batch = _sglang_sizes(total / MIB, split.tensor)
     chunk = served.chunk_tokens or chunk
     batch = min(batch, served.max_requests or batch)
@@ -106,49 +158,44 @@ def _sglang(
     working = round((512 + 1.5 * max(chunk, 2048) + 128 * split.tensor * split.pipeline) * MIB)
     ranks = f"{split.tensor} x {split.pipeline}"
     formula = f"(512 + 1.5 x {max(chunk, 2048):,} tokens + 128 x {ranks} ranks) MiB"
-    if (told := served.memory_fraction) is not None:
-        room = max(GIB, total - round(total * told))
-        if room < working + graphs:  # SGLang starts with what is left, whatever it would have taken
-            graphs = round(graphs * room / (working + graphs))
-            working = room - graphs
-            formula = f"what 1 - mem_fraction_static {told:g} leaves, 1 GiB at least"
-    lines = [
-        Line("activations", working, _SGLANG, formula),
-        _graphs_line(
-            graphs, f"(2 x {batch} requests + {said}) MiB, as far as there is room", _SGLANG
-        ),
-    ]
-    return [*lines, *_sglang_rest(model, total, working + graphs, served)]
-
-
-_SGLANG = "SGLang 0.5.23, memory_hook.py"
-_LARGE_CARD = 60 * GIB
-_FLOOR = 10 * GIB
+    captured = f"(2 x {batch} requests + {said}) MiB, as far as there is room"
+    return (
+        Line("activations", working, _SGLANG, formula, outside=True),
+        replace(_graphs_line(graphs, captured, _SGLANG), outside=True),
+    )
 
 
 def _sglang_rest(model: ModelFacts, total: int, counted: int, served: Serving) -> list[Line]:
     """What SGLang leaves beyond activations and graphs: its floor, or what it was told; room for images."""
-    if served.memory_fraction is not None:
-        left = max(0, total - round(total * served.memory_fraction) - counted)
-        return [
-            Line(
-                "left alone",
-                left,
-                _SGLANG,
-                f"1 - mem_fraction_static {served.memory_fraction:g}, less the lines above",
-            )
-        ]
+    if (told := served.memory_fraction) is not None:
+        left = max(0, total - round(total * told) - counted)
+        formula = f"1 - mem_fraction_static {told:g}, less the lines above"
+        return [Line("left alone", left, _SGLANG, formula, outside=True)]
     lines = []
     if total > _LARGE_CARD and counted < _FLOOR:
         formula = "10 GiB in all above 60 GiB cards, less the lines above"
-        lines.append(Line("left alone", _FLOOR - counted, _SGLANG, formula))
+        lines.append(Line("left alone", _FLOOR - counted, _SGLANG, formula, outside=True))
     if model.vision is not None:
         fraction = round((total - max(counted, _FLOOR if total > _LARGE_CARD else 0)) / total, 3)
         factor = _vision_factor(*model.vision)
         room = max(0, round(total * fraction * (1 - factor)))
         formula = f"{fraction:g} of the card x (1 - {factor:.4g})"
-        lines.append(Line("reading images", room, _SGLANG, formula))
+        lines.append(Line("reading images", room, _SGLANG, formula, outside=True))
     return lines
+
+
+def _features(model: ModelFacts, total: int) -> list[Line]:
+    """What SGLang takes off its cache for images and sounds on their way to the model."""
+    if not any(part.kind in {Kind.VISION, Kind.AUDIO} for part in model.weight_parts):
+        return []
+    pool = model.model_type in _POOLED and total > _LARGE_CARD
+    size = GIB if pool else _EMBEDDINGS
+    formula = "1 GiB pool, as on large Hopper cards" if pool else "100 MiB of embeddings"
+    return [Line("image features", size, "SGLang 0.5.23, kv_cache_configurator.py", formula)]
+
+
+_EMBEDDINGS = 100 * MIB  # SGLANG_VLM_CACHE_SIZE_MB
+_POOLED = {"qwen3_vl", "qwen3_vl_moe"}  # `_qwen3vl_hopper_serving_overrides`, SGLang 0.5.23
 
 
 def _vision_factor(layers: int, width: int) -> float:

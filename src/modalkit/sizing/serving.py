@@ -13,6 +13,10 @@ EngineName = Literal["sglang", "vllm", "transformers"]
 
 FORMULA_RELEASES: dict[EngineName, str] = {"sglang": "0.5.23", "vllm": "0.33"}
 """The releases whose reserves were read; `Transformers` is modalkit's own and has none."""
+_FRACTION_FLAGS: dict[EngineName, str] = {
+    "sglang": "--mem-fraction-static",
+    "vllm": "--gpu-memory-utilization",
+}
 _TITLES: dict[EngineName, str] = {
     "sglang": "SGLang",
     "vllm": "vLLM",
@@ -32,6 +36,7 @@ class Serving:
         chunk_tokens: Prompt tokens read at once: ``--max-num-batched-tokens``, ``--chunked-prefill-size``.
         max_requests: Requests decoded together: ``--max-num-seqs``, ``--max-running-requests``.
         cuda_graphs: Whether graphs are captured.
+        prefix_cache: Whether the cache of shared beginnings is kept.
 
     Raises:
         DeclarationError: A figure that cannot be.
@@ -43,6 +48,7 @@ class Serving:
     chunk_tokens: int | None = None
     max_requests: int | None = None
     cuda_graphs: bool = True
+    prefix_cache: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -64,6 +70,11 @@ class Serving:
         return (
             f"{_TITLES[self.engine]} {release}" if release else f"modalkit's {_TITLES[self.engine]}"
         )
+
+    @property
+    def fraction_flag(self) -> str:
+        """The engine's own option for ``memory_fraction``; empty for one that has none."""
+        return _FRACTION_FLAGS.get(self.engine, "")
 
     @property
     def note(self) -> str:

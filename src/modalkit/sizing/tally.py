@@ -11,7 +11,7 @@ from .dtypes import bytes_of
 from .formats import Format, Quantization
 from .kinds import kind_of
 from .layouts import Parameter
-from .module_names import is_tower, is_whole
+from .module_names import is_speech, is_tower, is_whole
 from .parts import Division, Kind, Place, WeightPart
 
 __all__ = ["Tally"]
@@ -82,7 +82,7 @@ class Tally:
         """Count one parameter."""
         elements = math.prod(one.shape) * one.copies
         self.total += one.elements
-        if not is_tower(one.name):
+        if not (is_tower(one.name) or is_speech(one.name)):
             self.active += one.elements * self._active_share(one)
         kind, division, place = self._sorted(one)
         for group, packed in self._groups(one):
@@ -91,7 +91,7 @@ class Tally:
             layers = group if place is Place.LAYERS else ()
             sort = _Sort(kind, division, place, packed, layers)
             self._counts[sort] = self._counts.get(sort, 0) + count
-        if len(one.shape) == 2 and one.layers and not is_whole(one.name):  # noqa: PLR2004 - a linear map
+        if _takes_adapters(one):
             self.lora_width += (
                 sum(one.shape) * len(one.layers) * (0 if _is_expert(one) else one.copies)
             )
@@ -205,6 +205,12 @@ def _is_expert(one: Parameter) -> bool:
 def _fused(one: Parameter) -> bool:
     """Whether every expert is in one tensor."""
     return len(one.shape) == 3  # noqa: PLR2004 - experts, rows, columns
+
+
+def _takes_adapters(one: Parameter) -> bool:
+    """Whether it is a linear map of a layer that answers in text."""
+    is_map = len(one.shape) == 2 and bool(one.layers)  # noqa: PLR2004 - rows and columns
+    return is_map and not is_whole(one.name) and not is_speech(one.name)
 
 
 def _is_router(name: str) -> bool:

@@ -31,6 +31,8 @@ _ROUND = 1024  # tokens; a proposed context is a multiple
 _CONTEXT = ("max_model_len", "context_length")
 _CONTEXT_FLAGS = ("--max-model-len", "--context-length")
 _PIPELINE_FLAGS = ("--pipeline-parallel-size", "-pp", "--pp-size", "--pp")
+_CONTEXT_NAMES = ("context_length", "--max-model-len", "max_model_len")
+_SHARE_NAMES = ("memory_fraction", "--gpu-memory-utilization", "gpu_memory_utilization")
 # What changes the context, the cache or the weights in a way that is not worked out here.
 _UNCLEAR = (
     "--config", "--hf-overrides", "--rope-scaling", "--json-model-override-args", "--kv-cache-memory-bytes",
@@ -226,11 +228,30 @@ def _cure(start: _Start) -> str:
         return start.holds(1, thousands * _ROUND, _spare(start))
 
     most = largest(fits, max(1, start.facts.max_context // _ROUND)) * _ROUND
-    if most < _LEAST_CONTEXT:
+    share = _share(start)
+    if most < _LEAST_CONTEXT and share is None:
         return f"A larger GPU, or more of them; `modalkit size {start.load.model}` lists those it fits."
+    shorter = [_written(start, _CONTEXT_NAMES, most)] if most >= _LEAST_CONTEXT else []
+    roomier = [_written(start, _SHARE_NAMES, share)] if share is not None else []
+    return f"{', '.join((*shorter, *roomier))}, or a larger GPU."
+
+
+def _written(start: _Start, names: tuple[str, str, str], value: float) -> str:
+    """A setting as the start at hand is written: a service's field, a flag, or vLLM's keyword."""
+    field, flag, keyword = names
     if start.load.is_declared:
-        return f"context_length={most}, or a larger GPU."
-    return f"{f'--max-model-len {most}' if start.load.flags else f'max_model_len={most}'}, or a larger GPU."
+        return f"{field}={value}"
+    return f"{flag} {value}" if start.load.flags else f"{keyword}={value}"
+
+
+def _share(start: _Start) -> float | None:
+    """The share of the card with which one request of the context fits; None where none leaves enough."""
+    from ...sizing.fractions import least_share  # noqa: PLC0415 - loads pydantic
+    from ...sizing.serving import Serving  # noqa: PLC0415
+
+    needed = start.weights + start.cache(1, start.context) + _spare(start)
+    total = round(start.choice.gpu.total_gib * GIB)
+    return least_share(needed, total, start.facts, start.split, Serving("vllm"))
 
 
 def _fewer(start: _Start) -> str:

@@ -102,15 +102,27 @@ def _fallback_does_not_fit(planned: Planned) -> Iterator[PlanProblem]:
 
 
 def _unfit(memory: Memory) -> PlanProblem:
-    cure = "A larger GPU, more of them, a shorter context, or GPUProfile.fit() and `modalkit lock`."
-    if 0 < memory.largest_context < memory.context:
-        larger = "A larger GPU, or " if memory.free_bytes < 0 else ""
-        cure = f"{larger}context_length={memory.largest_context}."
     return PlanProblem(
         "gpu",
         f"On {memory.gpu}, for {memory.concurrency} requests of {memory.context:,} tokens: {memory.problem}.",
-        cure,
+        _cure(memory),
     )
+
+
+def _cure(memory: Memory) -> str:
+    """What to write instead, the cheapest way first."""
+    ways = []
+    if memory.memory_fraction is not None:
+        ways.append(f"memory_fraction={memory.memory_fraction:g} in the engine")
+    if 0 < memory.largest_context < memory.context:
+        ways += ["a larger GPU"] if memory.free_bytes < 0 else []
+        ways.append(f"context_length={memory.largest_context}")
+    else:
+        ways += ["a larger GPU", "more of them", "a shorter context"]
+        ways.append("GPUProfile.fit() and `modalkit lock`")
+    *others, last = ways
+    text = f"{', '.join(others)}, or {last}." if others else f"{last}."
+    return f"A{text[1:]}" if text.startswith("a ") else text
 
 
 @_plan_rule(
@@ -140,12 +152,14 @@ def _far_too_large(planned: Planned) -> Iterator[PlanProblem]:
 )
 def _nothing_locked(planned: Planned) -> Iterator[PlanProblem]:
     """A model of the hub that is neither locked nor has a ``revision``."""
+    from ...service import lock_command  # noqa: PLC0415 - loads pydantic
+
     plan = planned.known.plan
     if plan.model is not None and plan.model_folder is None and plan.revision is None:
         yield PlanProblem(
             "model",
             f"{plan.model} is served at whatever its newest commit is.",
-            "modalkit lock FILE.",
+            f"{lock_command(planned.known.service)}.",
         )
 
 

@@ -1,0 +1,61 @@
+"""The share of a card to give an engine where its own keeps out a model that the card would hold."""
+
+from __future__ import annotations
+
+import math
+
+from .facts import ModelFacts
+from .lines import Breakdown
+from .load import Split
+from .reserves import least_outside
+from .serving import Serving
+
+__all__ = ["least_share", "makes_room", "roomier_fraction"]
+
+_STEPS = 100  # a share is proposed in hundredths
+
+
+def roomier_fraction(
+    model: ModelFacts, split: Split, found: Breakdown, served: Serving
+) -> float | None:
+    """Return the least ``memory_fraction`` with which a model fits that does not, in hundredths.
+
+    None where it fits already, and where `least_share` finds none.
+
+    Args:
+        model: The model.
+        split: How it is spread.
+        found: What a GPU holds as the engine stands.
+        served: The engine, and what it was told.
+    """
+    if found.fits:
+        return None
+    inside = sum(line.bytes for line in found.lines if not line.outside)
+    return least_share(inside, found.total_bytes, model, split, served)
+
+
+def least_share(
+    inside: float, total: int, model: ModelFacts, split: Split, served: Serving
+) -> float | None:
+    """Return the least share of a card, in hundredths, that holds a number of bytes.
+
+    None where the engine takes no share, and where that share does not leave outside of it what the engine
+    needs there (`least_outside`).
+
+    Args:
+        inside: Bytes that count against the share.
+        total: Bytes of the card.
+        model: The model.
+        split: How it is spread.
+        served: The engine, and what it was told.
+    """
+    outside = least_outside(model, split, total, served)
+    share = math.ceil(_STEPS * inside / total) / _STEPS
+    if outside is None or total - round(total * share) < outside:
+        return None
+    return share
+
+
+def makes_room(fraction: float, served: Serving) -> str:
+    """Say which share makes room: ``"memory_fraction=0.81 (--mem-fraction-static) makes room"``."""
+    return f"memory_fraction={fraction:g} ({served.fraction_flag}) makes room"
