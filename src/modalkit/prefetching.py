@@ -121,3 +121,6 @@ def _explained() -> Iterator[None]:
     except exception.ConnectionError as error:
         msg = f"Modal cannot be reached: {error} Run this again; what has arrived is kept."
         raise AccountError(msg) from error
+    except exception.Error as error:
+        msg = f"Modal refuses: {error}"
+        raise AccountError(msg) from error

@@ -190,6 +190,11 @@ def test_a_gated_model_arrives_with_the_secret_that_the_message_names(shop, hub)
     text = (shop.folder / "shop.py").read_text()
     text = text.replace("WeightCache, serve", "Secret, WeightCache, serve", 1)
     secret = "secrets = [Secret('huggingface', keys=['HF_TOKEN'])]"
+    other = secret.replace("HF_TOKEN", "HF_TOKE")
+    (shop.folder / "shop.py").write_text(text.replace("api = None", f"api = None; {other}", 1))
+    lacking = shop("modalkit", "prefetch", "shop.py", "--service", "Chat", fails=True)
+    assert "Error: Modal refuses: Secret 'huggingface' has no HF_TOKE." in lacking.stderr
+    assert "Traceback" not in lacking.stderr
     (shop.folder / "shop.py").write_text(text.replace("api = None", f"api = None; {secret}", 1))
     filled = shop("modalkit", "prefetch", "shop.py", "--service", "Chat")
     assert "org/model: 7.0 kB in 2 file(s), complete and verified." in filled.stdout
