@@ -56,6 +56,13 @@ queue len commands-queue
 queue peek commands-queue
 queue clear commands-queue --yes
 queue delete commands-queue --yes
+nfs create commands-nfs
+nfs list
+nfs put commands-nfs hello.py
+nfs ls commands-nfs
+nfs get commands-nfs hello.py -
+nfs rm commands-nfs hello.py
+nfs delete commands-nfs --yes
 secret create commands-secret A=b
 secret list
 secret delete commands-secret --yes
@@ -108,10 +115,6 @@ workspace member-tokens enable ak-1 --yes
 billing summary
 billing report --for today
 billing rates
-nfs list
-nfs create x
-nfs ls x
-nfs delete x --yes
 token new
 """
 

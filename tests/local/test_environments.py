@@ -146,7 +146,7 @@ def test_commands_about_the_workspace_say_it_is_local(plane, words, said):
 @pytest.mark.parametrize(
     ("words", "rpc"),
     [
-        (("nfs", "list"), "SharedVolumeList"),
+        (("endpoint", "list"), "EndpointList"),
         (("billing", "report", "--for", "today"), "WorkspaceBillingReport"),
     ],
 )

@@ -270,22 +270,10 @@ def test_a_port_of_a_sandbox_is_reached_from_outside(make_sandbox, wait_until):
     wait_until(lambda: page().endswith(b"served"), "an answer through the tunnel")
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"outbound_cidr_allowlist": ["10.0.0.0/8"]}, "allowlists"),
-    ],
-)
-def test_what_a_sandbox_does_not_have_here_is_refused(make_sandbox, options, said):
-    """What cannot be had is refused when the sandbox is made, by name."""
-    with pytest.raises(modal.exception.Error, match=said):
-        make_sandbox(**options)
-
-
 def test_calls_that_are_not_served_fail_with_their_name(shared):
-    """A snapshot of a folder is refused at once, with the name of the call that is not served."""
-    with pytest.raises(modal.exception.Error, match="TaskSnapshotDirectory"):
-        shared.snapshot_directory("/root", timeout=30)
+    """Another network for a running sandbox is refused at once, with the call that is not served."""
+    with pytest.raises(modal.exception.Error, match="TaskSetNetworkAccess"):
+        shared._experimental_set_outbound_network_policy(outbound_cidr_allowlist=["10.0.0.0/8"])
 
 
 def test_a_sandbox_ends_with_its_app(plane):

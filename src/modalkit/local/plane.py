@@ -25,6 +25,7 @@ from .containers.admission import Admission
 from .containers.factory import ContainerFactory
 from .containers.gpus import Gpus
 from .containers.inputs import InputPool
+from .containers.lacks import without_namespaces
 from .containers.servers import ServerPool
 from .containers.worlds import Worlds, host_environment
 from .dashboard import Dashboard, Guard, Sources
@@ -46,6 +47,7 @@ from .rpc.environments import EnvironmentRpcs
 from .rpc.functions import FunctionRpcs
 from .rpc.images import ImageRpcs
 from .rpc.mounts import MountRpcs
+from .rpc.network_file_systems import NetworkFileSystemRpcs
 from .rpc.publishing import PublishingRpcs
 from .rpc.queues import Queues
 from .rpc.sandboxes import SandboxRpcs
@@ -62,6 +64,8 @@ from .store.places import File, Folder
 from .store.state import living_planes
 from .store.storage import Storage
 from .volumes import Volumes
+from .volumes.image_mounts import ImageMounts
+from .volumes.network import NetworkFileSystems
 from .web.gateways import Gateways
 from .wire.grpc_server import RpcServers
 from .wire.outgoing_proxy import PROXY_PORT, OutgoingProxy
@@ -106,6 +110,7 @@ class LocalModal:
         self._trust = address.trust
         self._isolation = self._probe()
         self._volumes = self._make_volumes()
+        self._network = NetworkFileSystems(self._storage.state)
         self._calls = Calls(self._call_results(), self._storage.blobs)
         self._gateways = self._make_gateways()
         self._pages = self._make_pages()
@@ -209,12 +214,13 @@ class LocalModal:
             ImageRpcs(self.images, self._storage.state.records),
             SecretRpcs(self._storage.secrets),
             VolumeRpcs(self._volumes, self._storage.files, blobs.download_url, blobs.upload_url),
+            NetworkFileSystemRpcs(self._network, blobs),
             BlobRpcs(blobs),
             Dicts(self._storage.state),
             Queues(self._storage.state),
             SandboxRpcs(self._sandboxes, visits, self.apps, self._commands),
             EnvironmentRpcs(self._storage.environments, self.apps, self._erase_environment),
-            WorkspaceRpcs(self._page, self._prepare_container),
+            WorkspaceRpcs(self._page, self._prepare_container, self.say),
         ]
 
     def _probe(self) -> Isolation:
@@ -281,6 +287,8 @@ class LocalModal:
                 self._storage.mounts,
                 self._storage.secrets,
                 self._volumes,
+                self._network,
+                ImageMounts(),
                 layered=self._isolation.namespaces,
                 building=self._building.changes,
             ),
@@ -291,12 +299,14 @@ class LocalModal:
         )
 
     async def _erase_environment(self, name: str) -> None:
-        """End an environment's apps and remove its volumes; its records are removed after."""
+        """End an environment's apps and remove its files; its records are removed after."""
         for app in [*self.apps.in_environment(name), *self._deployments.dormant(name)]:
             await self.apps.stop(app, _STOP_GRACE_S)
             self._deployments.forget(app)
         for volume in self._volumes.list_all(name):
             await self._volumes.delete(volume.id)
+        for system in self._network.list_all(name):
+            self._network.delete(system.id)
 
     def _call_results(self) -> CallResults:
         """Open the results of spawned calls, this plane's and earlier ones'."""
@@ -342,23 +352,8 @@ class LocalModal:
     def _introduce(self, function: FunctionEntry) -> None:
         """Say, before a function's first container starts, what this machine lacks for it."""
         if not self._factory.isolation.namespaces:
-            self.say(
-                "containers have no namespaces here: they share this machine's files and ports, and "
-                "their absolute paths are links while they run; what they write to a volume is "
-                "committed at once"
-            )
-
-        if serves_http(function.definition) and not self._factory.isolation.namespaces:
-            port = function.definition.http_config.port
-            self.say(
-                f"without namespaces {function.name!r} has one replica, which listens on this "
-                f"machine's port {port}"
-            )
-        if function.serves_port and not self._factory.isolation.namespaces and _lacks_eth0():
-            self.say(
-                f"{function.name!r} may fail: Modal's web_server looks for a network interface "
-                "eth0, which this machine does not have"
-            )
+            for text in without_namespaces(function):
+                self.say(text)
 
     def _make_pool(self, function: FunctionEntry) -> InputPool | ServerPool:
         if serves_http(function.definition):
@@ -381,7 +376,3 @@ class LocalModal:
                 stack.push_async_callback(site.stop)
                 await site.start()
             yield
-
-
-def _lacks_eth0() -> bool:
-    return "eth0" not in {name for _index, name in socket.if_nameindex()}

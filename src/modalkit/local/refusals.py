@@ -12,14 +12,13 @@ _SEEN = (
 _ONE_USER = "A local Modal has one user, you, and needs no tokens or roles."
 _FREE = "Nothing that runs here costs anything; Modal bills what runs there."
 _SNAPSHOT = (
-    "Memory and single folders are not snapshotted here: `sandbox.snapshot_filesystem()` keeps a "
-    "sandbox's files, and a volume what a function makes."
+    "Memory is not snapshotted here: `sandbox.snapshot_filesystem()` keeps a sandbox's files, and a "
+    "volume what a function makes."
 )
 _ONE_MACHINE = "There is one machine here: call it without `clustered`, or on Modal."
 
 # The first that begins an RPC's name, or ends it, tells what to do.
 _BEGINNINGS = {
-    "SharedVolume": "Network file systems are deprecated; use modal.Volume.",
     "Endpoint": "Modal runs its ready-made models itself; deploy a file that declares yours.",
     "WebhookToken": "There is one proxy token here; `modalkit local env` prints it.",
     "AuditLog": "Nothing is recorded of who did what: a local Modal has one user.",
@@ -40,7 +39,6 @@ _BEGINNINGS = {
     "ServerRequestFetch": _SEEN,
     "SandboxGetStats": _SEEN,
     "ImageTagRevisions": "`modal image names list` shows what each name means now.",
-    "ProxyGet": "Requests leave from this machine's own address: leave proxy= out here.",
     "Domain": "Endpoints answer at 127.0.0.1 here, whatever their domain on Modal.",
     "Cluster": _ONE_MACHINE,
     "TaskCluster": _ONE_MACHINE,
@@ -50,12 +48,9 @@ _BEGINNINGS = {
     "SandboxGetExitSnapshot": _SNAPSHOT,
     "TaskSnapshot": _SNAPSHOT,
     "ContainerCheckpoint": _SNAPSHOT,
-    "SandboxCreateConnectToken": "Reach the sandbox through a port of it: `encrypted_ports=[...]`.",
     "SandboxContainer": "Sidecars are not made here: start their programs in the sandbox itself.",
     "TaskContainer": "Sidecars are not made here: start their programs in the sandbox itself.",
-    "TaskMountDirectory": "Mount volumes when the sandbox is created.",
-    "TaskUnmountDirectory": "Mount volumes when the sandbox is created.",
-    "TaskSet": "Choose a sandbox's network when it is created: `block_network=True`, or not.",
+    "TaskSet": "Choose a sandbox's network when it is created: `block_network=True`, or an allowlist.",
 }
 _ENDINGS = {"TimeRangeStats": _SEEN}
 _OTHERWISE = (

@@ -15,7 +15,7 @@ from ...errors import LocalModalError
 from ..address import direct_here
 from ..images import AddFiles, Images, container_path
 from ..images.layers import placed
-from ..processes.launch import Bind
+from ..processes.launch import Bind, ContainerSpec
 from ..protocol import api
 from ..store.files import FileStore
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..store.mounts import Mounts
     from ..store.secrets import Secrets
     from ..volumes import Volumes
+    from ..volumes.image_mounts import ImageMounts
+    from ..volumes.network import NetworkFileSystems
     from .container import Container
 
 __all__ = ["World", "Worlds", "host_environment"]
@@ -116,6 +118,8 @@ class Worlds:
     mounts: Mounts
     secrets: Secrets
     volumes: Volumes
+    network: NetworkFileSystems
+    image_mounts: ImageMounts
     layered: bool
     building: Callable[[str], Path | None]
 
@@ -134,7 +138,11 @@ class Worlds:
             variables.update(self.secrets.values(secret_id))
         return World(
             layer=await self.files.layer(self._placed(definition)),
-            binds=[*await self._volumes(container), *self._buckets(definition)],
+            binds=[
+                *await self._volumes(container),
+                *self._buckets(definition),
+                *map(self.network.bind, definition.shared_volume_mounts),
+            ],
             variables=variables,
             workdir=recipe.workdir,
             python=built.interpreter,
@@ -145,17 +153,46 @@ class Worlds:
 
     async def snapshot(self, container: Container) -> str:
         """Keep a running container's files as an image, and return the image's id."""
+        self._refuse_plain()
+        image_id = container.function.definition.image_id
+        return await self.images.snapshot(image_id, _spec(container))
+
+    async def snapshot_folder(self, container: Container, path: str) -> str:
+        """Keep a folder of a running container as an image, and return the image's id."""
+        self._refuse_plain()
+        root = Path(f"/proc/{container.namespace_pid}/root")
+        apart = [bind["target"] for bind in _spec(container)["binds"]]
+        return await self.images.snapshot_folder(root, path, apart)
+
+    async def mount_image(self, container: Container, path: str, image_id: str) -> None:
+        """Show an image's own files at a path of a running container; no id stands for none."""
+        self._refuse_plain()
+        holder = _holder(container, path)
+        self.images.hold(holder, image_id)
+        try:
+            built = await self.images.built(image_id)
+            await self.image_mounts.put(container, path, built.layers)
+        except BaseException:
+            await self.images.let_go(holder)
+            raise
+
+    async def unmount_image(self, container: Container, path: str) -> None:
+        """Show what was at a path before an image was mounted there."""
+        await self.image_mounts.take_away(container, path)
+        await self.images.let_go(_holder(container, path))
+
+    def _refuse_plain(self) -> None:
         if not self.layered:
             msg = (
-                "A container's files can be kept as an image only where containers have namespaces. "
-                "Put what you need of them into a volume."
+                "A container's files can be kept as an image, and images be mounted in it, only where "
+                "containers have namespaces. Put what you need of them into a volume."
             )
             raise LocalModalError(msg)
-        spec = json.loads((container.folder / "spec.json").read_text("utf-8"))
-        return await self.images.snapshot(container.function.definition.image_id, spec)
 
     async def close(self, container: Container) -> None:
         """Let go of a container's surroundings, when its process has ended."""
+        for path in self.image_mounts.release(container):
+            await self.images.let_go(_holder(container, path))
         await self.volumes.release(container)
         await self.images.let_go(container.id)
 
@@ -178,3 +215,14 @@ class Worlds:
         for bucket in definition.cloud_bucket_mounts:
             source = self.volumes.bucket(bucket.bucket_name, bucket.key_prefix)
             yield Bind(source=str(source), target=bucket.mount_path, read_only=bucket.read_only)
+
+
+def _spec(container: Container) -> ContainerSpec:
+    """Return what a container was started with."""
+    spec: ContainerSpec = json.loads((container.folder / "spec.json").read_text("utf-8"))
+    return spec
+
+
+def _holder(container: Container, path: str) -> str:
+    """Name the use of an image that is mounted at a path."""
+    return f"{container.id} {path}"

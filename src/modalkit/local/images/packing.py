@@ -1,22 +1,25 @@
-"""The files of a running container as a layer of an image."""
+"""The files of a running container, or of one folder of it, as a layer of an image."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..processes.launch import ContainerSpec
 from ..processes.launch.root import GRAFTED
 from .layers import finish, is_whiteout
 
-__all__ = ["pack"]
+__all__ = ["pack", "pack_folder"]
 
 # The kernel's mark of a folder that shows nothing of those below it; a user without root has the second.
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_MOST_LINKS = 40  # as many as the kernel follows on the way to one file
+_ENDED = "it ended meanwhile, and they are gone. Keep them while it runs."
 
 
 def pack(spec: ContainerSpec, layer: Path, stopped: threading.Event) -> None:
@@ -34,8 +37,7 @@ def pack(spec: ContainerSpec, layer: Path, stopped: threading.Event) -> None:
     for written in [*uppers, source / "root"]:
         _copy_folder(written, changes / written.relative_to(source), stopped)
     if not source.is_dir():
-        msg = "it ended meanwhile, and they are gone. Keep them while it runs."
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(_ENDED)
     own = frozenset("/" + path.name.replace("%", "/") for path in source.glob("own/*"))
     mount_points = [*spec["keep"], *(bind["target"] for bind in spec["binds"])]
     finish(changes, layer, mount_points)
@@ -44,16 +46,67 @@ def pack(spec: ContainerSpec, layer: Path, stopped: threading.Event) -> None:
         _copy_file(grafted, layer / grafted.name.replace("%", "/"))
 
 
-def _copy_folder(source: Path, target: Path, stopped: threading.Event) -> None:
-    """Copy a folder that may change meanwhile; what marks removed files is copied as such."""
+def pack_folder(
+    root: Path, path: str, apart: frozenset[str], layer: Path, stopped: threading.Event
+) -> None:
+    """Make a layer of a container's folder, as it is at this moment.
+
+    Of what is mounted below it at the paths ``apart`` it has empty folders. ``root`` is the container's
+    root folder as this machine sees it. It is given up when ``stopped`` is set.
+
+    Raises:
+        OSError: It could not be made whole.
+    """
+    folder = _found(root, path)
+    if not folder.is_dir():
+        if not root.exists():
+            raise FileNotFoundError(_ENDED)
+        msg = f"there is no folder {path!r} in it."
+        raise NotADirectoryError(msg)
+    _copy_folder(folder, layer, stopped, frozenset(f"{root}{one}" for one in apart))
+    if not root.exists():
+        raise FileNotFoundError(_ENDED)
+
+
+def _found(root: Path, path: str) -> Path:
+    """Return where a container's path is, links on the way followed as the container would."""
+    place, links = root, 0
+    ahead = [*PurePosixPath(path).parts[1:]]
+    while ahead:
+        name = ahead.pop(0)
+        if name == "..":
+            place = place.parent if place != root else root
+            continue
+        if not (place / name).is_symlink():
+            place /= name
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        target = (place / name).readlink()
+        if target.is_absolute():
+            place = root
+        ahead = [*(part for part in target.parts if part != "/"), *ahead]
+    return place
+
+
+def _copy_folder(
+    source: Path, target: Path, stopped: threading.Event, apart: frozenset[str] = frozenset()
+) -> None:
+    """Copy a folder that may change meanwhile; what marks removed files is copied as such.
+
+    Of the folders ``apart`` only their places are copied.
+    """
     target.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(source):
             if stopped.is_set():
                 msg = "nobody waits for them any more."
                 raise InterruptedError(msg)
-            if entry.is_dir(follow_symlinks=False):
-                _copy_folder(Path(entry.path), target / entry.name, stopped)
+            if entry.path in apart:
+                (target / entry.name).mkdir()
+            elif entry.is_dir(follow_symlinks=False):
+                _copy_folder(Path(entry.path), target / entry.name, stopped, apart)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     _copy_file(Path(entry.path), target / entry.name)

@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import LocalModalError
 from ..ids import new_id
-from ..processes.launch import ContainerSpec
 from ..protocol import api
 from ..store.records import Records
 from ..store.state import remove_tree
 from .built import Built
 from .folders import make_current
-from .packing import pack
 
 __all__ = ["Snapshots"]
 
 _KIND, _REMOVED = "image snapshot", "removed image snapshot"
+
+Packing = Callable[[Path, threading.Event], None]
+"""Makes a layer at a path, and gives up when the event is set."""
 
 
 class Snapshots:
@@ -67,8 +69,10 @@ class Snapshots:
         await asyncio.to_thread(remove_tree, self._folder / image_id)
         self._records.delete(image_id)
 
-    async def take(self, base_id: str, base: Built, spec: ContainerSpec) -> str:
-        """Keep a container's files on top of its image; return the id of what comes of it.
+    async def take(self, base_id: str, base: Built, lowers: Iterable[str], pack: Packing) -> str:
+        """Keep the files that ``pack`` makes a layer of; return the id of the image they are.
+
+        They are on top of ``lowers``, and the image on top of ``base``.
 
         Raises:
             LocalModalError: They could not be kept. Nothing of them is left then, as when this is
@@ -77,7 +81,7 @@ class Snapshots:
         image_id = new_id("im")
         self.under_way[image_id] = base_id
         try:
-            await self._copy(image_id, base, spec)
+            await self._copy(image_id, base, lowers, pack)
             below = [api.BaseImage(docker_tag="base", image_id=base_id)] if base_id else []
             body = api.Image(base_images=below).SerializeToString()
             self._records.put(_KIND, "", image_id, image_id, body)
@@ -91,20 +95,20 @@ class Snapshots:
             del self.under_way[image_id]
         return image_id
 
-    async def _copy(self, image_id: str, base: Built, spec: ContainerSpec) -> None:
+    async def _copy(self, image_id: str, base: Built, lowers: Iterable[str], pack: Packing) -> None:
         """Make the snapshot's build; when this is cancelled, no thread writes into it any more."""
         build = self._folder / image_id / secrets.token_hex(4)
         build.mkdir(mode=0o700, parents=True)
         layer = build / "files"
         stopped = threading.Event()
-        copying = asyncio.ensure_future(asyncio.to_thread(pack, spec, layer, stopped))
+        copying = asyncio.ensure_future(asyncio.to_thread(pack, layer, stopped))
         try:
             await asyncio.shield(copying)
         except asyncio.CancelledError:
             stopped.set()
             await asyncio.gather(copying, return_exceptions=True)
             raise
-        layers = (*spec["lowers"], str(layer))
+        layers = (*lowers, str(layer))
         make_current(build, replace(base.above(build.name), layers=layers))
 
     def _kind(self, image_id: str) -> str:

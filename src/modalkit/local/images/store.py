@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...errors import LocalModalError
@@ -29,6 +30,7 @@ from .built import Built, host_image
 from .folders import current_build, make_current, remove_halves, size_of
 from .locks import file_lock
 from .logs import BuildLog, kept_lines
+from .packing import pack, pack_folder
 from .recipes import lay_over
 from .snapshots import Snapshots
 from .steps import Install, Recipe
@@ -252,7 +254,17 @@ class Images:
         Raises:
             LocalModalError: They could not be kept.
         """
-        return await self._snapshots.take(base_id, await self._built(base_id), spec)
+        base = await self._built(base_id)
+        return await self._snapshots.take(base_id, base, spec["lowers"], partial(pack, spec))
+
+    async def snapshot_folder(self, root: Path, path: str, apart: Iterable[str]) -> str:
+        """Keep a folder of a running container as an image of its own; return the image's id.
+
+        Raises:
+            LocalModalError: It could not be kept.
+        """
+        packing = partial(pack_folder, root, path, frozenset(apart))
+        return await self._snapshots.take("", host_image(), (), packing)
 
     async def remove_snapshot(self, image_id: str) -> None:
         """Let nobody use a snapshot any more; its files go with the last image or container on it."""

@@ -24,6 +24,7 @@ from ..wire.grpc_server import Caller, rpc, stream_rpc
 __all__ = ["SandboxRpcs"]
 
 _PAGE = 100
+_CONNECT_PORT = 8080  # of clients that cannot name another
 
 
 class SandboxRpcs:
@@ -175,6 +176,17 @@ class SandboxRpcs:
         )
         response.tunnels.extend(sandbox.tunnels)
         return response
+
+    @rpc("SandboxCreateConnectToken", "SandboxCreateConnectTokenV2")
+    async def connect_token(
+        self, request: api.SandboxCreateConnectTokenRequest, _caller: Caller
+    ) -> api.SandboxCreateConnectTokenResponse:
+        """Make a token with which HTTP reaches a port of a sandbox."""
+        reception = self._running(request.sandbox_id).reception
+        port = request.port or _CONNECT_PORT
+        return api.SandboxCreateConnectTokenResponse(
+            url=await reception.url(), token=reception.admit(port, request.user_metadata)
+        )
 
     @rpc("SandboxStdinWrite")
     async def write_stdin(

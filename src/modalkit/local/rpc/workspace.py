@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from grpclib.const import Status
 
+from ..ids import content_id
 from ..protocol import Empty, api, builder_version, refuse
 from ..store.environments import DEFAULT_ENVIRONMENT
 from ..wire.grpc_server import Caller, rpc
@@ -27,11 +28,15 @@ class WorkspaceRpcs:
     Args:
         page: Returns where the local Modal can be looked at.
         met: Told that a client has come.
+        notice: Tells the user something, once.
     """
 
-    def __init__(self, page: Callable[[], str], met: Callable[[], None]) -> None:
+    def __init__(
+        self, page: Callable[[], str], met: Callable[[], None], notice: Callable[[str], None]
+    ) -> None:
         self._page = page
         self._met = met
+        self._notice = notice
 
     @rpc("ClientHello")
     async def hello(self, _request: Empty, _caller: Caller) -> api.ClientHelloResponse:
@@ -105,6 +110,14 @@ class WorkspaceRpcs:
         expires = int(time.time()) + _TOKEN_LIFETIME_S
         token = f"{part({'alg': 'none'})}.{part({'exp': expires})}.local"
         return api.AuthTokenGetResponse(token=token)
+
+    @rpc("ProxyGet")
+    async def proxy(self, request: api.ProxyGetRequest, _caller: Caller) -> api.ProxyGetResponse:
+        """Stand for a proxy that was made on Modal: what passes there goes out directly here."""
+        name = request.name
+        self._notice(f"proxy {name!r}: requests leave from this machine's own address")
+        proxy = api.Proxy(name=name, proxy_id=content_id("pr", name.encode()))
+        return api.ProxyGetResponse(proxy=proxy)
 
     @rpc("ObjectSuggest")
     async def suggest(

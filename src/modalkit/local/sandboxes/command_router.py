@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import posixpath
 import secrets
 import socket
 import time
@@ -23,7 +25,7 @@ from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
-from ..protocol import Message, refuse, router, router_rpcs, secret_sources
+from ..protocol import Empty, Message, refuse, router, router_rpcs, secret_sources
 from ..refusals import not_served
 from .commands import Command, Order
 from .terminals import Terminal
@@ -67,6 +69,15 @@ class Place(Protocol):
 
     async def snapshot(self) -> str:
         """Keep its files as an image and return the image's id, or refuse."""
+
+    async def snapshot_folder(self, path: str) -> str:
+        """Keep one of its folders as an image and return the image's id, or refuse."""
+
+    async def mount_image(self, path: str, image_id: str) -> None:
+        """Show an image's own files at a path, or refuse."""
+
+    async def unmount_image(self, path: str) -> None:
+        """Show what was at a path before an image was mounted there, or refuse."""
 
     async def ready_at(self) -> float:
         """Wait for its readiness probe and return when it succeeded, or refuse."""
@@ -240,6 +251,25 @@ async def _snapshot(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Mes
     yield router.TaskSnapshotFilesystemResponse(image_id=await place.snapshot())
 
 
+async def _snapshot_folder(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+    """Keep a folder of a sandbox as an image."""
+    path = _folder(await _request(stream))
+    yield router.TaskSnapshotDirectoryResponse(image_id=await place.snapshot_folder(path))
+
+
+async def _mount_image(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+    """Show an image in a running sandbox."""
+    request = await _request(stream)
+    await place.mount_image(_folder(request), request.image_id)
+    yield Empty()
+
+
+async def _unmount_image(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
+    """Show what was there before."""
+    await place.unmount_image(_folder(await _request(stream)))
+    yield Empty()
+
+
 async def _wait_until_ready(place: Place, stream: Stream[Any, Any]) -> AsyncIterator[Message]:
     """Wait until a sandbox's readiness probe has succeeded."""
     request = await _request(stream)
@@ -280,6 +310,9 @@ _SERVED: dict[str, _Serve] = {
     "TaskExecStdinStatus": _stdin_status,
     "TaskReloadVolumes": _reload_volumes,
     "TaskSnapshotFilesystem": _snapshot,
+    "TaskSnapshotDirectory": _snapshot_folder,
+    "TaskMountDirectory": _mount_image,
+    "TaskUnmountDirectory": _unmount_image,
     "SandboxWaitUntilReady": _wait_until_ready,
     "SandboxStdioReadV2": _read_main,
     "SandboxStdinWriteV2": _write_main,
@@ -291,6 +324,17 @@ async def _request(stream: Stream[Any, Any]) -> Any:
     if request is None:
         refuse(Status.CANCELLED, "The client went away.")
     return request
+
+
+def _folder(request: Any) -> str:
+    """Return the folder of a container that a request is about, or refuse the root."""
+    path = posixpath.normpath(os.fsdecode(request.path))
+    if not path.strip("/"):
+        refuse(
+            Status.INVALID_ARGUMENT,
+            "Name a folder below '/'. `snapshot_filesystem()` keeps all files of a sandbox.",
+        )
+    return path
 
 
 def _command(place: Place, identity: str) -> Command:

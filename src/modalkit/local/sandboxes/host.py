@@ -27,10 +27,12 @@ from ..processes.launcher import LaunchedProcess, Streams
 from ..processes.limits import Fence, Limits
 from ..protocol import api, refuse
 from ..store.state import remove_tree
+from ..wire.outgoing_proxy import OutgoingProxy
 from ..wire.trust import TLS_HOST, Trust
 from .commands import Attendant, Order
-from .sandbox import MAIN, Sandbox, first
-from .spec import as_function, check, describe
+from .reception import Reception
+from .sandbox import MAIN, Sandbox, first, refuse_missing_image
+from .spec import as_function, check, describe, outbound
 from .terminals import Terminal
 from .transcripts import Transcript
 
@@ -85,8 +87,8 @@ class SandboxHost:
         self, app: App, definition: api.Sandbox, variables: dict[str, str], *, identity: str
     ) -> Sandbox:
         """Start a sandbox with the variables its client gave; return when it can run commands."""
-        check(definition)
-        self._refuse_missing_image(definition.image_id)
+        check(definition, namespaces=self.factory.isolation.namespaces)
+        refuse_missing_image(self.factory.worlds, definition.image_id)
         sandbox = self._new(app, definition, identity)
         sandbox.variables = variables
         self._sandboxes[sandbox.id] = sandbox
@@ -120,16 +122,9 @@ class SandboxHost:
         pool = ContainerPool(function, self.factory)
         folder = self.factory.run / identity
         container = Container(function, pool, folder)
-        worlds = self.factory.worlds
-        return Sandbox(
-            identity,
-            app,
-            definition,
-            container,
-            self.secrets.values,
-            worlds.volumes.reload,
-            worlds.snapshot,
-        )
+        values, worlds = self.secrets.values, self.factory.worlds
+        reception = Reception(container, self.trust)
+        return Sandbox(identity, app, definition, container, values, worlds, reception)
 
     async def _live(self, sandbox: Sandbox, started: asyncio.Future[None]) -> None:
         """Run a sandbox from its folder's making to its folder's removal."""
@@ -138,6 +133,7 @@ class SandboxHost:
             stack.push_async_callback(asyncio.to_thread, remove_tree, container.folder)
             stack.push_async_callback(sandbox.copied)
             stack.callback(sandbox.end)
+            stack.callback(sandbox.reception.close)
             stack.push_async_callback(self.factory.worlds.close, container)
             readers = await stack.enter_async_context(asyncio.TaskGroup())
             try:
@@ -191,7 +187,7 @@ class SandboxHost:
             refuse(Status.FAILED_PRECONDITION, "The sandbox could not be started.")
         if spec["own_network"]:
             container.doorway = Doorway(process)
-            await self.factory.open_inside(container.doorway, spec["listen_ports"], stack)
+            await _open_way_out(sandbox, container.doorway, spec["listen_ports"], stack)
         for port in sandbox.definition.open_ports.ports:
             sandbox.tunnels.append(await self._open(container, port, stack))
         await self._start_main(sandbox, readers)
@@ -240,18 +236,19 @@ class SandboxHost:
         for transcript, stderr in ((sandbox.main.stdout, False), (sandbox.main.stderr, True)):
             readers.create_task(_log(sandbox, transcript, stderr=stderr))
 
-    def _refuse_missing_image(self, image_id: str) -> None:
-        if image_id and not self.factory.worlds.images.known(image_id):
-            refuse(
-                Status.NOT_FOUND,
-                f"The image {image_id!r} is not here any more. If it was a snapshot, take it again "
-                "with snapshot_filesystem().",
-            )
-
     def _forget_old(self) -> None:
         ended = [one for one in self._sandboxes.values() if one.ended.is_set()]
         for sandbox in ended[:-_KEPT_ENDED]:
             del self._sandboxes[sandbox.id]
+
+
+async def _open_way_out(
+    sandbox: Sandbox, doorway: Doorway, ports: list[int], stack: contextlib.AsyncExitStack
+) -> None:
+    """Lead out of a sandbox's own network, as far as it may, until the stack is undone."""
+    proxy = OutgoingProxy(outbound(sandbox.definition))
+    for listener in await doorway.listeners(len(ports)):
+        await stack.enter_async_context(proxy.serving(listener))
 
 
 def _own_command(sandbox: Sandbox, argv: list[str]) -> Order:

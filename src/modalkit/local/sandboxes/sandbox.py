@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpclib.const import Status
 
@@ -19,8 +20,12 @@ from ..protocol import api, refuse
 from ..waiting import Latch
 from .commands import Attendant, Command, Order, with_secrets
 from .readiness import Readiness
+from .reception import Reception
 
-__all__ = ["MAIN", "Sandbox", "first"]
+if TYPE_CHECKING:
+    from ..containers.worlds import Worlds
+
+__all__ = ["MAIN", "Sandbox", "first", "refuse_missing_image"]
 
 MAIN = "main"
 """The id of a sandbox's own command."""
@@ -35,7 +40,8 @@ class Sandbox:
 
     Attributes:
         container: Its process and folder; its function is made from the sandbox's definition.
-        keep_files: Makes an image of a running container's files and returns its id.
+        worlds: What its container finds around it, and what can be done to that.
+        reception: Leads whoever shows a connect token to its ports.
         variables: What every command in it finds in its environment.
         result: How it ended, or None while it runs.
         main: Its own command, if it has one; the sandbox ends with it.
@@ -49,8 +55,8 @@ class Sandbox:
     definition: api.Sandbox
     container: Container
     secret_values: Callable[[str], dict[str, str]]
-    reload_volume: Callable[[Container, str], Awaitable[None]]
-    keep_files: Callable[[Container], Awaitable[str]]
+    worlds: Worlds
+    reception: Reception
     tags: dict[str, str] = field(default_factory=dict)
     created_at: float = field(default_factory=time.time)
     variables: dict[str, str] = field(default_factory=dict, repr=False)
@@ -98,14 +104,32 @@ class Sandbox:
 
     async def snapshot(self) -> str:
         """Keep its files as an image, and return the image's id; a later end of it does no harm."""
+        return await self._kept(lambda: self.worlds.snapshot(self.container))
+
+    async def snapshot_folder(self, path: str) -> str:
+        """Keep one of its folders as an image, and return the image's id."""
+        return await self._kept(lambda: self.worlds.snapshot_folder(self.container, path))
+
+    async def _kept(self, keep: Callable[[], Coroutine[Any, Any, str]]) -> str:
         self._refuse_if_ended()
-        copy = asyncio.ensure_future(self.keep_files(self.container))
+        copy = asyncio.ensure_future(keep())
         self._copies.add(copy)
         copy.add_done_callback(self._copies.discard)
-        try:
+        with _refused():
             return await copy
-        except LocalModalError as error:
-            refuse(Status.FAILED_PRECONDITION, str(error))
+
+    async def mount_image(self, path: str, image_id: str) -> None:
+        """Show an image's own files at a path, or refuse."""
+        self._refuse_if_ended()
+        refuse_missing_image(self.worlds, image_id)
+        with _refused():
+            await self.worlds.mount_image(self.container, path, image_id)
+
+    async def unmount_image(self, path: str) -> None:
+        """Show what was at a path before an image was mounted there, or refuse."""
+        self._refuse_if_ended()
+        with _refused():
+            await self.worlds.unmount_image(self.container, path)
 
     async def copied(self) -> None:
         """Wait until the snapshots that were begun have what they need of its files."""
@@ -120,7 +144,7 @@ class Sandbox:
         """Show its commands what others committed to its volumes."""
         self._refuse_if_ended()
         for mount in self.definition.volume_mounts:
-            await self.reload_volume(self.container, mount.volume_id)
+            await self.worlds.volumes.reload(self.container, mount.volume_id)
 
     async def ready_at(self) -> float:
         """Wait for its probe and return when it succeeded; refuse if it has none, or has ended."""
@@ -184,6 +208,25 @@ class Sandbox:
         if self.attendant is not None and self.attendant.running > own:
             self._last_use = time.monotonic()
         return time.monotonic() - self._last_use > limit
+
+
+def refuse_missing_image(worlds: Worlds, image_id: str) -> None:
+    """Refuse an image that is not there; no id stands for none."""
+    if image_id and not worlds.images.known(image_id):
+        refuse(
+            Status.NOT_FOUND,
+            f"The image {image_id!r} is not here any more. If it was a snapshot, take it again with "
+            "snapshot_filesystem() or snapshot_directory().",
+        )
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What cannot be done here is what its client hears."""
+    try:
+        yield
+    except LocalModalError as error:
+        refuse(Status.FAILED_PRECONDITION, str(error))
 
 
 def finished(code: int, reason: str = "") -> api.GenericResult:

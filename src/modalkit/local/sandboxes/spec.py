@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from grpclib.const import Status
 
 from ..processes.launch import ContainerSpec
-from ..protocol import api, refuse
+from ..protocol import api, gives, refuse
+from ..wire.allowlist import AllowList
 from ..wire.outgoing_proxy import PROXY_PORT, proxy_variables
 from .sandbox import Sandbox
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..containers.factory import ContainerFactory
     from ..containers.worlds import World
 
-__all__ = ["as_function", "check", "describe"]
+__all__ = ["as_function", "check", "describe", "outbound"]
 
 
 def describe(sandbox: Sandbox, world: World, factory: ContainerFactory) -> ContainerSpec:
@@ -30,7 +31,8 @@ def describe(sandbox: Sandbox, world: World, factory: ContainerFactory) -> Conta
         world.workdir if namespaces else str(layer / "root")
     )
     blocked = container.function.definition.block_network
-    own_network = bool(sandbox.definition.open_ports.ports) or blocked
+    restricted = blocked or outbound(sandbox.definition) is not None
+    own_network = restricted or bool(sandbox.definition.open_ports.ports)
     env = {
         **factory.environment,
         **(proxy_variables() if own_network and namespaces else {}),
@@ -67,20 +69,40 @@ def as_function(definition: api.Sandbox) -> api.Function:
         secret_ids=definition.secret_ids,
         volume_mounts=definition.volume_mounts,
         cloud_bucket_mounts=definition.cloud_bucket_mounts,
+        shared_volume_mounts=definition.nfs_mounts,
         resources=definition.resources,
         block_network=definition.block_network or access == api.NetworkAccess.BLOCKED,
     )
 
 
-def check(definition: api.Sandbox) -> None:
-    """Refuse what a sandbox would need and does not get here."""
-    limits = definition.network_access
-    missing = {
-        "network allowlists": limits.network_access_type == api.NetworkAccess.ALLOWLIST,
-        "network file systems": bool(definition.nfs_mounts),
-    }
-    if asked := [name for name, wanted in missing.items() if wanted]:
+def outbound(definition: api.Sandbox) -> AllowList | None:
+    """Return where a sandbox may connect to; None when it may anywhere.
+
+    Raises:
+        ValueError: A network on its list is none.
+    """
+    access = definition.network_access
+    if access.network_access_type != api.NetworkAccess.ALLOWLIST:
+        return None
+    return AllowList.of(access.allowed_cidrs, access.allowed_domains)
+
+
+def check(definition: api.Sandbox, *, namespaces: bool) -> None:
+    """Refuse a network that a sandbox would not get here."""
+    try:
+        restricted = outbound(definition) is not None
+    except ValueError as error:
+        refuse(Status.INVALID_ARGUMENT, f"outbound_cidr_allowlist: {error}.")
+    if gives(definition, "outbound_policy") or gives(definition, "experimental_outbound_policy"):
         refuse(
             Status.UNIMPLEMENTED,
-            f"The local Modal's sandboxes do not have: {', '.join(asked)}. Leave that out here.",
+            "The local Modal replaces no headers of what a sandbox sends: leave outbound_policy= out, "
+            "and give what runs in it the secret, or a stand-in for the server.",
+        )
+    if not namespaces and (restricted or as_function(definition).block_network):
+        refuse(
+            Status.FAILED_PRECONDITION,
+            "The network of a sandbox can be restricted only where containers have namespaces, and "
+            "they have none here. Leave out block_network= and outbound_..._allowlist= only if what "
+            "runs in it may reach this machine's network.",
         )

@@ -67,6 +67,18 @@ class Visit:
         """Refuse: a function's container keeps nothing that it writes."""
         refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
 
+    async def snapshot_folder(self, _path: str) -> str:
+        """Refuse, as above."""
+        return await self.snapshot()
+
+    async def mount_image(self, _path: str, _image_id: str) -> None:
+        """Refuse: a function has the image it declares."""
+        refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
+
+    async def unmount_image(self, _path: str) -> None:
+        """Refuse, as above."""
+        refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")
+
     async def ready_at(self) -> float:
         """Refuse: only sandboxes are probed."""
         refuse(Status.FAILED_PRECONDITION, f"The container {self.id!r} is no sandbox.")

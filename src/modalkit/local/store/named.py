@@ -34,11 +34,18 @@ class Kind:
         record: Its records' kind.
         word: What to call it in a message.
         prefix: What its ids begin with.
+        command: What `modal` calls it; the word in small letters unless given.
     """
 
     record: str
     word: str
     prefix: str
+    command: str = ""
+
+    @property
+    def maker(self) -> str:
+        """The command that makes one."""
+        return f"modal {self.command or self.word.lower()} create"
 
 
 def existing(records: Records, kind: Kind, request: NamedRequest) -> Record | None:
@@ -54,7 +61,7 @@ def existing(records: Records, kind: Kind, request: NamedRequest) -> Record | No
         refuse(
             Status.NOT_FOUND,
             f"There is no {kind.word} {name!r} in {where}. Use {kind.word}.from_name({name!r}, "
-            f"create_if_missing=True) or `modal {kind.word.lower()} create {name}`.",
+            f"create_if_missing=True) or `{kind.maker} {name}`.",
         )
     if record is not None and creation == api.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
         refuse(

@@ -27,6 +27,9 @@ class Folder(StrEnum):
     BUCKETS = "buckets"
     """One folder per cloud bucket."""
 
+    NETWORK = "network"
+    """One folder per network file system."""
+
     IMAGES = "images"
     """What builds of images left."""
 

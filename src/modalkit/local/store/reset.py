@@ -14,7 +14,7 @@ from .state import living_planes, remove_tree
 
 __all__ = ["Holdings", "describe", "erase"]
 
-_SHOWN = ("app", "volume", "secret", "dict", "queue")
+_SHOWN = ("app", "volume", "network file system", "secret", "dict", "queue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Holdings:
     """What a state folder holds.
 
     Attributes:
-        counts: How many apps, volumes, secrets, dicts and queues; empty when the records are
-            missing or cannot be read.
+        counts: How many apps, volumes, network file systems, secrets, dicts and queues; empty when
+            the records are missing or cannot be read.
         size_bytes: What its files take.
         planes: Process ids of the local Modals that use it now.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import stat
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +17,7 @@ from ..processes.launch import Bind
 from ..protocol import api, refuse
 from ..store.state import Record, Records, remove_tree
 from .changes import Change, relative
+from .entries import file_entry
 from .generations import Generations
 from .mounts import VolumeMount
 from .stacks import Stack, find, walk
@@ -270,8 +270,8 @@ def _listing(
         found = _there(stack, path)
         if not found or (found[0].is_dir() and not found[0].is_symlink()):
             below = walk(found, name, recursive=recursive)
-            return [_entry(*one) for one in islice(below, limit)]
-        return [_entry(name, found[0])]
+            return [file_entry(*one) for one in islice(below, limit)]
+        return [file_entry(name, found[0])]
 
     return look
 
@@ -281,16 +281,3 @@ def _plain_folder(volume: Generations, path: str) -> Path:
         folder = volume.flatten() / path
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-def _entry(path: str, file: Path) -> api.FileEntry:
-    status = file.lstat()
-    kinds = api.FileEntry.FileType
-    kind = {
-        stat.S_IFDIR: kinds.DIRECTORY,
-        stat.S_IFLNK: kinds.SYMLINK,
-        stat.S_IFIFO: kinds.FIFO,
-        stat.S_IFSOCK: kinds.SOCKET,
-    }.get(stat.S_IFMT(status.st_mode), kinds.FILE)
-    size = status.st_size if kind == kinds.FILE else 0
-    return api.FileEntry(path=path, type=kind, mtime=int(status.st_mtime), size=size)

@@ -1,4 +1,4 @@
-"""The plane's side of ``remount.py``: take a container's mount away, and give it the next one."""
+"""The plane's side of ``remount.py``: what is mounted in a container changes while it runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ...errors import LocalModalError
 
-__all__ = ["FilesOpenError", "detached"]
+__all__ = ["FilesOpenError", "cover", "detached", "uncover"]
 
 _BUSY = "busy "
+_HELPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("remount.py")))
 
 
 class FilesOpenError(Exception):
@@ -35,10 +36,9 @@ def detached(
         FilesOpenError: Something below ``target`` is in use; nothing was done.
         LocalModalError: The mounts could not be changed.
     """
-    script = str(Path(__file__).with_name("remount.py"))
-    words = [str(namespace_pid), target, str(folder), "1" if read_only else "0"]
+    words = ["exchange", str(namespace_pid), target, str(folder), "1" if read_only else "0"]
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", script, *words],
+        [*_HELPER, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,6 +58,36 @@ def detached(
             yield attach
         finally:
             _end_if_killed(helper, namespace_pid)
+
+
+def cover(namespace_pid: int, target: str, folder: Path, options: str) -> None:
+    """Mount an overlay, made in ``folder``, over a container's folder, which need not exist.
+
+    Raises:
+        LocalModalError: It could not be mounted.
+    """
+    _change("cover", str(namespace_pid), target, str(folder), options)
+
+
+def uncover(namespace_pid: int, target: str) -> None:
+    """Take away what was mounted over a container's folder.
+
+    Raises:
+        FilesOpenError: Something below ``target`` is in use; nothing was done.
+        LocalModalError: It could not be unmounted.
+    """
+    said = _change("uncover", str(namespace_pid), target)
+    if said.startswith(_BUSY):
+        raise FilesOpenError(said.removeprefix(_BUSY))
+
+
+def _change(*words: str) -> str:
+    done = subprocess.run([*_HELPER, *words], capture_output=True, text=True, check=False)
+    if not done.stdout.strip():
+        trouble = " ".join(done.stderr.strip().splitlines()[-1:])
+        msg = f"What is mounted at {words[2]!r} could not be changed: {trouble}"
+        raise LocalModalError(msg)
+    return done.stdout.strip()
 
 
 def _answer(helper: subprocess.Popen[str]) -> str:

@@ -1,7 +1,12 @@
-"""Exchange a container's volume mount for a newer one, from outside, while it runs.
+"""Change what is mounted in a container, from outside, while it runs.
 
-Run by path (``python -I -S remount.py PID TARGET FOLDER READ_ONLY``). It speaks with the plane over its
-standard streams, a line each::
+Run by path, as ``python -I -S remount.py`` and one of these; PID is a process of the container::
+
+    exchange PID TARGET FOLDER READ_ONLY    a volume's mount for a newer one
+    cover PID TARGET FOLDER OPTIONS         an overlay over a folder, which is made if it is missing
+    uncover PID TARGET                      what was mounted over a folder
+
+The first speaks with the plane over its standard streams, a line each::
 
     -> detached            nothing below TARGET is open; it is unmounted, the container is stopped
     <- lowerdir=...        the options of the overlay to mount there, made in FOLDER
@@ -9,7 +14,7 @@ standard streams, a line each::
 
 or, instead of the first, ``busy WHAT``, and the container was not touched. The container's processes
 are stopped in between so that none of them meets the mount point without its volume; whatever goes
-wrong they go on when this program ends.
+wrong they go on when this program ends. The others say ``done``, or ``busy WHAT``.
 """
 
 from __future__ import annotations
@@ -168,15 +173,44 @@ def exchange(mounts: int, home: int, target: str, folder: str, flags: int) -> No
             return  # the plane is gone, and the container with it
         tree = overlay(folder, options, flags)
         enter(mounts, CLONE_NEWNS)
-        check(
-            _LIBC.syscall(
-                SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH
-            ),
-            f"move_mount to {target}",
-        )
+        attach(tree, target)
         say("attached")
     finally:
         go_on(pids)
+
+
+def attach(tree: int, target: str) -> None:
+    """Mount what was mounted nowhere."""
+    check(
+        _LIBC.syscall(
+            SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH
+        ),
+        f"move_mount to {target}",
+    )
+
+
+def cover(mounts: int, target: str, folder: str, options: str) -> None:
+    """Mount an overlay at ``target``, or where that leads."""
+    tree = overlay(folder, options, 0)
+    enter(mounts, CLONE_NEWNS)
+    place = Path(target).resolve()
+    place.mkdir(parents=True, exist_ok=True)
+    attach(tree, str(place))
+    say("done")
+
+
+def uncover(mounts: int, home: int, target: str) -> None:
+    """Unmount what was mounted over ``target``."""
+    pids = list(inhabitants(mounts))
+    enter(mounts, CLONE_NEWNS)
+    place = str(Path(target).resolve())
+    if _LIBC.umount2(place.encode(), 0) < 0:
+        number = ctypes.get_errno()
+        enter(home, CLONE_NEWNS)
+        reason = os.strerror(number) if number != errno.EBUSY else open_below(pids, place)
+        say(f"busy {reason}")
+        return
+    say("done")
 
 
 def say(line: str) -> None:
@@ -185,15 +219,22 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(pid: str, target: str, folder: str, read_only: str) -> None:
-    """Exchange the mount at ``target`` in the mount namespace of the process ``pid``."""
+def main(verb: str, pid: str, target: str, *details: str) -> None:
+    """Change what is mounted at ``target`` in the mount namespace of the process ``pid``."""
     mounts, users = namespace(pid, "mnt"), namespace(pid, "user")
     if not same(users, namespace("self", "user")):
         enter(users, CLONE_NEWUSER)
     check(_LIBC.unshare(CLONE_NEWNS), "unshare")
     mount("none", "/", "", MS_REC | MS_PRIVATE, "")
     home = namespace("self", "mnt")
-    exchange(mounts, home, target, folder, MS_RDONLY if read_only == "1" else 0)
+    if verb == "exchange":
+        folder, read_only = details
+        exchange(mounts, home, target, folder, MS_RDONLY if read_only == "1" else 0)
+    elif verb == "cover":
+        folder, options = details
+        cover(mounts, target, folder, options)
+    else:
+        uncover(mounts, home, target)
 
 
 if __name__ == "__main__":

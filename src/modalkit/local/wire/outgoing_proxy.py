@@ -13,8 +13,10 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from .allowlist import AllowList
 from .splice import both_ways
 
 __all__ = ["PROXY_PORT", "OutgoingProxy", "proxy_variables"]
@@ -33,8 +35,15 @@ def proxy_variables() -> dict[str, str]:
     return {**dict.fromkeys(names, url), "NO_PROXY": direct, "no_proxy": direct}
 
 
+@dataclass(frozen=True, slots=True)
 class OutgoingProxy:
-    """Serves CONNECT and plain HTTP requests on sockets inside containers' networks."""
+    """Serves CONNECT and plain HTTP requests on sockets inside containers' networks.
+
+    Attributes:
+        allowed: Where they may lead; anywhere if None.
+    """
+
+    allowed: AllowList | None = None
 
     @asynccontextmanager
     async def serving(self, sock: socket.socket) -> AsyncIterator[None]:
@@ -52,24 +61,26 @@ class OutgoingProxy:
             await self._carry(head, reader, writer)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             pass  # the program went away, or never spoke HTTP
+        except PermissionError as error:
+            await _refuse(writer, "403 Forbidden", error)
         except (OSError, ValueError) as error:
-            with contextlib.suppress(ConnectionError):
-                writer.write(f"HTTP/1.1 502 Bad Gateway\r\n\r\n{error}".encode())
-                await writer.drain()
+            await _refuse(writer, "502 Bad Gateway", error)
         finally:
             writer.close()
 
-    @staticmethod
     async def _carry(
-        head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
         connect = method == "CONNECT"
         wanted = urlsplit(f"https://{target}" if connect else target)
         upstream = _upstream(wanted.scheme)
-        place = upstream or wanted
-        port = place.port or (_HTTPS_PORT if place.scheme == "https" else _HTTP_PORT)
-        out_reader, out_writer = await asyncio.open_connection(place.hostname, port)
+        host = wanted.hostname or ""
+        if self.allowed is not None:
+            host = await self.allowed.address(host, _port(wanted))
+        if upstream is not None:
+            host = upstream.hostname or ""
+        out_reader, out_writer = await asyncio.open_connection(host, _port(upstream or wanted))
         try:
             if upstream is not None:
                 out_writer.write(_with_login(head, upstream))
@@ -80,6 +91,16 @@ class OutgoingProxy:
             await both_ways(reader, writer, out_reader, out_writer)
         finally:
             out_writer.close()
+
+
+async def _refuse(writer: asyncio.StreamWriter, status: str, error: Exception) -> None:
+    with contextlib.suppress(ConnectionError):
+        writer.write(f"HTTP/1.1 {status}\r\n\r\n{error}\n".encode())
+        await writer.drain()
+
+
+def _port(place: SplitResult) -> int:
+    return place.port or (_HTTPS_PORT if place.scheme == "https" else _HTTP_PORT)
 
 
 def _upstream(scheme: str) -> SplitResult | None:
