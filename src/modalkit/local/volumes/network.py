@@ -35,6 +35,7 @@ class NetworkFileSystems:
         self._records = state.records
         self._shelf = Shelf(_KIND, state.records, state.ephemeral)
         self._named = state.place(Folder.NETWORK)
+        self._run = state.run
         self._passing = state.run / "network"
 
     def get_or_create(self, request: NamedRequest) -> str:
@@ -94,8 +95,7 @@ class NetworkFileSystems:
         place = self._place(identity, path)
         if place.is_dir():
             refuse(Status.ALREADY_EXISTS, f"{path!r} is a directory.")
-        folder = self._folder(identity)
-        partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
+        partial = self._run / f"network-{secrets.token_hex(4)}"
         with _changing(path):
             try:
                 if isinstance(content, bytes):
