@@ -108,6 +108,22 @@ def test_volumes_below_a_folder_are_no_part_of_it(make_sandbox, client):
     )
 
 
+def test_this_machines_files_are_no_part_of_it(make_sandbox, tmp_path: Path):
+    """A folder that this machine has too is kept with what the image and the sandbox added to it."""
+    (tmp_path / "given").write_text("given")
+    image = (
+        modal.Image.debian_slim()
+        .run_commands("echo built > /usr/local/built")
+        .add_local_file(tmp_path / "given", "/usr/local/given")
+    )
+    sandbox = make_sandbox(image=image)
+    shell(sandbox, "mkdir /usr/local/new; echo in > /usr/local/new/file; ls /usr/local/bin")
+    other = make_sandbox()
+    other.mount_image("/kept", sandbox.snapshot_directory("/usr/local"))
+    seen = shell(other, "cd /kept; find . -type f | sort; cat built given new/file")
+    assert seen == "./built\n./given\n./new/file\nbuilt\ngivenin\n"
+
+
 @pytest.mark.parametrize("path", ["/missing", "/etc/passwd"])
 def test_what_is_no_folder_is_refused(make_sandbox, path):
     """A missing folder, or a file, is refused by its name."""

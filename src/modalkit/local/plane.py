@@ -306,7 +306,7 @@ class LocalModal:
         for volume in self._volumes.list_all(name):
             await self._volumes.delete(volume.id)
         for system in self._network.list_all(name):
-            self._network.delete(system.id)
+            await self._network.delete(system.id)
 
     def _call_results(self) -> CallResults:
         """Open the results of spawned calls, this plane's and earlier ones'."""

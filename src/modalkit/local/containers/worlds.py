@@ -161,8 +161,9 @@ class Worlds:
         """Keep a folder of a running container as an image, and return the image's id."""
         self._refuse_plain()
         root = Path(f"/proc/{container.namespace_pid}/root")
-        apart = [bind["target"] for bind in _spec(container)["binds"]]
-        return await self.images.snapshot_folder(root, path, apart)
+        spec = _spec(container)
+        mounted = {bind["target"] for bind in spec["binds"]} | self.image_mounts.paths(container)
+        return await self.images.snapshot_folder(spec, root, path, mounted)
 
     async def mount_image(self, container: Container, path: str, image_id: str) -> None:
         """Show an image's own files at a path of a running container; no id stands for none."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import threading
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..processes.launch import ContainerSpec
@@ -20,6 +21,7 @@ __all__ = ["pack", "pack_folder"]
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _MOST_LINKS = 40  # as many as the kernel follows on the way to one file
 _ENDED = "it ended meanwhile, and they are gone. Keep them while it runs."
+_GIVEN_UP = "nobody waits for them any more."
 
 
 def pack(spec: ContainerSpec, layer: Path, stopped: threading.Event) -> None:
@@ -47,12 +49,20 @@ def pack(spec: ContainerSpec, layer: Path, stopped: threading.Event) -> None:
 
 
 def pack_folder(
-    root: Path, path: str, apart: frozenset[str], layer: Path, stopped: threading.Event
+    spec: ContainerSpec,
+    root: Path,
+    path: str,
+    layer: Path,
+    stopped: threading.Event,
+    *,
+    mounted: frozenset[str],
 ) -> None:
-    """Make a layer of a container's folder, as it is at this moment.
+    """Make a layer of one folder of a container, as it is at this moment.
 
-    Of what is mounted below it at the paths ``apart`` it has empty folders. ``root`` is the container's
-    root folder as this machine sees it. It is given up when ``stopped`` is set.
+    That is what the container's image and the container itself have there: this machine's files are no
+    part of it, and of what is mounted below it, at the paths ``mounted``, only the places are. A
+    folder in such a mount is kept whole. ``root`` is the container's root folder as this machine
+    sees it. It is given up when ``stopped`` is set.
 
     Raises:
         OSError: It could not be made whole.
@@ -63,9 +73,62 @@ def pack_folder(
             raise FileNotFoundError(_ENDED)
         msg = f"there is no folder {path!r} in it."
         raise NotADirectoryError(msg)
-    _copy_folder(folder, layer, stopped, frozenset(f"{root}{one}" for one in apart))
+    inside = f"/{folder.relative_to(root)}"
+    if any(f"{inside}/".startswith(f"{mount}/") for mount in mounted):
+        _copy_folder(folder, layer, stopped)
+    else:
+        _copy_own(folder, layer, inside, _Own.of(spec, mounted), stopped)
     if not root.exists():
         raise FileNotFoundError(_ENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Tells what a container shows of its own from what it shows of this machine.
+
+    Attributes:
+        mounted: Where volumes and the like are mounted.
+        places: Folders that lie over this machine's, each with the path at which it does.
+    """
+
+    mounted: frozenset[str]
+    places: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, spec: ContainerSpec, mounted: frozenset[str]) -> _Own:
+        """Find what a container lays over this machine's files."""
+        changes = Path(spec["changes"])
+        over = [str(changes / "root"), *spec["lowers"], spec["layer"]]
+        uppers = [*changes.glob("of/*/upper"), *changes.glob("own/*/upper")]
+        written = [("/" + upper.parent.name.replace("%", "/"), str(upper)) for upper in uppers]
+        return cls(mounted, (*(("", folder) for folder in over), *written))
+
+    def has(self, path: str) -> bool:
+        """Return whether what a container shows at a path is its own."""
+        return any(
+            path.startswith(f"{at}/") and os.path.lexists(folder + path[len(at) :])
+            for at, folder in self.places
+        )
+
+
+def _copy_own(source: Path, target: Path, path: str, own: _Own, stopped: threading.Event) -> None:
+    """Copy what a container has of its own in a folder that may change meanwhile."""
+    target.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(source):
+            if stopped.is_set():
+                raise InterruptedError(_GIVEN_UP)
+            inner = f"{path}/{entry.name}"
+            if inner in own.mounted:
+                (target / entry.name).mkdir()
+            elif not own.has(inner):
+                continue
+            elif entry.is_dir(follow_symlinks=False):
+                _copy_own(Path(entry.path), target / entry.name, inner, own, stopped)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    _copy_file(Path(entry.path), target / entry.name)
+        _make_like(source, target)
 
 
 def _found(root: Path, path: str) -> Path:
@@ -90,23 +153,15 @@ def _found(root: Path, path: str) -> Path:
     return place
 
 
-def _copy_folder(
-    source: Path, target: Path, stopped: threading.Event, apart: frozenset[str] = frozenset()
-) -> None:
-    """Copy a folder that may change meanwhile; what marks removed files is copied as such.
-
-    Of the folders ``apart`` only their places are copied.
-    """
+def _copy_folder(source: Path, target: Path, stopped: threading.Event) -> None:
+    """Copy a folder that may change meanwhile; what marks removed files is copied as such."""
     target.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(source):
             if stopped.is_set():
-                msg = "nobody waits for them any more."
-                raise InterruptedError(msg)
-            if entry.path in apart:
-                (target / entry.name).mkdir()
-            elif entry.is_dir(follow_symlinks=False):
-                _copy_folder(Path(entry.path), target / entry.name, stopped, apart)
+                raise InterruptedError(_GIVEN_UP)
+            if entry.is_dir(follow_symlinks=False):
+                _copy_folder(Path(entry.path), target / entry.name, stopped)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     _copy_file(Path(entry.path), target / entry.name)

@@ -257,13 +257,15 @@ class Images:
         base = await self._built(base_id)
         return await self._snapshots.take(base_id, base, spec["lowers"], partial(pack, spec))
 
-    async def snapshot_folder(self, root: Path, path: str, apart: Iterable[str]) -> str:
+    async def snapshot_folder(
+        self, spec: ContainerSpec, root: Path, path: str, mounted: Iterable[str]
+    ) -> str:
         """Keep a folder of a running container as an image of its own; return the image's id.
 
         Raises:
             LocalModalError: It could not be kept.
         """
-        packing = partial(pack_folder, root, path, frozenset(apart))
+        packing = partial(pack_folder, spec, root, path, mounted=frozenset(mounted))
         return await self._snapshots.take("", host_image(), (), packing)
 
     async def remove_snapshot(self, image_id: str) -> None:

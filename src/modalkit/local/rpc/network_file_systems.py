@@ -55,7 +55,7 @@ class NetworkFileSystemRpcs:
     @rpc("SharedVolumeDelete")
     async def delete(self, request: api.SharedVolumeDeleteRequest, _caller: Caller) -> Empty:
         """Remove one with its files."""
-        await asyncio.to_thread(self._systems.delete, request.shared_volume_id)
+        await self._systems.delete(request.shared_volume_id)
         return Empty()
 
     @stream_rpc("SharedVolumeListFilesStream")
@@ -76,9 +76,7 @@ class NetworkFileSystemRpcs:
         """Write a file, from the message or from an uploaded blob."""
         blob = request.data_blob_id
         content = self._blobs.path(blob) if blob else request.data
-        await asyncio.to_thread(
-            self._systems.write, request.shared_volume_id, request.path, content
-        )
+        await self._systems.write(request.shared_volume_id, request.path, content)
         if blob:  # not at once: a client that missed the answer asks again
             self._blobs.remove_when_read(blob)
         return api.SharedVolumePutFileResponse(exists=True)

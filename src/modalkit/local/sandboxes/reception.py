@@ -12,7 +12,7 @@ from http import HTTPStatus
 from ..containers.container import Container
 from ..containers.tunnels import connect
 from ..wire.http1 import HEAD_LIMIT, HttpError, RequestHead, parse_request, plain_answer
-from ..wire.splice import both_ways
+from ..wire.splice import one_way
 from ..wire.trust import TLS_HOST, Trust
 
 __all__ = ["Reception"]
@@ -20,6 +20,7 @@ __all__ = ["Reception"]
 _NAME = "_modal_connect_token"
 _VISITOR = b"x-verified-user-data"
 _END = b"\r\n\r\n"
+_INTERIM, _SWITCHED = b"HTTP/1.1 1", b"HTTP/1.1 101"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,13 @@ class Reception:
         except OSError as error:
             text = f"Nothing listens on port {admitted.port} of the sandbox."
             raise HttpError(HTTPStatus.BAD_GATEWAY, text) from error
+        inner[1].write(_for_server(head, admitted.about))
+        inward = asyncio.create_task(one_way(reader, inner[1]))
         try:
-            inner[1].write(_for_server(head, admitted.about))
-            if asked:
-                writer.write(_with_cookie(await inner[0].readuntil(_END), token))
-            await both_ways(reader, writer, *inner)
+            await _begin_answer(inner[0], writer, token if asked else "")
+            await one_way(inner[0], writer)
         finally:
+            inward.cancel()
             inner[1].close()
 
 
@@ -128,9 +130,21 @@ def _for_server(head: RequestHead, about: str) -> bytes:
     return b"\r\n".join(lines) + _END
 
 
-def _with_cookie(head: bytes, token: str) -> bytes:
-    """Let a browser show the token again: what a page loads has no token in its address."""
-    if head.startswith(b"HTTP/1.1 1"):
-        return head  # no response yet, or a WebSocket
-    cookie = f"\r\nSet-Cookie: {_NAME}={token}; Path=/; HttpOnly; Secure; SameSite=None"
-    return head.removesuffix(_END) + cookie.encode() + _END
+async def _begin_answer(
+    inner: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str
+) -> None:
+    """Pass a response's head on, which says that the connection ends with it.
+
+    With a token it lets a browser show that again: what a page loads has none in its address.
+    """
+    while (head := await inner.readuntil(_END)).startswith(_INTERIM):
+        writer.write(head)
+        if head.startswith(_SWITCHED):
+            return
+    first, *fields = head.removesuffix(_END).split(b"\r\n")
+    lines = [one for one in fields if not one.lower().startswith((b"connection:", b"keep-alive:"))]
+    lines.append(b"connection: close")
+    if token:
+        cookie = f"{_NAME}={token}; Path=/; HttpOnly; Secure; SameSite=None"
+        lines.append(b"set-cookie: " + cookie.encode())
+    writer.write(b"\r\n".join([first, *lines]) + _END)

@@ -50,6 +50,10 @@ class ImageMounts:
             )
         self._paths[container].discard(path)
 
+    def paths(self, container: Container) -> set[str]:
+        """Return where a container shows images."""
+        return set(self._paths.get(container, ()))
+
     def release(self, container: Container) -> set[str]:
         """Forget the mounts of a container that has ended; return their paths."""
         return self._paths.pop(container, set())

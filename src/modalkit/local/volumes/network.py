@@ -5,6 +5,7 @@ Modal has deprecated them in favour of volumes; programs that still declare one 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Iterator
@@ -58,11 +59,11 @@ class NetworkFileSystems:
         """Return an environment's named ones, newest first."""
         return self._shelf.list_named(environment, api.ListPagination())
 
-    def delete(self, identity: str) -> None:
+    async def delete(self, identity: str) -> None:
         """Remove one with its files."""
         folder = self._folder(identity)
         self._shelf.delete(identity)
-        remove_tree(folder)
+        await asyncio.to_thread(remove_tree, folder)
 
     def bind(self, mount: api.SharedVolumeMount) -> Bind:
         """Return what a container that is about to start has to mount."""
@@ -90,22 +91,14 @@ class NetworkFileSystems:
             refuse(Status.INVALID_ARGUMENT, f"{path!r} is a directory.")
         return place
 
-    def write(self, identity: str, path: str, content: Path | bytes) -> None:
+    async def write(self, identity: str, path: str, content: Path | bytes) -> None:
         """Write a file, whole or not at all, with the folders that it lies in."""
         place = self._place(identity, path)
         if place.is_dir():
             refuse(Status.ALREADY_EXISTS, f"{path!r} is a directory.")
         partial = self._run / f"network-{secrets.token_hex(4)}"
         with _changing(path):
-            try:
-                if isinstance(content, bytes):
-                    partial.write_bytes(content)
-                else:
-                    copied(content, partial)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                partial.replace(place)
-            finally:
-                partial.unlink(missing_ok=True)
+            await asyncio.to_thread(_write, place, content, partial)
 
     def remove(self, identity: str, path: str, *, recursive: bool) -> None:
         """Remove a file, or with ``recursive`` a folder."""
@@ -150,6 +143,18 @@ class NetworkFileSystems:
     def _refuse_outside(self, identity: str, path: str, place: Path) -> None:
         if not place.resolve().is_relative_to(self._folder(identity).resolve()):
             refuse(Status.INVALID_ARGUMENT, f"{path!r} is a link out of the network file system.")
+
+
+def _write(place: Path, content: Path | bytes, partial: Path) -> None:
+    try:
+        if isinstance(content, bytes):
+            partial.write_bytes(content)
+        else:
+            copied(content, partial)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-__all__ = ["both_ways"]
+__all__ = ["both_ways", "one_way"]
 
 _PIECE = 64 * 1024
 
@@ -17,14 +17,15 @@ async def both_ways(
     inside_writer: asyncio.StreamWriter,
 ) -> None:
     """Copy until the inside is done, or the outside is and the inside has nothing left to say."""
-    inward = asyncio.create_task(_copy(reader, inside_writer))
+    inward = asyncio.create_task(one_way(reader, inside_writer))
     try:
-        await _copy(inside_reader, writer)
+        await one_way(inside_reader, writer)
     finally:
         inward.cancel()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy until there is nothing more, and say so where that is possible."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(_PIECE):
             writer.write(data)
