@@ -105,8 +105,8 @@ class Reception:
 def _shown(head: RequestHead) -> Iterator[tuple[str, bool]]:
     """Yield the tokens that a request shows, and whether its address has it."""
     query = urllib.parse.urlsplit(head.target.decode("latin-1")).query
-    for value in urllib.parse.parse_qs(query).get(_NAME, ()):
-        yield value, True
+    for in_address in urllib.parse.parse_qs(query).get(_NAME, ()):
+        yield in_address, True
     yield head.get(b"authorization").decode("latin-1").removeprefix("Bearer ").strip(), False
     for name, value in head.headers:
         if name == b"cookie":
