@@ -173,6 +173,13 @@ def test_a_snapshot_of_a_folder_outlives_the_plane(planes, tmp_path: Path):
     assert again.stdout == "kept\n", again.stdout + again.stderr
 
 
+@pytest.mark.parametrize("path", [sys.prefix, str(Path(sys.prefix).parent)])
+def test_this_machines_python_is_not_hidden(make_sandbox, path):
+    """A mount over the folder from which Python runs here is refused by its name."""
+    with pytest.raises(modal.exception.Error, match="from which Python runs here"):
+        make_sandbox().mount_image(path, modal.Image.from_scratch())
+
+
 def test_no_mount_without_namespaces(local):
     """Where containers are plain processes it is refused, with what to do instead."""
     code = (

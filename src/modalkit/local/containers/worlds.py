@@ -168,6 +168,10 @@ class Worlds:
     async def mount_image(self, container: Container, path: str, image_id: str) -> None:
         """Show an image's own files at a path of a running container; no id stands for none."""
         self._refuse_plain()
+        for folder in (sys.prefix, sys.base_prefix):
+            if Path(folder).is_relative_to(path):
+                msg = f"An image at {path!r} would hide {folder!r}, from which Python runs here."
+                raise LocalModalError(msg)
         holder = _holder(container, path)
         self.images.hold(holder, image_id)
         try:
