@@ -1,4 +1,4 @@
-"""The lock as a value and as a file; `tests/test_locking.py` holds how it is made."""
+"""The lock as a value and as a file; `tests/locking` holds how it is made."""
 
 from __future__ import annotations
 

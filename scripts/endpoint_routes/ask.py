@@ -118,9 +118,9 @@ def _models(folder: Path) -> Mapping[str, Path]:
     subprocess.run(make, check=True, cwd=_ROOT, stdout=subprocess.DEVNULL)
     models = _ROOT / "examples" / "models"
     embeds, ranks, listens = models / "all-MiniLM-L6-v2", folder / "ranks", folder / "listens"
-    for script, words in {"cross_encoder": (ranks, embeds), "listener": (listens,)}.items():
-        path = _ROOT / "tests" / "vllm" / f"{script}.py"
-        subprocess.run([sys.executable, str(path), *map(str, words)], check=True)
+    script = _ROOT / "tests" / "vllm" / "tiny_models.py"
+    for words in ((ranks.name, ranks, embeds), (listens.name, listens)):
+        subprocess.run([sys.executable, str(script), *map(str, words)], check=True)
     return {"generate": models / "small-chat", "embed": embeds, "rerank": ranks, "listen": listens}
 
 

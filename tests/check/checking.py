@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from modalkit.check.findings import Finding
 from modalkit.check.runner import check_source
 from modalkit.check.settings import Settings
 from modalkit.check.source import parse_source
 
-__all__ = ["codes", "findings"]
+__all__ = ["codes", "findings", "indented"]
 
 
 def findings(text: str, **settings: object) -> list[Finding]:
@@ -19,3 +21,8 @@ def findings(text: str, **settings: object) -> list[Finding]:
 def codes(text: str, **settings: object) -> set[str]:
     """Return the codes of what is found in a text."""
     return {one.code for one in findings(text, **settings)}
+
+
+def indented(lines: Iterable[str], *, by: int = 4) -> str:
+    """Return lines as the body of a function at the top of a file, or deeper."""
+    return "".join(f"{' ' * by}{line}\n" for line in lines)

@@ -9,16 +9,13 @@ from modalkit.check.images import read_image
 from modalkit.check.models import loads_of, named_parameters
 from modalkit.check.packages import installed_in, package_for, requirements_of
 from modalkit.check.runner import check_source
-from modalkit.check.settings import Settings
 from modalkit.check.source import parse_source
+
+from .checking import codes
 
 
 def _file(text):
     return ModalFile(parse_source("demo.py", text))
-
-
-def _codes(text):
-    return {one.code for one in check_source(parse_source("demo.py", text), Settings(static=True))}
 
 
 WRITTEN = {
@@ -46,7 +43,7 @@ WRITTEN = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_value_is_found_however_it_is_written(name):
     """The same wrong GPU is found through every way of writing it."""
-    assert "MK101" in _codes(WRITTEN[name])
+    assert "MK101" in codes(WRITTEN[name])
 
 
 UNKNOWN = {
@@ -62,7 +59,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_is_not_sure_is_not_reported(name):
     """A value that is not followed, and code that is not Modal's, give nothing."""
-    assert "MK101" not in _codes(UNKNOWN[name])
+    assert "MK101" not in codes(UNKNOWN[name])
 
 
 def test_members_of_base_classes_count():
@@ -106,13 +103,13 @@ def test_images_are_followed_through_names():
 def test_an_image_that_cannot_be_read_to_the_end_misses_nothing(step):
     """Where a step may install anything, no import is reported."""
     text = f"import modal\nfrom elsewhere import EXTRA, COMMAND\napp = modal.App()\nimage = modal.Image.debian_slim().{step}\n@app.function(image=image)\ndef f():\n    import cv2\n"
-    assert not _codes(text) & {"MK304", "MK305"}
+    assert not codes(text) & {"MK304", "MK305"}
 
 
 def test_imports_under_guards_are_left_alone():
     """Imports under try, if and image.imports() are not those that every container runs."""
     text = "import modal\nimage = modal.Image.debian_slim()\napp = modal.App()\ntry:\n    import cv2\nexcept ImportError:\n    cv2 = None\nif modal.is_local():\n    import numpy\nwith image.imports():\n    import torch\n@app.function()\ndef f(): ...\n"
-    assert not _codes(text) & {"MK304", "MK305"}
+    assert not codes(text) & {"MK304", "MK305"}
 
 
 def test_modules_beside_the_file_need_no_package(tmp_path):
@@ -192,8 +189,8 @@ def test_models_of_commands_are_found(start):
 def test_an_instances_own_methods_are_modals():
     """What Modal's instances have themselves is no method that needs .remote; the user's methods are."""
     head = "import modal\nModel = modal.Cls.from_name('a', 'Model')\nmodel = Model()\n"
-    assert "MK813" not in _codes(head + "model.update_autoscaler(min_containers=2)\n")
-    assert "MK813" in _codes(head + "model.predict(3)\n")
+    assert "MK813" not in codes(head + "model.update_autoscaler(min_containers=2)\n")
+    assert "MK813" in codes(head + "model.predict(3)\n")
 
 
 LEFT = "import modal\nimport shop\napp = modal.App()\n@app.function({0})\ndef f(): ...\n"
@@ -223,5 +220,5 @@ def test_a_module_beside_the_file_must_come_along(tmp_path, options, guard, pack
     text = LEFT.format(options)
     if guard:
         text = text.replace("import shop", "if modal.is_local():\n    import shop")
-    codes = {one.code for one in check_source(parse_source(str(tmp_path / "a.py"), text))}
-    assert ("MK312" in codes) is found
+    caught = {one.code for one in check_source(parse_source(str(tmp_path / "a.py"), text))}
+    assert ("MK312" in caught) is found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .checking import codes
+from .checking import codes, indented
 
 HEAD = "import os\n\nimport modal\nimport modal.experimental\n\napp = modal.App('demo')\n"
 JOB = "import shop\n\n\nclass Job:\n    def env(self, given): ...\n"
@@ -53,7 +53,7 @@ def test_a_tag_that_moves_is_found(image: str, found: bool) -> None:
 )
 def test_an_image_that_is_handed_on_may_be_built_on(lines: tuple[str, ...], found: bool) -> None:
     """What a function returns may get more build steps, which need the copy; what is used as it is does not."""
-    body = "".join(f"    {line.replace('IMAGE', COPIED)}\n" for line in lines)
+    body = indented(line.replace("IMAGE", COPIED) for line in lines)
     assert ("MK309" in codes(f"{HEAD}\n\ndef make(x):\n{body}")) is found
 
 
@@ -135,10 +135,8 @@ def test_a_download_of_weights_has_a_revision(fetch: str, found: bool) -> None:
 )  # fmt: skip
 def test_a_secret_in_a_build_is_found(lines: tuple[str, ...], found: bool) -> None:
     """What is filled in on this machine stays in the image, in variables and in the commands that build it."""
-    body = "".join(f"    {line}\n" for line in lines)
-    assert (
-        "MK205" in codes(f"{HEAD}{JOB}\n\ndef make(image: modal.Image, token: str):\n{body}")
-    ) is found
+    text = f"{HEAD}{JOB}\n\ndef make(image: modal.Image, token: str):\n{indented(lines)}"
+    assert ("MK205" in codes(text)) is found
 
 
 @pytest.mark.parametrize(("name", "found"), [("_experimental_server", True), ("server", False)])

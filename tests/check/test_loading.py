@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .checking import codes, findings
+from .checking import codes, findings, indented
 
 HEAD = """import os, functools
 import diffusers, modal, sentence_transformers, torch, transformers, whisper
@@ -36,7 +36,7 @@ LOADS = {"MK401", "MK410"}
 
 
 def _method(*lines: str, name: str = "run", of: str = "Model", given: str = "x") -> set[str]:
-    body = "".join(f"        {line}\n" for line in lines)
+    body = indented(lines, by=8)
     text = f"{HEAD}@app.cls(gpu='L4')\nclass {of}:\n    name = NAME\n    model = None\n\n    @modal.method()\n    def {name}(self, {given}):\n{body}"
     return codes(text) & LOADS
 
@@ -203,7 +203,7 @@ def test_a_guard_that_no_call_changes_guards_nothing(
     lines: tuple[str, ...], found: set[str]
 ) -> None:
     """What only a start sets lets every call through to the load; what a call fills stops the next one."""
-    body = "".join(f"        {line}\n" for line in lines)
+    body = indented(lines, by=8)
     text = (
         f"{HEAD}PAUSED = False\n\n\n@app.cls(gpu='L4')\nclass Model:\n    @modal.enter()\n    def start(self):\n"
         "        self.closed, self.answer, self.seen = False, None, []\n\n"
@@ -231,7 +231,7 @@ def test_a_guard_that_asks_a_filled_dict_or_list_lets_one_load_through(
     lines: tuple[str, ...], found: set[str]
 ) -> None:
     """What the file puts something into may be full at the next call; a switch that it only asks may not."""
-    body = "".join(f"    {line}\n" for line in lines)
+    body = indented(lines)
     text = (
         f"{HEAD}from shop import SHARED\n\nCACHE, PAUSED = {{}}, False\n\n\n"
         f"@app.function(gpu='L4')\n@modal.fastapi_endpoint()\ndef run(x):\n{body}"

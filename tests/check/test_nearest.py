@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from modalkit.check.runner import check_source
-from modalkit.check.settings import Settings
-from modalkit.check.source import parse_source
+from .checking import findings, indented
 
 BIG = '"meta-llama/Llama-3.3-70B-Instruct"'
 IMPORTS = "import subprocess\nfrom pathlib import Path\nimport diffusers, modal, torch, transformers, vllm\n"
 
 
 def _found(text: str) -> dict[str, str]:
-    findings = check_source(parse_source("demo.py", text), Settings())
-    return {one.code: one.message for one in findings}
+    return {one.code: one.message for one in findings(text)}
 
 
 def _on_gpu(*lines: str, gpu: str = "L40S", above: str = "") -> dict[str, str]:
-    body = "".join(f"    {line}\n" for line in lines)
     head = f'{IMPORTS}app = modal.App("demo")\n\n\n@app.function(gpu="{gpu}")\n{above}'
-    return _found(f"{head}def run(bits=None):\n{body}")
+    return _found(f"{head}def run(bits=None):\n{indented(lines)}")
 
 
 @pytest.mark.parametrize(

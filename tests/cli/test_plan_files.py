@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from modalkit.cli import main
 from modalkit.declare.key_shapes import without_credentials
+
+from .planning import plan
 
 SERVICE = """
 import modal
@@ -32,11 +32,6 @@ other = modal.App("other")
 @other.function()
 def plain(): ...
 """
-
-
-def plan(*arguments: object) -> Result:
-    """Run the command in this process."""
-    return CliRunner().invoke(main, ["plan", *map(str, arguments)])
 
 
 @pytest.fixture

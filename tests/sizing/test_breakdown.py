@@ -17,19 +17,11 @@ from modalkit.sizing.memory import breakdown, itemised, weights_per_gpu
 from modalkit.sizing.model import ModelFacts, model_facts
 from modalkit.sizing.serving import FORMULA_RELEASES, Serving
 
+from .configs import llama
+
 ENGINES = ("sglang", "vllm", "transformers")
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 10,
-}
-LLAMA |= {"num_attention_heads": 16, "num_key_value_heads": 8, "vocab_size": 32_000}
-LLAMA |= {
-    "torch_dtype": "bfloat16",
-    "tie_word_embeddings": False,
-    "max_position_embeddings": 65_536,
-}
+SMALL = {"num_attention_heads": 16, "vocab_size": 32_000, "max_position_embeddings": 65_536}
+LLAMA = llama(10, 1024, 4096, **SMALL)
 FP8 = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
 FAMILIES: dict[str, dict[str, object]] = {
     "llama": LLAMA,

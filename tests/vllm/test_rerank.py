@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .cross_encoder import make_cross_encoder
+from .tiny_models import make_cross_encoder
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]

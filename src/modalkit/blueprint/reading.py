@@ -36,6 +36,8 @@ def read_file(
 ) -> tuple[Blueprint, tuple[Known, ...]]:
     """Run a file as the modal command does, and describe everything it will create.
 
+    The services it describes come beside the blueprint, with what is known of their models.
+
     Args:
         file: A Python file with Modal apps.
         only: One class, function or app of it; everything when empty.
@@ -44,9 +46,6 @@ def read_file(
         warnings: What the blueprint should say besides.
         stale_locks: Whether a service may differ from its lock; a warning then says so.
 
-    Returns:
-        The blueprint, and the services it describes with what is known of their models.
-
     Raises:
         DeclarationError: No such file, no app in it, nothing of that name.
         PlanError: Services of it that cannot be.
@@ -54,10 +53,10 @@ def read_file(
     rates, assumed = rates or Rates.offline(), assumed or Assumptions()
     apps, variables = _found(file, stale_locks)
     known = {app: [_known(served) for served in _deployed_with(app)] for app in apps}
-    drawn = tuple(_app(app, known[app], rates, assumed) for app in apps)
+    drawn = tuple(_app(app, found, rates, assumed) for app, found in known.items())
     drawn = _narrowed(drawn, only, variables, str(file)) if only else drawn
     shown = _shown(drawn, known)
-    stale = [line for one in shown for line in stale_lock(one.service) if stale_locks]
+    stale = [line for one in shown for line in stale_lock(one.service)] if stale_locks else []
     blueprint = Blueprint(
         modalkit=version("modalkit"),
         file=Path(file).name,

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ..declare.catalogue import GPU, gpu_catalogue, gpu_spelling
 from .declared import ModalFile, Unit
 
-__all__ = ["Choice", "gpu_choices", "gpu_strings", "least_memory_gib", "split_count"]
+__all__ = ["Choice", "gpu_choices", "gpu_strings", "split_count"]
 
 _PROFILES = {"modalkit.GPUProfile", "modalkit.declare.gpu.GPUProfile"}
 _CHOICES = ("gpu", "fallbacks")
@@ -128,8 +128,3 @@ def _choice(text: str, at: ast.expr) -> Choice | None:
     if gpu is None or (count is not None and not count.isdecimal()):
         return None
     return Choice(gpu, int(count or 1), text, at)
-
-
-def least_memory_gib(choices: list[Choice]) -> float:
-    """Return the memory of the smallest choice."""
-    return min((choice.total_gib for choice in choices), default=0.0)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from ..bench.limits import Limit
 from ..bench.loads import Load, Stage
 from ..bench.workload import Kind, Prompt
 from ..errors import DeclarationError
+from .options import options_as
 
 __all__ = ["BenchOptions", "bench_options"]
 
@@ -23,7 +23,6 @@ _SECONDS = 20.0
 _CONCURRENCIES = (1, 8, 32)
 _WARM_UP_SHARE = 0.15
 _LEAST_WARM_UP_S = 1.0
-_USUAL_ANSWER = 200
 
 
 class _Numbers(click.ParamType[tuple[float, ...]]):
@@ -284,15 +283,4 @@ _OPTIONS = (
     click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
 )  # fmt: skip
 
-
-def bench_options(function: Callable[[str, BenchOptions], None]) -> Callable[..., None]:
-    """Give a command that takes a target these options."""
-
-    @wraps(function)
-    def read(target: str, **values: Any) -> None:
-        function(target, BenchOptions(**values))
-
-    wrapped: Callable[..., None] = read
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+bench_options = options_as(BenchOptions, "target", _OPTIONS)

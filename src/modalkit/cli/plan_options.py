@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
@@ -13,6 +11,7 @@ from ..blueprint.measured import read_measured
 from ..errors import ModalkitError
 from ..pricing.month import Traffic
 from ..pricing.total import Budget
+from .options import options_as
 
 __all__ = ["PlanOptions", "plan_options"]
 
@@ -127,15 +126,4 @@ _OPTIONS = (
     ),
 )  # fmt: skip
 
-
-def plan_options(function: Callable[[str, PlanOptions], None]) -> Callable[..., None]:
-    """Give a command that takes a target these options."""
-
-    @wraps(function)
-    def read(target: str, **values: Any) -> None:
-        function(target, PlanOptions(**values))
-
-    wrapped: Callable[..., None] = read
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+plan_options = options_as(PlanOptions, "target", _OPTIONS)

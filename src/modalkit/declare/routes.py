@@ -3,6 +3,10 @@
 A route's request and answer types are its method's annotations. The same method is called by
 ``.remote(...)`` and by HTTP; with a `Batch` both share the batches of their container. A generator is
 a stream: ``.remote_gen(...)``, server-sent events and a WebSocket.
+
+The methods of an instance that are not async, ``load`` included, run in one thread, one at a time,
+however many requests the container takes: a model need not be safe for threads. Async methods go on
+beside them.
 """
 
 from __future__ import annotations
@@ -197,39 +201,24 @@ def endpoint(
 ) -> object:
     """Serve a method of a custom service over HTTP, beside ``.remote``.
 
-    Without ``batch`` the request body is a JSON object with one field per parameter, or, when
-    the only parameter is a pydantic model, a dataclass, a msgspec struct or a TypedDict, that value.
-    With ``batch`` the method takes a list of requests and returns a list of as many answers in the
-    same order; a caller sends one request and gets one answer. An exception in the place of an
-    answer fails that request alone.
-
-    A generator is a stream: its pieces are server-sent events, or messages of a WebSocket at the same
-    path. A generator with ``batch`` takes a `LiveBatch` and yields after each step.
-
-    The methods of an instance that are not async, ``load`` included, run in one thread, one at a
-    time, however many requests the container takes: a model need not be safe for threads. Async
-    methods go on beside them.
+    Without ``batch`` the request body is a JSON object with a field per parameter, or the value of
+    the only parameter where that is a type with fields of its own. With ``batch`` a method takes a
+    list of requests and returns as many answers in the same order, while a caller sends one and gets
+    one; an exception in the place of an answer fails that request alone. A generator is a stream;
+    with ``batch`` it takes a `LiveBatch` and yields after each step.
 
     Args:
         path: HTTP path of the POST route, such as ``"/v1/embed"``.
         batch: How requests are gathered; default none.
-        prepare: A method from the list of requests to anything, which a batched method then takes
-            as its second argument: tokenizing, stacking. It runs while the batch before runs, in a
-            thread of its own unless it is async. Default: none.
-        parallel: Let a method that is not async run in threads of its own, several at once. Default
-            false.
-        media_type: What an answer of ``bytes`` is, such as ``"audio/wav"``: it is then sent as it
-            is, not as base64 in JSON. Default: JSON.
+        prepare: A method from the list of requests to the second argument of a batched method:
+            tokenizing, stacking. It runs while the batch before runs. Default none.
+        parallel: Let a method that is not async run in several threads at once. Default false.
+        media_type: What an answer of ``bytes`` is, such as ``"audio/wav"``, to be sent as it is.
+            Default JSON, with bytes as base64.
 
     Raises:
         DeclarationError: No path or one that a URL would change, something that is no method, an
             async method or a generator with ``parallel``, ``prepare`` without ``batch``.
-
-    Examples:
-        >>> endpoint("my path")
-        Traceback (most recent call last):
-            ...
-        modalkit.errors.DeclarationError: endpoint('my path') needs a plain absolute path. Write @endpoint('/my-path').
     """
     _check_options(path, batch)
     _check_extras(path, batch, prepare, media_type)

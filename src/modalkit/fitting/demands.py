@@ -91,17 +91,13 @@ def demand_of(
     """
     engine, name = _as_started(service), engine_name(service.engine)
     assert name is not None  # noqa: S101 - the caller asks only for those
-    own_float32 = name == "transformers"  # the others make 16 bit of it
-    dtype, method = getattr(engine, "dtype", None), getattr(engine, "quantization", None)
-    float32 = computes_in_float32(model, dtype, keeps_float32=own_float32)
-    served = as_loaded(model, dtype, method, keeps_float32=own_float32)
-    served = served.model_copy(update=_own_context(service, engine, model))
+    served, cache_bytes = _served(service, engine, model)
     context, flags = _context(service, engine, model), _further_flags(engine)
     draft = _draft(service, engine, model, beside)
     load = Load(
         context=context,
         concurrency=_concurrency(service, engine),
-        cache_bytes=cache_bytes_of(getattr(engine, "kv_cache_dtype", None), float32=float32),
+        cache_bytes=cache_bytes,
         batched_tokens=_chunk(engine, context) or BATCHED_TOKENS,
         lora_bytes=_adapters(engine, name, model),
         draft_bytes=draft.weight_bytes,
@@ -113,7 +109,7 @@ def demand_of(
         load=load,
         serving=_serving(engine, name, context),
         parallelism=_parallelism(engine),
-        uncounted=tuple(_uncounted(model, method, flags, draft)),
+        uncounted=tuple(_uncounted(engine, model, flags, draft)),
         read_as=_read_as(model, served, name, engine),
         unsped=_unsped(engine),
     )
@@ -190,6 +186,22 @@ def _parsed(text: str) -> Mapping[str, object]:
 
 
 # ── how the engine uses a GPU ───────────────────────────────────────────────────────────────────
+
+
+def _served(
+    service: type[ModelService], engine: Engine, model: ModelFacts
+) -> tuple[ModelFacts, float]:
+    """The model as the engine computes with it, and the bytes of a number in its cache.
+
+    Raises:
+        SizingError: A number format of the checkpoint that this version does not know.
+    """
+    keeps_float32 = isinstance(engine, Transformers)  # the others make 16 bit of it
+    dtype, method = getattr(engine, "dtype", None), getattr(engine, "quantization", None)
+    float32 = computes_in_float32(model, dtype, keeps_float32=keeps_float32)
+    served = as_loaded(model, dtype, method, keeps_float32=keeps_float32)
+    cache_bytes = cache_bytes_of(getattr(engine, "kv_cache_dtype", None), float32=float32)
+    return served.model_copy(update=_own_context(service, engine, model)), cache_bytes
 
 
 def _serving(engine: Engine, name: EngineName, context: int) -> Serving:
@@ -271,8 +283,9 @@ def _unsped(engine: Engine) -> tuple[str, ...]:
 
 
 def _uncounted(
-    model: ModelFacts, method: str | None, flags: Mapping[str, str], draft: Draft
+    engine: Engine, model: ModelFacts, flags: Mapping[str, str], draft: Draft
 ) -> Iterator[str]:
+    method: str | None = getattr(engine, "quantization", None)
     yield from (f"{name} is not counted" for name in flags if name in _UNCOUNTED)
     if float(flags.get(_OFFLOADED) or 0):
         yield (

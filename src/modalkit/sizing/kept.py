@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..errors import DeclarationError
+from .least import refuse_below
 
 __all__ = ["CacheLayer", "Keeps"]
 
@@ -53,13 +53,8 @@ class CacheLayer:
         """Refuse what cannot be."""
         widened = {Keeps.WINDOW, Keeps.CHUNK, Keeps.COMPRESSED}
         least = {"elements": 0, "extra_bytes": 0, "state_bytes": 0, "heads": 1}
-        for name, smallest in (least | {"window": int(self.keeps in widened)}).items():
-            if getattr(self, name) < smallest:
-                msg = (
-                    f"CacheLayer.{name} of a layer that keeps {self.keeps.value} must be at least "
-                    f"{smallest}, got {getattr(self, name)!r}."
-                )
-                raise DeclarationError(msg)
+        least |= {"window": int(self.keeps in widened)}
+        refuse_below(self, least, f" of a layer that keeps {self.keeps.value}")
 
     @property
     def label(self) -> str:

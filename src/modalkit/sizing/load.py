@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import DeclarationError
 from .kept import CacheLayer
+from .least import refuse_below
 from .serving import EngineName
 
 __all__ = ["BATCHED_TOKENS", "Load", "Split", "stages"]
@@ -35,11 +36,7 @@ class Split:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        sizes = {"tensor": self.tensor, "pipeline": self.pipeline, "data": self.data}
-        for name, size in (sizes | {"expert": self.expert or 1}).items():
-            if size < 1 or (name == "expert" and self.expert == 0):
-                msg = f"Split.{name} must be at least 1, got {getattr(self, name)!r}."
-                raise DeclarationError(msg)
+        refuse_below(self, dict.fromkeys(("tensor", "pipeline", "data", "expert"), 1))
 
     @property
     def gpus(self) -> int:
@@ -82,11 +79,7 @@ class Load:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         least = {"context": 1, "concurrency": 1, "batched_tokens": 0, "lora_bytes": 0}
-        least |= {"draft_bytes": 0, "offloaded_bytes": 0}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                msg = f"Load.{name} must be at least {smallest}, got {getattr(self, name)!r}."
-                raise DeclarationError(msg)
+        refuse_below(self, least | {"draft_bytes": 0, "offloaded_bytes": 0})
         if not (math.isfinite(self.cache_bytes) and self.cache_bytes > 0):
             msg = f"Load.cache_bytes must be above 0, got {self.cache_bytes!r}. Write 2 for 16 bit, 1 for fp8."
             raise DeclarationError(msg)

@@ -125,25 +125,17 @@ def model_facts(
     """
     files = stored if isinstance(stored, Stored) else Stored(stored)
     read, tally, counted = _counted(raw, described, files)
-    total = _total(tally, counted)
     parts = _parts(tally, _as_configured(read, tally, files))
     return ModelFacts(
         name=name,
         model_type=read.config.model_type,
         dtype=dtype_of(read.raw),
         quantization=read.quantization.format.name if read.quantization else None,
-        total_parameters=total,
-        active_parameters=max(1, min(total, round(tally.active) + total - tally.total)),
-        weight_bytes=round(tally.stored),
-        extra_stored_bytes=tally.prediction_bytes(),
         stored_bytes=files.bytes,
         stored_parameters=counted,
-        lora_width=tally.lora_width,
-        block_sizes=tuple(sorted(tally.widths)),
-        expert_block_sizes=tuple(sorted(tally.expert_widths)),
-        experts=tally.expert_count,
         vision=_vision(read, parts),
         **figures_of(parts),
+        **_of_tally(tally, counted),
         **_of_cache(read),
         **_of_config(read),
     )
@@ -258,6 +250,21 @@ def figures_of(parts: Sequence[WeightPart]) -> dict[str, Any]:
         "embedding_bytes": held(
             part for part in parts if part.kind in {Kind.EMBEDDINGS, Kind.HEAD}
         ),
+    }
+
+
+def _of_tally(tally: Tally, counted: int) -> dict[str, Any]:
+    """The fields of `ModelFacts` that the config's parameters add up to, or the files' where they differ."""
+    total = _total(tally, counted)
+    return {
+        "total_parameters": total,
+        "active_parameters": max(1, min(total, round(tally.active) + total - tally.total)),
+        "weight_bytes": round(tally.stored),
+        "extra_stored_bytes": tally.prediction_bytes(),
+        "lora_width": tally.lora_width,
+        "block_sizes": tuple(sorted(tally.widths)),
+        "expert_block_sizes": tuple(sorted(tally.expert_widths)),
+        "experts": tally.expert_count,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ..errors import DeclarationError
+from .least import refuse_below
 
 __all__ = ["Division", "Kind", "Place", "WeightPart", "layers_of", "written_layers"]
 
@@ -79,10 +80,7 @@ class WeightPart:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        for name, value in (("parameters", self.parameters), ("bytes", self.bytes)):
-            if value < 0:
-                msg = f"WeightPart.{name} must be at least 0, got {value!r}."
-                raise DeclarationError(msg)
+        refuse_below(self, {"parameters": 0, "bytes": 0})
         if (self.place is Place.LAYERS) is not bool(self.layers):
             msg = f"WeightPart.layers must name the layers where place is {Place.LAYERS.value!r}, and only there, got {self.layers!r}."
             raise DeclarationError(msg)

@@ -100,8 +100,7 @@ def size(
 
     Args:
         model: From `read_model`, `model_facts`, or stated by hand.
-        load: Context and concurrency to bear; 8 requests of 8192 tokens by default, or of the model's
-            own context where that is shorter.
+        load: Context and concurrency to bear; those of `default_load` by default.
         engine: Whose memory reserve counts; a `Serving` also says its release and what it was told.
         gpu: One choice to examine, such as ``"H100:2"``; without a count, as many as ``split`` takes.
         wishes: What the picks must keep to.
@@ -117,24 +116,31 @@ def size(
     choice = _counted(gpu, split) if gpu else None
     asked = examine(model, load, engine, choice, split=split) if choice else None
     best = asked or (fitting[0] if fitting else None)
-    context = concurrency = 0
-    if best is not None:
-        parted = itemised(best.breakdown, model, load, best.split, engine)
-        best = replace(best, breakdown=parted)
-        total = best.gpu.total_gib
-        context = largest_context(model, load, best.split, total, engine)
-        concurrency = largest_concurrency(model, load, best.split, total, engine)
+    context, concurrency = _largest(best, model, load, engine) if best else (0, 0)
     return SizeReport(
-        model,
-        load,
-        serving(engine),
-        fitting,
-        tuple(one for one in found if one.problem),
-        asked,
-        best,
-        context,
-        concurrency,
+        model=model,
+        load=load,
+        served=serving(engine),
+        picks=fitting,
+        rejected=tuple(one for one in found if one.problem),
+        asked=asked,
+        best=_itemised(best, model, load, engine) if best else None,
+        largest_context=context,
+        largest_concurrency=concurrency,
     )
+
+
+def _largest(
+    one: Pick, model: ModelFacts, load: Load, engine: EngineName | Serving
+) -> tuple[int, int]:
+    """The longest context, and the most requests, that a choice holds."""
+    room = (one.split, one.gpu.total_gib, engine)
+    return largest_context(model, load, *room), largest_concurrency(model, load, *room)
+
+
+def _itemised(one: Pick, model: ModelFacts, load: Load, engine: EngineName | Serving) -> Pick:
+    """A choice with the parts of each line of its breakdown."""
+    return replace(one, breakdown=itemised(one.breakdown, model, load, one.split, engine))
 
 
 def default_load(model: ModelFacts) -> Load:

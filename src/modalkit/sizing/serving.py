@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import DeclarationError
+from .least import refuse_below
 
 __all__ = ["FORMULA_RELEASES", "EngineName", "Serving", "serving"]
 
@@ -55,13 +56,7 @@ class Serving:
         if self.memory_fraction is not None and not 0 < self.memory_fraction <= 1:
             msg = f"Serving.memory_fraction must be above 0 and at most 1, got {self.memory_fraction!r}."
             raise DeclarationError(msg)
-        for name, value in (
-            ("chunk_tokens", self.chunk_tokens),
-            ("max_requests", self.max_requests),
-        ):
-            if value is not None and value < 1:
-                msg = f"Serving.{name} must be at least 1, got {value!r}."
-                raise DeclarationError(msg)
+        refuse_below(self, {"chunk_tokens": 1, "max_requests": 1})
 
     @property
     def formula(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .facts import ModelFacts
 from .memory import Split
 
-__all__ = ["Parallelism", "Spread", "splits_of"]
+__all__ = ["Parallelism", "Spread"]
 
 MOST_GPUS = 8
 
@@ -104,11 +104,3 @@ def _with_experts(model: ModelFacts, split: Split, whole: int | bool) -> Spread:
         return Spread(split, f"{model.experts} experts do not divide over {groups} of {ranks} GPUs")
     problem = f"its experts divide over {ranks} GPUs only whole"
     return Spread(split, problem, "" if model.experts % ranks else "expert parallelism")
-
-
-def splits_of(model: ModelFacts) -> dict[int, Split]:
-    """Return how a model is spread over each count of GPUs that it can be spread over.
-
-    Where only whole experts divide, as fp8 blocks may have it, that is what is done.
-    """
-    return {count: one.split for count, one in Parallelism().spreads(model).items()}

@@ -20,8 +20,6 @@ __all__ = [
     "missing_web_framework",
 ]
 
-_GUARDS = (ast.Try, ast.If, ast.With)
-
 
 def _known_images(file: ModalFile) -> Iterator[tuple[Unit, Installed]]:
     """The units whose images were read to the end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import os
 import shutil
 import sys
@@ -73,11 +72,6 @@ def find_installer() -> Installer:
     """Find uv, on PATH or beside this Python."""
     beside = Path(sys.executable).with_name("uv")
     return Installer(uv=shutil.which("uv") or (str(beside) if beside.exists() else ""))
-
-
-def has_pip() -> bool:
-    """Return whether this Python has pip."""
-    return importlib.util.find_spec("pip") is not None
 
 
 def _for_uv(options: Sequence[str]) -> list[str] | None:

@@ -23,6 +23,7 @@ from ..containers.pools import ContainerPool
 from ..containers.tunnels import tunnel
 from ..ids import new_id
 from ..processes.doorways import Doorway
+from ..processes.launch import ContainerSpec
 from ..processes.launcher import LaunchedProcess, Streams
 from ..processes.limits import Fence, Limits
 from ..protocol import api, refuse
@@ -158,6 +159,17 @@ class SandboxHost:
 
         The stack undoes it; the readers take what it says until it has ended.
         """
+        spec = await self._prepare(sandbox, stack)
+        process = await self._launch(sandbox, spec, stack, readers)
+        await self._connect(sandbox, spec, process, stack)
+        await self._start_main(sandbox, readers)
+        if sandbox.definition.HasField("readiness_probe"):
+            probing = asyncio.create_task(sandbox.readiness.watch(sandbox))
+            stack.callback(probing.cancel)
+        return process
+
+    async def _prepare(self, sandbox: Sandbox, stack: contextlib.AsyncExitStack) -> ContainerSpec:
+        """Take what a sandbox needs of this machine; return what its process is to be."""
         container = sandbox.container
         container.lease = await self._admitted(container.function)
         stack.callback(self.factory.admission.give_back, container.lease)
@@ -172,6 +184,17 @@ class SandboxHost:
             links = self.factory.links
             made = links.make((bind["target"], bind["source"]) for bind in spec["binds"])
             stack.callback(links.drop, made)
+        return spec
+
+    async def _launch(
+        self,
+        sandbox: Sandbox,
+        spec: ContainerSpec,
+        stack: contextlib.AsyncExitStack,
+        readers: asyncio.TaskGroup,
+    ) -> LaunchedProcess:
+        """Start a sandbox's process, and wait until it can run commands."""
+        container = sandbox.container
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs, open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - a device
@@ -185,16 +208,22 @@ class SandboxHost:
             await first(sandbox.attendant.ready.wait(), process.wait())
         if process.returncode is not None:
             refuse(Status.FAILED_PRECONDITION, "The sandbox could not be started.")
+        return process
+
+    async def _connect(
+        self,
+        sandbox: Sandbox,
+        spec: ContainerSpec,
+        process: LaunchedProcess,
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        """Open a sandbox's ports: those that its own network hides, then those that it shows."""
+        container = sandbox.container
         if spec["own_network"]:
             container.doorway = Doorway(process)
             await _open_way_out(sandbox, container.doorway, spec["listen_ports"], stack)
         for port in sandbox.definition.open_ports.ports:
             sandbox.tunnels.append(await self._open(container, port, stack))
-        await self._start_main(sandbox, readers)
-        if sandbox.definition.HasField("readiness_probe"):
-            probing = asyncio.create_task(sandbox.readiness.watch(sandbox))
-            stack.callback(probing.cancel)
-        return process
 
     async def _open(
         self, container: Container, port: api.PortSpec, stack: contextlib.AsyncExitStack

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,8 @@ from modalkit.prefetch.hub_source import HubSource
 from modalkit.prefetch.wanted import wanted_models
 from modalkit.runtime.prefetched import find_prefetched
 from modalkit.runtime.verify import weights_of
+
+from .apps import lock
 
 APP = """
 import modal
@@ -53,24 +52,10 @@ def app(hub, tmp_path) -> Path:
     return tmp_path
 
 
-def lock(folder: Path, *arguments: str) -> str:
-    """Run ``modalkit lock``; what it printed."""
-    program = "from modalkit.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "lock", "chat.py", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    return done.stdout + done.stderr
-
-
 def locked(folder: Path) -> LockedService:
     """What is locked for the service."""
-    lock(folder, "--packages", "declared")
+    done = lock(folder, "chat.py")
+    assert done.returncode == 0, done.stderr
     found = read_lock(folder / "modalkit.lock").service("chat.py", "Chat")
     assert found is not None
     return found
@@ -94,16 +79,15 @@ def test_an_adapter_is_locked_with_its_files(app, hub):
     assert files["adapter_model.safetensors"] == (7, hashlib.sha256(b"adapter").hexdigest())
     hub.repositories["org/sql"].commit = "6" * 40
     assert locked(app).beside == (adapter,)
-    assert "org/sql: " + "5" * 40 + " -> " + "6" * 40 in lock(
-        app, "--upgrade", "--packages", "declared"
-    )
+    moved = f"org/sql: {'5' * 40} -> {'6' * 40}"
+    assert moved in lock(app, "chat.py", "--upgrade").stdout
 
 
 def test_another_adapter_makes_the_lock_stale(app):
     """``--check`` names what is declared now and is not locked."""
     locked(app)
     (app / "chat.py").write_text(APP.replace('"org/sql")', '"org/law")'))
-    assert "beside was 'org/sql', is 'org/law'" in lock(app, "--check")
+    assert "beside was 'org/sql', is 'org/law'" in lock(app, "chat.py", "--check").stdout
 
 
 def test_the_locked_adapter_is_fetched_found_and_verified(app, hub, tmp_path):

@@ -12,18 +12,9 @@ from click.testing import CliRunner, Result
 from modalkit.cli.size import command
 from modalkit.declare.gpu import catalogue_date
 
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-}
-LLAMA |= {"num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128_256}
-LLAMA |= {
-    "torch_dtype": "bfloat16",
-    "max_position_embeddings": 131_072,
-    "tie_word_embeddings": False,
-}
+from .configs import llama
+
+LLAMA = llama(32, 4096, 14_336)
 MIXTRAL = LLAMA | {"model_type": "mixtral", "num_local_experts": 8}
 
 
