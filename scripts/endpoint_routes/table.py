@@ -21,7 +21,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "docs" / "endpoint_routes.json"
-_PAGE = ROOT / "docs" / "endpoints.md"
+_PAGE = ROOT / "docs" / "endpoint-routes.md"
 _BEGIN, _END = "<!-- begin: scripts/endpoint_routes/ask.py -->\n", "<!-- end -->\n"
 
 MODES = ("tokens", "keys", "both", "public")

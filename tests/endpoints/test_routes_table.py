@@ -1,4 +1,4 @@
-"""The table of routes in docs/endpoints.md: what it says is what was answered, and nobody gets too far."""
+"""The table of routes in docs/endpoint-routes.md: what it says is what was answered, and nobody gets too far."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from modalkit.runtime.door.routes import is_client_route
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts" / "endpoint_routes"
+PAGE = ROOT / "docs" / "endpoint-routes.md"
 TABLE = json.loads((ROOT / "docs" / "endpoint_routes.json").read_text("utf-8"))
 ENGINES = {"vLLM": VLLM, "SGLang": SGLang, "Transformers": Transformers, "Echo": Echo}
 ASKED = [(engine, name) for engine, modes in TABLE.items() for name in modes]
@@ -35,7 +36,7 @@ def loaded(name: str):
 
 def test_the_page_shows_what_was_answered():
     """The page's table is made from the file of answers; neither is edited by hand."""
-    assert loaded("table").rendered(TABLE) in (ROOT / "docs" / "endpoints.md").read_text("utf-8")
+    assert loaded("table").rendered(TABLE) in PAGE.read_text("utf-8")
 
 
 @pytest.mark.parametrize(("engine", "name"), ASKED)
@@ -77,7 +78,7 @@ def test_every_client_route_was_asked(engine):
 
 def test_what_was_only_read_says_so():
     """SGLang, which no machine without a GPU starts, is marked on the page; of the others all is asked."""
-    page = (ROOT / "docs" / "endpoints.md").read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     for engine in ENGINES:
         assert f"**{engine}** ({'read' if engine == 'SGLang' else 'asked'})" in page
     assert "` (read)" not in page
