@@ -46,10 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prefetch": BASE
     | {"declare", "client_state", "engines", "hub", "lock", "lookup", "plan", "service"},
     "runtime": BASE | {"declare", "engines", "service", "plan", "prefetch", "lock"},
-    "members": BASE | {"declare", "engines", "service", "conflicts", "lookup", "plan", "runtime"},
+    "members": BASE | {"declare", "engines", "service", "lookup", "plan", "runtime"},
     "compile": BASE
-    | {"declare", "engines", "service", "conflicts", "discovery", "lock", "lookup", "plan"}
-    | {"prefetch", "members", "runtime"},
+    | {"declare", "engines", "service", "discovery", "lock", "lookup", "plan", "prefetch"}
+    | {"members", "runtime"},
     "prefetching": BASE | {"compile", "discovery", "prefetch"},
     "locking": BASE
     | {"declare", "discovery", "fitting", "hub", "lock", "lookup", "plan", "prefetch", "service"}

@@ -19,7 +19,6 @@ from weakref import WeakKeyDictionary
 import modal
 from typing_extensions import dataclass_transform
 
-from .conflicts import routes_of
 from .declare.gpu import GPUFit
 from .declare.image import ImageSpec
 from .declare.secrets import secrets_to_modal
@@ -31,7 +30,7 @@ from .lookup import CONTAINER_LOCK, lock_path, locked_service, still_locked
 from .members import member_functions
 from .plan import ServicePlan, plan_service
 from .runtime.typed_routes import typed_route
-from .service import ModelService, service_file
+from .service import ModelService, routes_of, service_file
 
 __all__ = ["Served", "apps_served_on", "cls_keywords", "serve", "served_on", "server_keywords"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
@@ -11,11 +10,10 @@ from .declare.endpoints import Endpoint
 from .declare.gpu import GPUFit
 from .declare.image import ImageSpec
 from .declare.image.layers import Env
-from .declare.routes import Route
 from .engines import VLLM, GPUEngine, SGLang, Transformers
 from .engines.base import Engine, Launch
 from .errors import DeclarationError
-from .service import ModelService
+from .service import ModelService, routes_of
 
 __all__ = ["conflicts"]
 
@@ -30,12 +28,6 @@ def conflicts(service: type[ModelService]) -> Iterator[str]:
     yield from _route_conflicts(service)
     yield from _environment_conflicts(service)
     yield from _cold_start_conflicts(service)
-
-
-def routes_of(service: type[ModelService]) -> dict[str, Route[..., object]]:
-    """The typed routes of a service by method name, inherited ones included."""
-    members = inspect.getmembers_static(service, lambda value: isinstance(value, Route))
-    return dict(members)
 
 
 def _engine_conflicts(service: type[ModelService]) -> Iterator[str]:

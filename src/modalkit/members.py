@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
-from .conflicts import routes_of
 from .declare.endpoints import Endpoint
 from .declare.routes import Route
 from .engines.base import Engine, Launch
@@ -26,7 +25,7 @@ from .runtime.observe.engine_calls import watched
 from .runtime.observe.remote import take_trace
 from .runtime.prefetched import Prefetched, find_prefetched
 from .runtime.verify import weights_of
-from .service import ModelService, lock_command, prefetch_command
+from .service import ModelService, lock_command, prefetch_command, routes_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ._values import Value
-from .conflicts import conflicts, routes_of
+from .conflicts import conflicts
 from .declare.batches import Batch
 from .declare.cold_start import ColdStart, CompileVolume, startup_timeout_s
 from .declare.endpoints import Endpoint
@@ -28,7 +28,7 @@ from .engines.templates import template_beside, template_in_container
 from .errors import PlanError
 from .lock import LockedService
 from .lock.pinned_image import pinned_image
-from .service import ModelService, lock_command
+from .service import ModelService, lock_command, routes_of
 
 __all__ = [
     "ENGINE_METHODS",

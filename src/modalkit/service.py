@@ -6,6 +6,7 @@ class or server.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from .declare.endpoints import Endpoint
 from .declare.gpu import GPUFit, GPUProfile
 from .declare.image import ImageSpec
 from .declare.resources import Resources
+from .declare.routes import Route
 from .declare.scaling import Scaling
 from .declare.secrets import Secret
 from .declare.webhook import Webhook
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     ) -> Callable[[Callable[..., object]], PartialFunction[_P, _R, _O]]: ...
 
 
-__all__ = ["ModelService", "lock_command", "prefetch_command", "service_file"]
+__all__ = ["ModelService", "lock_command", "prefetch_command", "routes_of", "service_file"]
 
 
 class ModelService:
@@ -201,3 +203,9 @@ def _shown_file(service: type[ModelService]) -> str:
     """A service's file as a command takes it from here; its name where it is not below."""
     path = service_file(service).resolve()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+
+
+def routes_of(service: type[ModelService]) -> dict[str, Route[..., object]]:
+    """The typed routes of a service by method name, inherited ones included."""
+    members = inspect.getmembers_static(service, lambda value: isinstance(value, Route))
+    return dict(members)

@@ -10,6 +10,7 @@ from importlib.resources import files
 from ..pricing import Quote
 from ..pricing.rates import Rates
 from ..pricing.total import usd, usd_range
+from ..sizing.facts import GIB
 from .changes_section import changes_section
 from .drawings import Axis, Bar, Mark, bars, curves
 from .known import Assumptions, Known
@@ -20,8 +21,6 @@ from .studies import contexts, prices
 from .values import FunctionBlueprint, Memory, ServiceBlueprint
 
 __all__ = ["page"]
-
-_GIB = 1024**3
 
 
 def page(report: PlanReport, known: tuple[Known, ...], rates: Rates, assumed: Assumptions) -> str:
@@ -160,8 +159,8 @@ def _memory_figure(service: ServiceBlueprint) -> str:
 
 
 def _bar(memory: Memory) -> Bar:
-    parts = tuple((line.what, line.bytes / _GIB) for line in memory.lines)
-    free = memory.free_bytes / _GIB
+    parts = tuple((line.what, line.bytes / GIB) for line in memory.lines)
+    free = memory.free_bytes / GIB
     verdict = (
         f"{free:.1f} free"
         if not memory.problem
@@ -169,7 +168,7 @@ def _bar(memory: Memory) -> Bar:
         if free < 0
         else "refused"
     )
-    return Bar(memory.gpu, parts, memory.total_bytes / _GIB, verdict, not memory.problem)
+    return Bar(memory.gpu, parts, memory.total_bytes / GIB, verdict, not memory.problem)
 
 
 def _price_figure(

@@ -17,7 +17,7 @@ from .declared import ModalFile, Unit
 from .nodes import Function, attribute_values
 from .reach import reached
 
-__all__ = ["Load", "loads_in", "loads_of", "named_parameters", "weight_bytes"]
+__all__ = ["GIB", "Load", "loads_in", "loads_of", "named_parameters", "weight_bytes"]
 
 GIB = 1024**3
 _DOWNLOADERS = ("snapshot_download", "hf_hub_download")

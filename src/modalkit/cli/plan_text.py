@@ -29,10 +29,10 @@ from ..declare.resources import Resources
 from ..declare.scaling import Scaling
 from ..pricing.month import Traffic
 from ..pricing.total import usd, usd_range
+from ..sizing.facts import GIB
 
 __all__ = ["show"]
 
-_GIB = 1024**3
 _BAR = 32
 _WIDEST = 200  # of the table of prices, which is as wide as its figures and never cut
 _SHADES = "█▓▒░▚▞"
@@ -196,13 +196,13 @@ def _bar(memory: Memory) -> str:
     for number, line in enumerate(memory.lines):
         shade = _SHADES[number % len(_SHADES)]
         bar += shade * max(1, round(_BAR * line.bytes / whole))
-        legend.append(f"{shade} {escape(line.what)} {line.bytes / _GIB:.1f}")
-    used = (memory.total_bytes - memory.free_bytes) / _GIB
-    state = f"{used:.1f} of {memory.total_bytes / _GIB:.1f} GiB"
+        legend.append(f"{shade} {escape(line.what)} {line.bytes / GIB:.1f}")
+    used = (memory.total_bytes - memory.free_bytes) / GIB
+    state = f"{used:.1f} of {memory.total_bytes / GIB:.1f} GiB"
     verdict = (
         f"[red]does not work: {escape(memory.problem)}[/]"
         if memory.problem
-        else f"[green]fits[/], {memory.free_bytes / _GIB:.1f} free"
+        else f"[green]fits[/], {memory.free_bytes / GIB:.1f} free"
     )
     return f"{escape(memory.gpu):<12} {bar[:_BAR]:·<{_BAR}} {state}, {verdict}  [dim]{', '.join(legend)}[/]"
 

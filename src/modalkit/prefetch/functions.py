@@ -19,7 +19,7 @@ from ..service import ModelService, service_file
 from . import remote
 from .jobs import Job, jobs_as_text, jobs_of, volumes_of
 
-__all__ = ["FUNCTION", "add_prefetch", "prefetch_keywords"]
+__all__ = ["FUNCTION", "Planned", "add_prefetch", "prefetch_keywords"]
 
 FUNCTION = "prefetch"
 """The function's name: ``modal run chat.py::prefetch``."""

@@ -20,7 +20,7 @@ from .typed_routes import TypedRoute
 from .wire_images import within_pixels
 from .wire_types import foreign
 
-__all__ = ["Bodies", "UnfitError"]
+__all__ = ["Arguments", "Bodies", "UnfitError"]
 
 Sent = TypeVar("Sent")
 Arguments = tuple[tuple[object, ...], dict[str, object]]

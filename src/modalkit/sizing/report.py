@@ -15,7 +15,7 @@ from .memory import itemised
 from .serving import EngineName, Serving, serving
 from .splits import Parallelism
 
-__all__ = ["SizeReport", "size"]
+__all__ = ["SizeReport", "default_load", "size"]
 
 
 @dataclass(frozen=True, slots=True)

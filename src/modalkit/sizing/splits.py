@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .facts import ModelFacts
 from .memory import Split
 
-__all__ = ["Parallelism", "Spread"]
+__all__ = ["MOST_GPUS", "Parallelism", "Spread"]
 
 MOST_GPUS = 8
 

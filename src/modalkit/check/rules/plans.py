@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..findings import Severity
+from ..models import GIB
 from ..rule import Rule, register_rule
 from ..thresholds import DEAR_USD
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_PLANNED", "PLAN_RULES", "PlanProblem", "PlanRule", "Planned"]
 
-_GIB = 1024**3
 _FAR_TOO_LARGE = 0.2  # of a card: weights, cache and the engine together
 
 
@@ -196,7 +196,7 @@ def _startup_too_short(planned: Planned) -> Iterator[PlanProblem]:
     if needed > plan.scaling.startup_timeout:
         yield PlanProblem(
             "scaling",
-            f"{facts.weight_bytes / _GIB:.0f} GiB of weights take about {needed:.0f} s at best, and "
+            f"{facts.weight_bytes / GIB:.0f} GiB of weights take about {needed:.0f} s at best, and "
             f"startup_timeout is {plan.scaling.startup_timeout} s.",
             f"Scaling(startup_timeout={int(needed * 3)}).",
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .requirements import Installed
 
-__all__ = ["Environment", "make_environment"]
+__all__ = ["Environment", "find_interpreter", "make_environment"]
 
 _BELOW = "~below.pth"  # sorts after the environment's own .pth files
 _SEED = "MODALKIT_SEED"

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from .launch import Bind, ContainerSpec
 
-__all__ = ["MASKS", "Isolation", "Links", "launcher_command"]
+__all__ = ["INSIDE", "MASKS", "Isolation", "Links", "launcher_command"]
 
 _LOG = logging.getLogger("modalkit.local")
 MASKS = ("/root", "/tmp")  # noqa: S108 - the container's own, not this machine's

@@ -18,7 +18,7 @@ from .launch import ContainerSpec
 from .launch.control import ENDED, MESSAGE, PID, SIGNALS, SOCKET, VISIT, WANT_SOCKET
 from .zygotes import Zygotes
 
-__all__ = ["LaunchedProcess", "Launcher", "Streams", "read_pipe"]
+__all__ = ["LaunchedProcess", "Launcher", "Streams", "read_from", "read_pipe"]
 
 _KILLED = 128 + signal.SIGKILL
 _ORDERS = {number: order for order, number in SIGNALS.items()}

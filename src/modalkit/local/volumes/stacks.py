@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 __all__ = [
     "Stack",
+    "attribute",
     "descend",
     "find",
     "is_opaque",

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, from_json
 from .backend import Sampling
 from .problems import ApiError, invalid, unsupported
 
-__all__ = ["Body", "GenerationBody", "StreamOptions", "parse"]
+__all__ = ["MAX_TOP_LOGPROBS", "Body", "GenerationBody", "StreamOptions", "parse"]
 
 MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 20

@@ -28,7 +28,7 @@ from .root import build_root
 if TYPE_CHECKING:
     from .spec import ContainerSpec
 
-__all__ = ["grow"]
+__all__ = ["fail", "grow"]
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFNAME = 0x8913, 0x8914, 0x8923
 IFF_UP = 0x1
