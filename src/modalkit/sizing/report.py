@@ -113,8 +113,7 @@ def size(
     load = load or default_load(model)
     found = picks(model, load, engine, wishes, split=split)
     fitting = tuple(one for one in found if not one.problem)
-    choice = _counted(gpu, split) if gpu else None
-    asked = examine(model, load, engine, choice, split=split) if choice else None
+    asked = examine(model, load, engine, _counted(gpu, split), split=split) if gpu else None
     best = asked or (fitting[0] if fitting else None)
     context, concurrency = _largest(best, model, load, engine) if best else (0, 0)
     return SizeReport(
