@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -199,8 +198,7 @@ def _image(service: type[ModelService], plan: ServicePlan) -> ImageSpec:
 
 
 def _model_folder(service: type[ModelService], folder: str) -> Path:
-    file = getattr(sys.modules.get(service.__module__), "__file__", None)
-    path = (Path(file).parent if file else Path.cwd()) / folder
+    path = service_file(service).parent / folder
     if not (path / "config.json").is_file():
         msg = (
             f"{service.__name__}.model {folder!r} is not a model folder: {path / 'config.json'} does "

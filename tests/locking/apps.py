@@ -50,14 +50,11 @@ class Local(ModelService):
 def python(
     code: str, *arguments: str, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run some Python in a process of its own, since the hub's client reads its variables once.
-
-    It caches no bytecode: a test may write an app twice within what a file's time can tell apart.
-    """
+    """Run some Python in a process of its own, since the hub's client reads its variables once."""
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,

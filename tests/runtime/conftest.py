@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from .ports import free_port
 
 _START_DEADLINE_S = 120
 
@@ -49,8 +50,7 @@ class Starter:
         self._engines: list[Engine] = []
 
     def __call__(self, module: str, *flags: str, wait: bool = True, **environment: str) -> Engine:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         log = self._folder / f"{module}-{port}.log"
         process = subprocess.Popen(
             [sys.executable, "-m", f"modalkit.runtime.{module}", "--port", str(port), *flags],

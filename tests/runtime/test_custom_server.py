@@ -14,6 +14,8 @@ from modalkit.errors import EngineError
 from modalkit.runtime.custom_host import CustomHost
 from modalkit.runtime.custom_server import CustomServer
 
+from .ports import free_port
+
 
 class Counter:
     """Counts what is asked of it, and writes down its life."""
@@ -67,12 +69,6 @@ class BrokenUnload(Counter):
     async def unload(self) -> None:
         msg = "still in use"
         raise OSError(msg)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def server_of(service, port=None):

@@ -31,11 +31,7 @@ from modalkit.runtime.door.routes import is_client_route
 from modalkit.runtime.engine_host import EngineHost
 from modalkit.runtime.gateway import HOP_BY_HOP, Gateway
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from .ports import free_port
 
 
 class Door:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ import pytest
 from modalkit import BearerKeys, Endpoint
 from modalkit.runtime.door.settings import DOOR_VARIABLE, DoorSettings
 from modalkit.runtime.keys import KeyRing
+
+from .ports import free_port
 
 ADMIN_VARIABLE = "MODALKIT_ADMIN_KEY"
 
@@ -87,12 +88,6 @@ if __name__ == "__main__":
     app.add_middleware(AsksKey, key=options.api_key, admin=options.admin_api_key)
     uvicorn.run(app, port=options.port, log_level="warning")
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:

@@ -20,6 +20,8 @@ from modalkit.errors import EngineExitedError, EngineTimeoutError
 from modalkit.runtime.lines import LineSplitter
 from modalkit.runtime.process import EngineProcess
 
+from .ports import free_port
+
 SERVER = """
 import http.server, sys, time
 time.sleep(float(sys.argv[2]))
@@ -31,12 +33,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 print("listening", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def python(source: str, *arguments: object, **options) -> EngineProcess:

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import aiohttp
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
 from ..errors import EngineError
@@ -86,9 +86,7 @@ class Gateway:
         except (aiohttp.ClientError, EngineError) as error:
             if started:  # the status is sent: ending short is the only signal left
                 raise
-            await _problem(502, f"The engine did not answer: {error}")(
-                request.scope, request.receive, send
-            )
+            await _unanswered(error)(request.scope, request.receive, send)
 
     @contextlib.asynccontextmanager
     async def _answer(self, request: Request, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -122,7 +120,8 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _problem(status: int, message: str) -> Response | ASGIApp:
-    blame_us = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    kind = "server_error" if blame_us else "invalid_request_error"
-    return JSONResponse({"error": {"message": message, "type": kind, "code": None}}, status)
+def _unanswered(error: Exception) -> JSONResponse:
+    """What the engine's silence is to an OpenAI client."""
+    message = f"The engine did not answer: {error}"
+    problem = {"message": message, "type": "server_error", "code": None}
+    return JSONResponse({"error": problem}, HTTPStatus.BAD_GATEWAY)
