@@ -190,11 +190,8 @@ def report(
     second: list[dict[str, float]],
     chosen: argparse.Namespace,
 ) -> str:
-    def median(what: str, field: str) -> float:
-        return statistics.median(run[field] for run in took[what])
-
     total = chosen.files * chosen.mib << 20
-    ratio = median("snapshot_download", "s") / median("prefetch", "s")
+    ratio = median(took["snapshot_download"], "s") / median(took["prefetch"], "s")
     lines = [
         "# Prefetch",
         "",
@@ -207,37 +204,44 @@ def report(
         "",
         "| what | s (spread) | GB/s | CPU s | peak memory MiB |",
         "|---|---|---|---|---|",
-    ]
-    for what, runs in took.items():
-        seconds = [run["s"] for run in runs]
-        verified = (
-            ", SHA-256 of every file included" if what == "prefetch" else ", nothing verified"
-        )
-        lines.append(
-            f"| {what}{verified} | {median(what, 's'):.1f} ({min(seconds):.1f}-{max(seconds):.1f}) "
-            f"| {total / 1e9 / median(what, 's'):.2f} | {median(what, 'cpu_s'):.1f} | {median(what, 'mib'):.0f} |"
-        )
-    lines += [
+        *(row(what, runs, total) for what, runs in took.items()),
         "",
         f"prefetch against snapshot_download: **{ratio:.2f}x**.",
         "",
-        (
-            f"Killed {ended['killed']:.0f} times (SIGKILL) while {total / 1e9:.1f} GB arrived, then run to its end: every "
-            f"file verified; the hub sent {ended['beyond'] / 2**20:.1f} MiB more than the files hold, "
-            f"{ended['beyond'] / 2**20 / max(ended['killed'], 1):.2f} MiB a kill (the most that can be under way: "
-            "8 connections with an unwritten block of 1 MiB and what lies in their sockets)."
-        ),
-    ]
-    lines += [
+        killed(ended, total),
         "",
         (
-            f"A second run of `modalkit prefetch` against a local Modal that is up: "
-            f"{statistics.median(run['s'] for run in second):.2f} s, of which "
-            f"{statistics.median(run['cpu_s'] for run in second):.2f} s of processor time "
+            f"A second run of `modalkit prefetch` against a local Modal that is up: {median(second, 's'):.2f} s, of "
+            f"which {median(second, 'cpu_s'):.2f} s of processor time "
             f"(`import modal` alone takes {modal_import():.2f} s of it on this machine now)."
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def median(runs: list[dict[str, float]], field: str) -> float:
+    return statistics.median(run[field] for run in runs)
+
+
+def row(what: str, runs: list[dict[str, float]], total: int) -> str:
+    """One way to fetch, with what it verified on the way."""
+    seconds = [run["s"] for run in runs]
+    verified = "SHA-256 of every file included" if what == "prefetch" else "nothing verified"
+    return (
+        f"| {what}, {verified} | {median(runs, 's'):.1f} ({min(seconds):.1f}-{max(seconds):.1f}) "
+        f"| {total / 1e9 / median(runs, 's'):.2f} | {median(runs, 'cpu_s'):.1f} | {median(runs, 'mib'):.0f} |"
+    )
+
+
+def killed(ended: dict[str, float], total: int) -> str:
+    """What kills on the way cost."""
+    beyond = ended["beyond"] / 2**20
+    return (
+        f"Killed {ended['killed']:.0f} times (SIGKILL) while {total / 1e9:.1f} GB arrived, then run to its end: every "
+        f"file verified; the hub sent {beyond:.1f} MiB more than the files hold, "
+        f"{beyond / max(ended['killed'], 1):.2f} MiB a kill (the most that can be under way: "
+        "8 connections with an unwritten block of 1 MiB and what lies in their sockets)."
+    )
 
 
 def modal_import() -> float:
