@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from .findings import Finding, Severity
 from .runner import CheckReport
 
-__all__ = ["finding_text", "summary_text"]
+__all__ = ["finding_text", "many", "summary_text"]
 
 _WIDEST = 120  # characters of a source line that are shown
 
@@ -60,9 +60,14 @@ def _excerpt(finding: Finding, paint: Paint) -> Iterator[str]:
 
 def summary_text(report: CheckReport) -> str:
     """Return the last line: how many findings of each severity, in how many files."""
-    files = f"{report.files:,} file{'' if report.files == 1 else 's'}"
+    files = many(report.files, "file")
     if not report.findings:
         return f"No problems in {files}."
     counts = [(report.count(severity), severity) for severity in Severity]
-    said = ", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for n, kind in counts if n)
+    said = ", ".join(many(count, severity) for count, severity in counts if count)
     return f"{said} in {files}."
+
+
+def many(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 file``, ``1,000 files``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import click
 
@@ -90,16 +91,11 @@ def _progress() -> Callable[[int, int], None] | None:
 
 def _written(report: CheckReport, form: str) -> str:
     if form == "text":
-        paint = _paint if sys.stdout.isatty() else _plain
-        blocks = [finding_text(finding, paint) for finding in report.findings]
-        return "\n\n".join([*blocks, summary_text(report)])
+        written = partial(finding_text, paint=_paint) if sys.stdout.isatty() else finding_text
+        return "\n\n".join([*map(written, report.findings), summary_text(report)])
     from ..check.formats import as_github, as_json, as_sarif  # noqa: PLC0415 - text is the usual one
 
     return {"json": as_json, "sarif": as_sarif, "github": as_github}[form](report)
-
-
-def _plain(text: str, _role: str) -> str:
-    return text
 
 
 def _paint(text: str, role: str) -> str:

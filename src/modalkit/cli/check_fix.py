@@ -11,6 +11,7 @@ import click
 from ..check.fixing import Fixed, fix_paths
 from ..check.formats import changes_as_json
 from ..check.settings import Settings
+from ..check.text import many
 
 __all__ = ["fix", "print_changes", "show_diff"]
 
@@ -24,7 +25,7 @@ def fix(paths: Sequence[str], settings: Settings, *, unsafe: bool) -> None:
         click.echo(f"{path}: {_what(fixed)}", err=True)
     count = sum(len(one.applied) for one in changed.values())
     if changed:
-        click.echo(f"Fixed {_many(count, 'problem')} in {_many(len(changed), 'file')}.\n", err=True)
+        click.echo(f"Fixed {many(count, 'problem')} in {many(len(changed), 'file')}.\n", err=True)
 
 
 def show_diff(paths: Sequence[str], settings: Settings, *, unsafe: bool) -> bool:
@@ -51,17 +52,13 @@ def _summary(changed: Mapping[str, Fixed], *, unsafe: bool) -> str:
     count = sum(len(one.applied) for one in changed.values())
     more = sum(one.unsafe for one in changed.values())
     rest = f" {more} more with --unsafe-fixes." if more else ""
-    problems, files = _many(count, "problem"), _many(len(changed), "file")
+    problems, files = many(count, "problem"), many(len(changed), "file")
     return f"{option} would fix {problems} in {files}.{rest}"
 
 
 def _what(fixed: Fixed) -> str:
     counts = Counter(f"{one.code} {one.name}" for one in fixed.applied)
     return ", ".join(f"{name} ({n})" if n > 1 else name for name, n in sorted(counts.items()))
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _coloured(line: str) -> str:
