@@ -21,7 +21,7 @@ from modalkit.fitting import demand_of, fit_service
 from modalkit.lock import Lock, LockedService, write_lock
 from modalkit.lookup import declared, locked_service
 from modalkit.plan import engine_of, plan_service
-from modalkit.sizing.kept import CacheLayer, Keeps
+from modalkit.sizing.cache_layer import CacheLayer, Keeps
 from modalkit.sizing.memory import Split, breakdown
 from modalkit.sizing.model import ModelFacts, model_facts
 from modalkit.sizing.report import parse_choice

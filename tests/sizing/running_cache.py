@@ -20,8 +20,8 @@ import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from modalkit.sizing.cache_layer import Keeps
 from modalkit.sizing.composed import layout_of
-from modalkit.sizing.kept import Keeps
 from modalkit.sizing.model import ModelFacts, model_facts
 
 LAYERS, VOCABULARY, EXPERTS = 8, 512, 16

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from modalkit.errors import DeclarationError, ModalkitError
 from modalkit.lock.lockfile import LockedModel
-from modalkit.sizing.kept import CacheLayer, Keeps
+from modalkit.sizing.cache_layer import CacheLayer, Keeps
 from modalkit.sizing.load import Load, Split
 from modalkit.sizing.memory import breakdown
 from modalkit.sizing.model import ModelFacts, model_facts

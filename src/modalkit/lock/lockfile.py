@@ -17,7 +17,7 @@ from .._names import LOCK_NAME
 from .._values import Value
 from .._writing import write_whole
 from ..errors import DeclarationError, LockError
-from ..sizing.kept import CacheLayer
+from ..sizing.cache_layer import CacheLayer
 from ..sizing.model import ModelFacts
 from ..sizing.parts import WeightPart, layers_of, written_layers
 from .text import sealed, unsealed

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..errors import SizingError
 from .attention import Kept, kept_per_token
 from .by_hand import BY_HAND
+from .cache_layer import CacheLayer, Keeps
 from .configs import Config, Settings
-from .kept import CacheLayer, Keeps
 from .layouts import Parameter
 from .recurrent import state_bytes
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .cache_layer import CacheLayer, Keeps
 from .facts import ModelFacts
-from .kept import CacheLayer, Keeps
 
 __all__ = ["Draft", "draft_of", "gain_of"]
 

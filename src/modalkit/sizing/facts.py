@@ -11,8 +11,8 @@ from pydantic import model_validator
 
 from .._values import Value, between
 from ..errors import DeclarationError
+from .cache_layer import CacheLayer, Keeps
 from .dtypes import DTYPES
-from .kept import CacheLayer, Keeps
 from .parts import Division, Kind, Place, WeightPart
 
 __all__ = ["GIB", "ModelFacts"]

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from .cache_layer import CacheLayer, Keeps
 from .facts import ModelFacts
-from .kept import CacheLayer, Keeps
 from .lines import Line
 from .load import Load, Split, stages
 from .parts import Division, Place, WeightPart, written_layers

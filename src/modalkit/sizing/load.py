@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..errors import DeclarationError
-from .kept import CacheLayer
+from .cache_layer import CacheLayer
 from .least import refuse_below
 from .serving import EngineName
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ModalkitError, SizingError
 from .by_hand import BY_HAND
 from .cache import cache_layers
+from .cache_layer import CacheLayer, Keeps
 from .composed import held_prefix, layout_of
 from .configs import Config, Settings
 from .context import names_context, own_context
@@ -23,7 +24,6 @@ from .dtypes import dtype_of
 from .expressions import evaluate
 from .facts import GIB, ModelFacts
 from .formats import Quantization, quantization_of
-from .kept import CacheLayer, Keeps
 from .layouts import Parameter, TextStack, parameters, text_stack
 from .mistral_format import PARAMS, as_config
 from .parts import Division, Kind, Place, WeightPart
