@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 
 import click
 
@@ -91,8 +90,9 @@ def _progress() -> Callable[[int, int], None] | None:
 
 def _written(report: CheckReport, form: str) -> str:
     if form == "text":
-        written = partial(finding_text, paint=_paint) if sys.stdout.isatty() else finding_text
-        return "\n\n".join([*map(written, report.findings), summary_text(report)])
+        painted = {"paint": _paint} if sys.stdout.isatty() else {}
+        blocks = [finding_text(finding, **painted) for finding in report.findings]
+        return "\n\n".join([*blocks, summary_text(report)])
     from ..check.formats import as_github, as_json, as_sarif  # noqa: PLC0415 - text is the usual one
 
     return {"json": as_json, "sarif": as_sarif, "github": as_github}[form](report)
