@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prefetching": BASE | {"compile", "discovery", "prefetch"},
     "locking": BASE
     | {"declare", "discovery", "fitting", "hub", "lock", "lookup", "plan", "prefetch", "service"}
-    | {"sizing", "__init__"},
+    | {"sizing"},
     "local": {"errors", "crontab"},
     "starting": BASE | {"declare", "compile", "discovery", "plan"},
     "blueprint": BASE
@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "check": BASE | {"declare", "blueprint", "lock", "pricing", "service", "sizing"},
     "cli": BASE
     | {"declare", "bench", "blueprint", "check", "discovery", "engines", "hub", "local", "lock"}
-    | {"locking", "plan", "prefetch", "prefetching", "pricing", "sizing", "starting", "__init__"},
+    | {"locking", "plan", "prefetch", "prefetching", "pricing", "sizing", "starting"},
     "testing": {"errors", "local"},
     "__init__": set(),  # binds lazily; what it names for type checkers does not run
 }
