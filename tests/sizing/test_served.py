@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modalkit.errors import SizingError
-from modalkit.sizing.kept import Keeps
+from modalkit.sizing.cache_layer import Keeps
 from modalkit.sizing.model import model_facts
 from modalkit.sizing.parts import Kind
 
