@@ -44,9 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": BASE | {"declare", "engines", "service", "conflicts", "lock"},
     "pricing": BASE | {"declare", "plan"},
     "client_state": BASE,
-    "prefetch": BASE | {"declare", "client_state", "hub", "lock", "lookup", "plan", "service"},
+    "prefetch": BASE | {"declare", "client_state", "hub", "lock", "plan", "service"},
     "runtime": BASE | {"declare", "engines", "service", "plan", "prefetch", "lock"},
-    "members": BASE | {"declare", "engines", "service", "lookup", "plan", "runtime"},
+    "members": BASE | {"declare", "engines", "service", "plan", "runtime"},
     "compile": BASE
     | {"declare", "engines", "service", "discovery", "lock", "lookup", "plan", "prefetch"}
     | {"members", "runtime"},

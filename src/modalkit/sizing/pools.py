@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from .cache_layer import CacheLayer, Keeps
 from .facts import ModelFacts
 from .holdings import Stage, cache_on, cached_bytes, layers_on, state_on, token_bytes
-from .kept import CacheLayer, Keeps
 from .lines import Line
 from .load import Load, Split
 from .serving import Serving
