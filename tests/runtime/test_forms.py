@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import typing_extensions
 from openapi_spec_validator import validate
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass, rebuild_dataclass
 
 from modalkit import File, endpoint
@@ -244,6 +244,21 @@ class Told(BaseModel):
     text: bytes
 
 
+class Options(BaseModel):
+    """A field may be called as JSON schemas call what they say of a type."""
+
+    format: str = "png"
+    data: bytes = b""
+
+
+class Marked(typing_extensions.TypedDict):
+    """Its validators would make something else of what they made."""
+
+    raw: bytes
+    when: Annotated[int, AfterValidator(lambda when: when * 1000)]
+    words: Annotated[list[str], BeforeValidator(lambda text: text.split(","))]
+
+
 class Bytes:
     """Routes with bytes inside of JSON."""
 
@@ -260,6 +275,8 @@ class Bytes:
         told: Told | None = None,
         files: list[File] = [],  # noqa: B006 - as above
         either: int | list[Signed] = 0,
+        options: Options | None = None,
+        marked: Marked | None = None,
     ) -> None: ...
 
     @endpoint("/sealed")
@@ -284,6 +301,12 @@ _FF = base64.b64encode(b"\xff\x00").decode()
         ("told", {"text": "AAAA"}, Told(text=b"AAAA")),
         ("files", [{"data": _FF, "name": "a"}], [File(b"\xff\x00", "a")]),
         ("either", [{"key": _FF}], [Signed(key=b"\xff\x00")]),
+        ("options", {"format": "jpeg", "data": "AAAA"}, Options(format="jpeg", data=b"AAAA")),
+        (
+            "marked",
+            {"raw": _FF, "when": 2, "words": "a,b"},
+            {"raw": b"\xff\x00", "when": 2000, "words": ["a", "b"]},
+        ),
     ],
 )
 def test_bytes_inside_a_part_are_what_they_are_in_a_body(field, value, made):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import socket
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
@@ -21,18 +21,15 @@ HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 class WrittenDown(asyncio.Transport):
-    """A stand-in for a connection: it keeps what leaves, a list for each system call."""
+    """A stand-in for a connection: it keeps what leaves, by system calls."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.left: list[list[bytes]] = []
+        self.left: list[bytes] = []
         self.closing = False
 
     def write(self, data):
-        self.left.append([data])
-
-    def writelines(self, list_of_data):
-        self.left.append(list(list_of_data))
+        self.left.append(bytes(data))
 
     def is_closing(self):
         return self.closing
@@ -55,7 +52,7 @@ class Connection:
         self.loop.run_forever()
 
     @property
-    def left(self) -> list[list[bytes]]:
+    def left(self) -> list[bytes]:
         return self.transport.left
 
 
@@ -72,14 +69,14 @@ def test_an_answer_leaves_with_its_head(connection):
         connection.writes.write(HEAD)
         assert len(connection.left) == number - 1
         connection.writes.write(b"body")
-        assert connection.left == [[HEAD, b"body"]] * number
+        assert connection.left == [HEAD + b"body"] * number
 
 
 def test_a_head_alone_leaves_when_the_loop_turns(connection):
     """An app that says it has begun, and then works, is heard."""
     connection.writes.write(HEAD)
     connection.turn()
-    assert connection.left == [[HEAD]]
+    assert connection.left == [HEAD]
     connection.turn()
     assert len(connection.left) == 1
 
@@ -91,7 +88,7 @@ def test_pieces_of_one_turn_leave_in_one_call(connection):
     connection.turn()
     connection.writes.write(b"4")
     connection.turn()
-    assert connection.left == [[HEAD, b"1"], [b"2", b"3"], [b"4"]]
+    assert connection.left == [HEAD + b"1", b"23", b"4"]
 
 
 def test_a_piece_that_took_its_time_leaves_at_once(connection):
@@ -99,7 +96,7 @@ def test_a_piece_that_took_its_time_leaves_at_once(connection):
     for piece in (HEAD, b"1", b"2", b"3"):
         connection.writes.write(piece)
         connection.now += 0.02
-    assert connection.left == [[HEAD, b"1"], [b"2"], [b"3"]]
+    assert connection.left == [HEAD + b"1", b"2", b"3"]
 
 
 def test_what_waits_leaves_with_the_first_that_is_late(connection):
@@ -107,7 +104,7 @@ def test_what_waits_leaves_with_the_first_that_is_late(connection):
     for piece in (HEAD, b"1", b"2", b"3", b"4"):
         connection.writes.write(piece)
         connection.now += 0.0004
-    assert connection.left == [[HEAD, b"1"], [b"2", b"3", b"4"]]
+    assert connection.left == [HEAD + b"1", b"234"]
 
 
 def test_much_does_not_wait(connection):
@@ -115,19 +112,27 @@ def test_much_does_not_wait(connection):
     large = b"x" * 40_000
     for piece in (HEAD, b"1", large, large, b"2"):
         connection.writes.write(piece)
-    assert connection.left == [[HEAD, b"1"], [large, large]]
+    assert connection.left == [HEAD + b"1", large + large]
     connection.turn()
-    assert connection.left[-1] == [b"2"]
+    assert connection.left[-1] == b"2"
+
+
+def test_any_kind_of_bytes_leaves(connection):
+    """An app may answer with a view of a buffer, as with bytes."""
+    for piece in (HEAD, memoryview(b"1"), bytearray(b"2"), memoryview(b"3")):
+        connection.writes.write(piece)
+    connection.turn()
+    assert b"".join(connection.left) == HEAD + b"123"
 
 
 def test_a_closed_connection_has_sent_everything(connection):
     """What waits leaves before the connection is closed; for one whose other end left, nothing does."""
     connection.writes.write(HEAD)
     connection.writes.close()
-    assert (connection.left, connection.transport.closing) == ([[HEAD]], True)
+    assert (connection.left, connection.transport.closing) == ([HEAD], True)
     connection.writes.write(b"late")
     connection.turn()
-    assert connection.left == [[HEAD]]
+    assert connection.left == [HEAD]
 
 
 @given(st.lists(st.tuples(st.sampled_from([HEAD, b"a", b"bc", b"d" * 70_000]), st.booleans())))
@@ -141,7 +146,7 @@ def test_nothing_is_lost_or_swapped(writes):
             connection.turn()
     connection.writes.close()
     connection.loop.close()
-    sent = b"".join(itertools.chain.from_iterable(connection.left))
+    sent = b"".join(connection.left)
     assert sent == b"".join(data for data, _ in writes)
 
 
@@ -158,6 +163,11 @@ class Service:
     @endpoint("/repeat")
     async def repeat(self, text: str, times: int = 1) -> str:
         return text * times
+
+    @endpoint("/count")
+    async def count(self, limit: int) -> AsyncIterator[int]:
+        for number in range(limit):
+            yield number
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +203,18 @@ def test_answers_of_one_connection_come_whole_and_in_order(address):
     )
     bodies = [part.partition(b"\r\n\r\n")[2] for part in came.split(b"HTTP/1.1 200 OK")[1:]]
     assert bodies == [b'"a"', b'"' + b"b" * 200_000 + b'"', b'"c"']
+
+
+def test_whoever_sends_no_more_still_gets_the_whole_stream(address):
+    """A client may close its half once it has asked; pieces that wait for the loop's turn come none the less."""
+    body = b'{"limit": 30}'
+    head = f"POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection(address, timeout=120) as line:
+        line.sendall(head.encode() + body, getattr(socket, "MSG_MORE", 0))  # its end comes with it
+        line.shutdown(socket.SHUT_WR)
+        came = b"".join(iter(lambda: line.recv(65_536), b""))
+    assert came.count(b"data: ") >= 30
+    assert b"data: 29" in came
 
 
 def test_a_sender_that_waits_to_be_asked_is_asked(address):

@@ -21,36 +21,22 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typing_extensions import ReadOnly, is_typeddict
 
 from ..declare.files import File
-from .form_json import JSONReader, as_it_is, configuration, holds_bytes, json_reader
 from .typed_routes import TypedRoute
 from .wire_types import foreign
 
-__all__ = ["COMPONENT_REF", "FormField", "FormPart", "as_asked", "form_fields", "is_file"]
+__all__ = ["COMPONENT_REF", "FormField", "as_asked", "form_fields", "is_file"]
 
 COMPONENT_REF = "#/components/schemas/{model}"
 """Where an OpenAPI document holds a named schema."""
 
 _QUALIFIERS = (Required, NotRequired, ReadOnly)
 _SEVERAL = {list, tuple, set, frozenset, Sequence, Iterable, Collection, deque}
-_HOLDING = ("array", "object", None)  # the kinds of JSON that have others inside
 _Schema = Mapping[str, Any]
-
-
-class FormPart(NamedTuple):
-    """What a part of a form may be.
-
-    Attributes:
-        kinds: As the kinds of JSON; None among them is any.
-        of_json: Makes of JSON what it is in a body.
-    """
-
-    kinds: frozenset[str | None]
-    of_json: JSONReader
 
 
 class FormField(NamedTuple):
@@ -61,7 +47,7 @@ class FormField(NamedTuple):
         kind: Its type; of a list of files that of one.
         is_file: Whether it brings files.
         is_bytes: Whether those are no more than their bytes, which a text has too.
-        whole: What one part may be that is all of it.
+        whole: What one part may be that is all of it, as the kinds of JSON; None among them is any.
         each: The same of one element, where it takes several; else None.
         is_needed: Whether a form without it does not fit.
         schema: Its JSON schema.
@@ -71,8 +57,8 @@ class FormField(NamedTuple):
     kind: Any
     is_file: bool
     is_bytes: bool
-    whole: FormPart
-    each: FormPart | None
+    whole: frozenset[str | None]
+    each: frozenset[str | None] | None
     is_needed: bool
     schema: _Schema
 
@@ -89,13 +75,11 @@ def form_fields(route: TypedRoute, told: _Schema | None = None) -> Mapping[str, 
     parts: _Schema = told.get("$defs", {})
     (whole, *_) = _choices(told, parts)
     schemas, needed = whole.get("properties", {}), whole.get("required", ())
-    kinds, config = route.fields or _members(route.request_type), configuration(route)
-
-    def field(name: str, kind: Any) -> FormField:
-        schema = schemas.get(name, {})
-        return _field(name, kind, config, schema, parts, is_needed=name in needed)
-
-    return {name: field(name, kind) for name, kind in kinds.items()}
+    kinds = route.fields or _members(route.request_type)
+    return {
+        name: _field(name, kind, schemas.get(name, {}), parts, is_needed=name in needed)
+        for name, kind in kinds.items()
+    }
 
 
 def is_file(kind: object) -> bool:
@@ -138,27 +122,19 @@ def _annotation(field: FieldInfo) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
-def _field(
-    name: str, kind: Any, config: ConfigDict, schema: _Schema, parts: _Schema, *, is_needed: bool
-) -> FormField:
+def _field(name: str, kind: Any, schema: _Schema, parts: _Schema, *, is_needed: bool) -> FormField:
     bare = _bare(kind)
     # An array's schema may be one of lists too, but its file is one.
     items = None if is_file(bare) else _items(schema, parts)
     element = None if items is None else _element(bare)
     one = bare if element is None or get_origin(bare) not in _SEVERAL else element
-
-    def part(kind: Any, told: _Schema) -> FormPart:
-        kinds = _json_kinds(told, parts)
-        reads = kind and not kinds.isdisjoint(_HOLDING) and holds_bytes(told, parts)
-        return FormPart(kinds, json_reader(name, _plain(kind), config) if reads else as_it_is)
-
     return FormField(
         name=name,
         kind=one,
         is_file=is_file(one),
         is_bytes=_bare(one) is bytes,
-        whole=part(kind, schema),
-        each=None if items is None else part(element, items),
+        whole=_json_kinds(schema, parts),
+        each=None if items is None else _json_kinds(items, parts),
         is_needed=is_needed,
         schema=schema,
     )

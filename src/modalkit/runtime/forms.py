@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..declare.files import File
-from .form_fields import FormField, FormPart, as_asked, form_fields, is_file
+from .form_fields import FormField, as_asked, form_fields, is_file
 from .typed_routes import TypedRoute
 
 __all__ = ["FormError", "FormParts", "Forms", "form_parts"]
@@ -52,7 +53,6 @@ class Forms:
 
         Raises:
             FormError: It has not the one file, or a field's JSON cannot be read.
-            ValidationError: JSON with ``bytes`` in it does not fit.
         """
         if is_file(self._whole):
             return _only_file(parts, self._whole)
@@ -102,33 +102,28 @@ def _value(values: Sequence[File | str], field: FormField | None) -> object:
     if field is None:  # nothing knows the name, and the validator says so
         return values[-1]
     if field.each is None:
-        return _read(values[-1], field, field.whole)
+        return _made(values[-1], field, field.whole)
     if len(values) == 1:
-        whole, kinds = _made(values[0], field, field.whole), field.whole.kinds
-        if isinstance(whole, list) or (whole is None and "null" in kinds):
-            return _of_json(whole, field, field.whole)  # the list itself, as JSON
-        if kinds - {"null"} != {"array"}:
-            return _of_json(whole, field, field.whole)  # it need not be a list
-    return [_read(one, field, field.each) for one in values]
+        whole = _made(values[0], field, field.whole)
+        if isinstance(whole, list) or (whole is None and "null" in field.whole):
+            return whole  # the list itself, as JSON
+        if field.whole - {"null"} != {"array"}:
+            return whole  # it need not be a list
+    return [_made(one, field, field.each) for one in values]
 
 
-def _read(value: File | str, field: FormField, part: FormPart) -> object:
-    return _of_json(_made(value, field, part), field, part)
-
-
-def _made(value: File | str, field: FormField, part: FormPart) -> object:
+def _made(value: File | str, field: FormField, kinds: AbstractSet[str | None]) -> object:
     """One part of a form; a JSON file in the place of no file is JSON."""
     if isinstance(value, str):
-        return _of_text(value, field, part)
+        return _of_text(value, field, kinds)
     if field.is_file:
         return as_asked(value, field.kind)
     is_json = value.media_type.partition(";")[0].endswith(("/json", "+json"))
     return _from_json(value.data, value, field) if is_json else value
 
 
-def _of_text(text: str, field: FormField, part: FormPart) -> object:
+def _of_text(text: str, field: FormField, kinds: AbstractSet[str | None]) -> object:
     """Text where only text is asked for; else JSON, where it is of a kind that is asked for."""
-    kinds = part.kinds
     if "string" in kinds and kinds <= {"string", "null"}:
         return text.encode() if field.is_bytes else text
     read = _from_json(text, text, field)
@@ -141,18 +136,10 @@ def _from_json(text: str | bytes, otherwise: object, field: FormField) -> object
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise _too_deep(field, f"{len(text):,} characters of JSON") from error
+        msg = (
+            f"The field {field.name!r} has {len(text):,} characters of JSON that nest deeper than "
+            "can be read. Nest it less deep."
+        )
+        raise FormError(msg, field.name) from error
     except ValueError:
         return otherwise
-
-
-def _of_json(value: object, field: FormField, part: FormPart) -> object:
-    try:
-        return part.of_json(value)
-    except RecursionError as error:
-        raise _too_deep(field, "JSON") from error
-
-
-def _too_deep(field: FormField, what: str) -> FormError:
-    msg = f"The field {field.name!r} has {what} that nests deeper than can be read. Nest it less deep."
-    return FormError(msg, field.name)

@@ -1,9 +1,9 @@
 """Writes that come together leave together: a system call each is most of what a small piece costs.
 
 uvicorn writes the head of an answer, its body and every piece of a stream one by one, and uvloop asks the
-system for each at once. What is written within one turn of the event loop leaves in one call here. Nothing waits
-for more than that: a generator that computes between its pieces, and keeps the loop to itself
-meanwhile, has each of them leave when it is written.
+system for each at once. What is written within one turn of the event loop leaves in one call here. A generator
+that computes between its pieces, and keeps the loop to itself meanwhile, has each of them leave when it is
+written, but one that came within a millisecond of the one before: that leaves with the next.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class GatheredWrites:
         """Let bytes leave, now or with those that follow at once."""
         self._waiting.append(data)
         self._bytes += len(data)
-        if data.startswith(_HEAD):
+        if data[: len(_HEAD)] == _HEAD:  # of any kind of bytes
             self._left_at = 0.0  # so that it does not keep the answer's first piece waiting
         elif self._bytes > _MOST_BYTES or self._clock() - self._left_at >= _MOMENT_S:
             self._leave()
@@ -82,10 +82,8 @@ class GatheredWrites:
         if not leaving or self.is_closing():  # its other end has left
             return
         self._left_at = self._clock()
-        if len(leaving) == 1:
-            self._transport.write(leaving[0])
-        else:
-            self._transport.writelines(leaving)
+        # Not `writelines`: asyncio's asks no one to pause before Python 3.12.9 (CVE-2024-12254).
+        self._transport.write(leaving[0] if len(leaving) == 1 else b"".join(leaving))
 
 
 class GatheringProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two, by what is installed
@@ -95,6 +93,11 @@ class GatheringProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # 
         """Begin to serve a connection."""
         self._writes = GatheredWrites(transport, self.loop)
         super().connection_made(self._writes)
+
+    def eof_received(self) -> None:
+        """Let everything leave before the connection is closed: only its other end sends no more."""
+        self._writes.ungathered()
+        super().eof_received()
 
     def handle_websocket_upgrade(self, *event: object) -> None:
         """Hand the connection over to a WebSocket."""
