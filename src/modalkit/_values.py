@@ -46,7 +46,7 @@ class Value(BaseModel):
 
     @classmethod
     def meant_by(cls, name: str) -> str | None:  # noqa: ARG003 - subclasses use it
-        """Return what to write for a field of another name; None where it means nothing."""
+        """Say in a sentence what to write for a field of another name; None where it means nothing."""
         return None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -98,7 +98,7 @@ def _unknown_field(declared: type[Value], field: str, known: Iterable[str]) -> s
     name = declared.place or declared.__name__
     fields = sorted(known)
     meant = declared.meant_by(field)
-    hint = f" Write {meant}." if meant else did_you_mean(field, fields)
+    hint = f" {meant}" if meant else did_you_mean(field, fields)
     return f"{name}.{field} is not a field.{hint} {name} has {one_of(fields)}."
 
 

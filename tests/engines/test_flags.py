@@ -210,6 +210,32 @@ def test_an_engines_own_name_for_a_field_is_answered_with_ours(declared, name, i
     assert f"{declared.__name__}.{name} is not a field. {instead} " in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("declared", "name", "instead"),
+    [
+        (VLLM, "port", "modalkit chooses the port itself. Leave it out."),
+        (VLLM, "host", "modalkit chooses the address itself. Leave it out."),
+        (VLLM, "model", "The service says which model. Write model = 'org/name' in its body."),
+        (VLLM, "revision", "The service says which commit. Write revision = '...' in its body."),
+        (VLLM, "nnodes", "A service runs in one container. Leave it out."),
+        (VLLM, "api_key", "Write api = Endpoint(...) in the service."),
+        (VLLM, "hf_token", "Write secrets = [Secret(...)] in the service."),
+        (SGLang, "model_path", "Write model = 'org/name' in its body."),
+        (SGLang, "api_key", "Write api = Endpoint(...) in the service."),
+        (SGLang, "admin_api_key", "modalkit sets one."),
+        (SGLang, "hf_token", "Write secrets = [Secret(...)] in the service."),
+    ],
+)
+def test_a_name_that_is_decided_elsewhere_is_answered_with_where(declared, name, instead):
+    """What extra_args refuses is never offered for it, least of all a key in the command line."""
+    with pytest.raises(DeclarationError) as error:
+        declared(**{name: 1})
+    hint, _, _ = str(error.value).partition(f" {declared.__name__} has ")
+    assert hint.startswith(f"{declared.__name__}.{name} is not a field. ")
+    assert hint.endswith(instead)
+    assert "extra_args" not in hint
+
+
 @pytest.mark.parametrize("template", ["./chat.jinja", "/models/chat.jinja", "chatml"])
 def test_a_chat_template_may_be_a_file_or_one_of_the_engines_own(template):
     """A file beside the service's, one in the container, and a name are each passed on."""

@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Mistral4Config,
+    Mistral4ForCausalLM,
+)
 
 from modalkit.runtime.transformers.in_memory import load_from_memory, read_tensors
+from modalkit.runtime.transformers.load_text import load_text_engine
+from modalkit.runtime.transformers.options import EngineOptions
 from modalkit.runtime.transformers.reading import reading_ahead, weight_files
 
 SIZE = 9 << 20  # two pieces and a part of one
@@ -122,6 +130,33 @@ def test_a_model_read_into_memory_is_the_one_that_is_mapped(direct):
         assert torch.equal(loaded.state_dict()[name], tensor)
     ids = torch.arange(8).reshape(1, 8)
     assert torch.equal(loaded(ids).logits, mapped(ids).logits)
+
+
+def test_a_type_that_is_no_causal_one_to_transformers_is_left_to_the_other_way(direct, tokenizer):
+    """Mistral 4, which transformers lists among the multimodal ones alone, starts from cold files."""
+    config = Mistral4Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=32,
+        moe_intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        kv_lora_rank=16,
+        q_lora_rank=16,
+        qk_rope_head_dim=8,
+        qk_nope_head_dim=8,
+        v_head_dim=16,
+        max_position_embeddings=128,
+    )
+    Mistral4ForCausalLM(config).save_pretrained(direct)
+    tokenizer.save_pretrained(direct)
+    for file in weight_files(direct):
+        drop(file)
+    _, told = load_text_engine(EngineOptions(model=str(direct), device="cpu"))
+    assert told.startswith("Mistral4ForCausalLM, cpu, ")
 
 
 def test_what_is_in_the_page_cache_is_not_read_again(direct):

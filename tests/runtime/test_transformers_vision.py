@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import openai
 import pytest
+
+from modalkit.errors import DeclarationError
+from modalkit.runtime.transformers.load_text import load_text_engine
+from modalkit.runtime.transformers.options import EngineOptions
 
 PARTS = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -15,6 +20,9 @@ PARTS = (
     "{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+PARTS_OF = {
+    "vision-encoder-decoder": {"encoder": {"model_type": "vit"}, "decoder": {"model_type": "gpt2"}}
+}
 HELLO = "def parse(body): return"
 
 
@@ -108,3 +116,24 @@ def test_a_model_that_writes_nothing_is_named(tmp_path):
     last = done.stderr.splitlines()[-1]
     assert "is of the type 't5', which does not go on with a text" in last
     assert "task='embed'" in last
+
+
+@pytest.mark.parametrize(
+    "kind", ["florence2", "t5gemma2", "udop", "pix2struct", "vision-encoder-decoder", "bart"]
+)
+def test_a_model_with_an_encoder_of_its_own_is_refused_as_well(kind, tmp_path):
+    """A prompt belongs to its encoder, so nothing that goes on with a text is made of its decoder."""
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": kind, **PARTS_OF.get(kind, {})})
+    )
+    with pytest.raises(DeclarationError, match=f"'{kind}', which does not go on with a text"):
+        load_text_engine(EngineOptions(model=str(tmp_path)))
+
+
+@pytest.mark.parametrize("kind", ["blip-2", "instructblip"])
+def test_a_model_that_sees_and_writes_with_an_encoder_is_refused_as_well(kind, tmp_path):
+    """What counts is the part that writes: a T5 behind a picture is a T5."""
+    config = {"model_type": kind, "text_config": {"model_type": "t5"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DeclarationError, match=f"'{kind}', which does not go on with a text"):
+        load_text_engine(EngineOptions(model=str(tmp_path)))

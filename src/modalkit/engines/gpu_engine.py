@@ -276,16 +276,12 @@ class GPUEngine(Engine):
 
     @classmethod
     def meant_by(cls, name: str) -> str | None:
-        """Return the field for what the engine calls otherwise, by the flag of that name."""
-        flag = cls.table().find(f"--{name.replace('_', '-')}")
-        if flag is None:
-            return None
-        decided = {spelling: field for field, spelling in cls.value_flags.items()} | dict(
-            cls.set_flags
-        )
-        field = next((decided[spelling] for spelling in flag.names if spelling in decided), None)
-        written = f"{field}=..." if field else f"extra_args=({flag.names[0]!r}, ...)"
-        return f"{cls.__name__}({written})"
+        """Say what to write for what the engine calls otherwise, by the flag of that name."""
+        spelling = f"--{name.replace('_', '-')}"
+        if instead := cls._decided_elsewhere().get(spelling):
+            return instead
+        flag = cls.table().find(spelling)
+        return f"Write {cls.__name__}(extra_args=({flag.names[0]!r}, ...))." if flag else None
 
     @field_validator("extra_args", mode="before")
     @classmethod
@@ -365,12 +361,13 @@ class GPUEngine(Engine):
 
     def _reserved_flags(self) -> dict[str, str]:
         """What to write instead, by every spelling of a flag that extra_args may not hold."""
-        here = type(self).__name__
-        fields = {flag: field for field, flag in self.value_flags.items()} | dict(self.set_flags)
         decided = "A field of this engine decides it already. Leave one of them out."
-        instead = (
-            {given.name: decided for given in split_flags(self._switches())}
-            | {flag: f"Write {here}({field}=...)." for flag, field in fields.items()}
-            | OWNED_FLAGS
-        )
-        return reserved_flags(instead, self.table())
+        switches = {given.name: decided for given in split_flags(self._switches())}
+        return reserved_flags(switches, self.table()) | self._decided_elsewhere()
+
+    @classmethod
+    def _decided_elsewhere(cls) -> dict[str, str]:
+        """What to write instead, by every spelling of a flag that never stands in extra_args."""
+        fields = {flag: field for field, flag in cls.value_flags.items()} | dict(cls.set_flags)
+        instead = {flag: f"Write {cls.__name__}({field}=...)." for flag, field in fields.items()}
+        return reserved_flags(instead | OWNED_FLAGS, cls.table())

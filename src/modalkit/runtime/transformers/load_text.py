@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMultimodalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -76,9 +77,10 @@ def _model(options: EngineOptions, loader: _Loader) -> PreTrainedModel:
     """The model on its device, its weights read in the fastest way that they can be."""
     place, arguments = folder(options), model_arguments(options)
     files = weight_files(place)
-    loaded = load_from_memory(place, files, arguments)
-    if loaded is not None:
-        return nn.Module.to(loaded, device(options))
+    if loader is AutoModelForCausalLM:  # the class that is read into memory is one of these
+        loaded = load_from_memory(place, files, arguments)
+        if loaded is not None:
+            return nn.Module.to(loaded, device(options))
     with reading_ahead(files):
         loaded = loader.from_pretrained(options.model, **arguments)
         return nn.Module.to(loaded, device(options))
@@ -88,15 +90,24 @@ def _loader(options: EngineOptions) -> _Loader:
     """Whose class it is; a model that also sees or hears is loaded whole, and asked for text alone."""
     config = AutoConfig.from_pretrained(options.model, **source(options))
     own = getattr(config, "auto_map", None) or {}
-    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or AutoModelForCausalLM.__name__ in own:
+    writes_on = not _has_encoder(config)
+    if writes_on and (
+        type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or AutoModelForCausalLM.__name__ in own
+    ):
         return AutoModelForCausalLM
-    if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+    if writes_on and type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING:
         return AutoModelForMultimodalLM
     msg = (
         f"{options.model!r} is of the type {config.model_type!r}, which does not go on with a text. Write "
         "Transformers(task='embed') where it makes vectors, or serve it with VLLM or SGLang."
     )
     raise DeclarationError(msg)
+
+
+def _has_encoder(config: PreTrainedConfig) -> bool:
+    """Whether a prompt goes to an encoder, be it that of the part that writes (a T5 behind a picture)."""
+    parts = (config, config.get_text_config(decoder=True))
+    return any(part.is_encoder_decoder for part in parts)
 
 
 def _plan(options: EngineOptions, model: PreTrainedModel, forward: CausalForward) -> MemoryPlan:
