@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from pathlib import Path
 
 import pytest
+
+from modalkit.check import check_paths
+from modalkit.check.settings import Settings
 
 from .checking import codes, findings
 
@@ -120,9 +124,6 @@ def test_what_a_class_body_does_not_say_is_not_judged(declared: dict[str, str]) 
 
 def test_a_folder_beside_the_file_is_sized_by_its_config(tmp_path: Path) -> None:
     """Even with nothing run, a model folder says its weights and heads."""
-    from modalkit.check import check_paths
-    from modalkit.check.settings import Settings
-
     (tmp_path / "qwen").mkdir()
     known = json.loads(KNOWN.read_text("utf-8"))["models"]
     config = next(one["config"] for one in known if "qwen/qwen3-32b" in one["names"])
@@ -223,6 +224,43 @@ def test_a_larger_share_of_the_card_is_proposed_where_it_makes_room(
     assert bool(shares) is proposed
     for share in shares:
         assert not _fit(_plain(start.replace("gpu_memory_utilization=0.4", share), gpu))
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "engine", "has_share"),
+    [
+        ("Qwen/Qwen3-8B", "L4", "VLLM(context_length=8192, memory_fraction=0.7)", True),
+        ("Qwen/Qwen3-8B", "L4", "VLLM(context_length=4096, memory_fraction=0.7, prefill_chunk_tokens=16384)", True),
+        ("Qwen/Qwen3-8B", "L4", "SGLang(context_length=8192, memory_fraction=0.7)", False),
+        ("Qwen/Qwen3-8B", "L40S", "SGLang(context_length=8192, memory_fraction=0.3)", True),
+        ("Qwen/Qwen3-32B", "H100", "SGLang(context_length=49152)", False),
+    ],
+)  # fmt: skip
+def test_every_cure_of_a_context_holds_in_the_plan(
+    tmp_path: Path, model: str, gpu: str, engine: str, has_share: bool
+) -> None:
+    """Each setting that the cure names, the engine's own reserve counted, is one with which the model fits."""
+    card = f"GPUProfile('{gpu}')"
+    (cure,) = [
+        one.instead
+        for one in findings(_service(model=f"'{model}'", gpu=card, engine=engine))
+        if one.code == "MK117"
+    ]
+    named = re.findall(r"(context_length|memory_fraction)=([\d.]*\d)", cure)
+    assert ("memory_fraction" in dict(named)) is has_share
+    config = json.loads(KNOWN.read_text("utf-8"))["models"]
+    (found,) = [one["config"] for one in config if model.lower() in one["names"]]
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "config.json").write_text(json.dumps(found))
+    file = tmp_path / "chat.py"
+    for word, value in named:
+        changed = re.sub(rf"{word}=[\d.]+", f"{word}={value}", engine)
+        told = changed if f"{word}=" in engine else engine.replace(")", f", {word}={value})")
+        scaling = "Scaling(concurrency=1, max_containers=1)"
+        text = _service(model="'./here'", gpu=card, engine=told, scaling=scaling)
+        file.write_text(text.replace("modal, vllm", "modal"))  # which is only on the image
+        said = {one.code for one in check_paths([str(file)], Settings()).findings}
+        assert not said & {"MK117", "MK151", "MK920", "MK921"}, (word, value, said)
 
 
 @pytest.mark.parametrize(

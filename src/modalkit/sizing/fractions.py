@@ -10,7 +10,7 @@ from .load import Split
 from .reserves import least_outside
 from .serving import Serving
 
-__all__ = ["least_share", "makes_room", "roomier_fraction"]
+__all__ = ["makes_room", "roomier_fraction"]
 
 _STEPS = 100  # a share is proposed in hundredths
 
@@ -20,7 +20,8 @@ def roomier_fraction(
 ) -> float | None:
     """Return the least ``memory_fraction`` with which a model fits that does not, in hundredths.
 
-    None where it fits already, and where `least_share` finds none.
+    None where it fits already, where the engine takes no share, and where that share does not leave outside
+    of it what the engine needs there (`least_outside`).
 
     Args:
         model: The model.
@@ -31,24 +32,7 @@ def roomier_fraction(
     if found.fits:
         return None
     inside = sum(line.bytes for line in found.lines if not line.outside)
-    return least_share(inside, found.total_bytes, model, split, served)
-
-
-def least_share(
-    inside: float, total: int, model: ModelFacts, split: Split, served: Serving
-) -> float | None:
-    """Return the least share of a card, in hundredths, that holds a number of bytes.
-
-    None where the engine takes no share, and where that share does not leave outside of it what the engine
-    needs there (`least_outside`).
-
-    Args:
-        inside: Bytes that count against the share.
-        total: Bytes of the card.
-        model: The model.
-        split: How it is spread.
-        served: The engine, and what it was told.
-    """
+    total = found.total_bytes
     outside = least_outside(model, split, total, served)
     share = math.ceil(_STEPS * inside / total) / _STEPS
     if outside is None or total - round(total * share) < outside:

@@ -16,6 +16,7 @@ from ..sizes import facts_of
 from .fit import engine_loads, may_be_smaller, single_choices, tensor_parallel
 
 if TYPE_CHECKING:
+    from ...sizing.fit import Pick
     from ...sizing.memory import Split
     from ...sizing.model import ModelFacts
 
@@ -30,6 +31,8 @@ _LEAST_CONTEXT = 2048  # tokens; less is no cure
 _ROUND = 1024  # tokens; a proposed context is a multiple
 _CONTEXT = ("max_model_len", "context_length")
 _CONTEXT_FLAGS = ("--max-model-len", "--context-length")
+_CHUNK = ("prefill_chunk_tokens", "max_num_batched_tokens")
+_CHUNK_FLAGS = ("--max-num-batched-tokens", "--chunked-prefill-size")
 _PIPELINE_FLAGS = ("--pipeline-parallel-size", "-pp", "--pp-size", "--pp")
 _CONTEXT_NAMES = ("context_length", "--max-model-len", "max_model_len")
 _SHARE_NAMES = ("memory_fraction", "--gpu-memory-utilization", "gpu_memory_utilization")
@@ -50,7 +53,13 @@ class _Asked:
     is_own: bool  # the context is the model's, since nothing else was said
     requests: int
     cache_bytes: float
-    fraction: float
+    told_fraction: float | None
+    told_chunk: int | None  # prompt tokens read at once
+
+    @property
+    def fraction(self) -> float:
+        """The share of a card that the engine takes, as far as is known."""
+        return self.told_fraction or _FRACTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,24 @@ class _Start:
         kept = cache_per_gpu(self.facts, work, self.split)
         return kept + state_per_gpu(self.facts, work, self.split)
 
-    def holds(self, requests: int, context: int, spare: float = 0.0) -> bool:
-        """Whether a GPU holds the weights and these requests."""
-        return self.weights + self.cache(requests, context) + spare <= self.room
+    def holds(self, requests: int, context: int) -> bool:
+        """Whether a GPU holds the weights and these requests, with nothing for the work of the engine."""
+        return self.weights + self.cache(requests, context) <= self.room
+
+    def planned(self, requests: int, context: int) -> Pick:
+        """What ``modalkit plan`` says of these requests: with what the engine works with, so that a cure holds."""
+        from ...sizing.fit import examine  # noqa: PLC0415
+        from ...sizing.memory import Load as Work  # noqa: PLC0415
+        from ...sizing.serving import Serving  # noqa: PLC0415
+
+        served = Serving(
+            "sglang" if self.load.by == "sglang" else "vllm",
+            memory_fraction=self.asked.told_fraction,
+            chunk_tokens=self.asked.told_chunk,
+        )
+        work = Work(context=context, concurrency=requests, cache_bytes=self.asked.cache_bytes)
+        card = (self.choice.gpu, self.choice.count)
+        return examine(self.facts, work, served, card, split=self.split)
 
 
 @rule(
@@ -148,6 +172,7 @@ def _asked(file: ModalFile, unit: Unit, load: Load) -> _Asked | None:
     )
     if _is_unknown(context) or _is_unknown(fraction):
         return None
+    chunk = _number(file, load, _CHUNK, _CHUNK_FLAGS) or 0
     requests = scaling_number(file, unit, "concurrency") if load.is_declared else None
     kept = file.names.text(load.keyword("kv_cache_dtype")) or load.flag("--kv-cache-dtype") or ""
     return _Asked(
@@ -155,7 +180,8 @@ def _asked(file: ModalFile, unit: Unit, load: Load) -> _Asked | None:
         context is None,
         max(1, requests or 1),
         1.0 if "8" in kept else 2.0,
-        fraction or _FRACTION,
+        fraction,
+        int(chunk) if chunk > 0 else None,
     )
 
 
@@ -216,19 +242,14 @@ def _said(start: _Start, count: int) -> str:
     )
 
 
-def _spare(start: _Start) -> float:
-    """Bytes for activations and graphs, which differ by release; generous, as a cure should hold."""
-    return 1.5 * GIB + 0.03 * start.room
-
-
 def _cure(start: _Start) -> str:
     from ...sizing.memory import largest  # noqa: PLC0415
 
     def fits(thousands: int) -> bool:
-        return start.holds(1, thousands * _ROUND, _spare(start))
+        return start.planned(1, thousands * _ROUND).breakdown.fits
 
     most = largest(fits, max(1, start.facts.max_context // _ROUND)) * _ROUND
-    share = _share(start)
+    share = start.planned(1, start.context).memory_fraction
     if most < _LEAST_CONTEXT and share is None:
         return f"A larger GPU, or more of them; `modalkit size {start.load.model}` lists those it fits."
     shorter = [_written(start, _CONTEXT_NAMES, most)] if most >= _LEAST_CONTEXT else []
@@ -244,21 +265,11 @@ def _written(start: _Start, names: tuple[str, str, str], value: float) -> str:
     return f"{flag} {value}" if start.load.flags else f"{keyword}={value}"
 
 
-def _share(start: _Start) -> float | None:
-    """The share of the card with which one request of the context fits; None where none leaves enough."""
-    from ...sizing.fractions import least_share  # noqa: PLC0415 - loads pydantic
-    from ...sizing.serving import Serving  # noqa: PLC0415
-
-    needed = start.weights + start.cache(1, start.context) + _spare(start)
-    total = round(start.choice.gpu.total_gib * GIB)
-    return least_share(needed, total, start.facts, start.split, Serving("vllm"))
-
-
 def _fewer(start: _Start) -> str:
     from ...sizing.memory import largest  # noqa: PLC0415
 
     def fits(requests: int) -> bool:
-        return start.holds(requests, start.context, _spare(start))
+        return start.planned(requests, start.context).breakdown.fits
 
     most = max(1, largest(fits, start.asked.requests))
     return f"Scaling(concurrency={most}), a shorter context_length, or a larger GPU, where requests are that long."
