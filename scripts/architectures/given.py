@@ -132,6 +132,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "qwen3_omni_moe": {
         "talker_config.text_config.shared_expert_intermediate_size": 768,
         "talker_config.spatial_merge_size": 2,
+        "thinker_config.text_config.head_dim": 128,
     },
     "trocr": {"cross_attention_hidden_size": 768},
     "switch_transformers": {"num_sparse_encoder_layers": 4, "num_sparse_decoder_layers": 3},
@@ -159,6 +160,7 @@ for _type, _prefix in (
     ("qwen3_omni_moe_thinker", "text_config."),
 ):
     HINTS[_type] = {f"{_prefix}decoder_sparse_step": 2, f"{_prefix}mlp_only_layers": [1, 4]}
+HINTS["qwen3_omni_moe_thinker"]["text_config.head_dim"] = 128
 for _type in ("gemma4_text", "gemma4_unified_text", "gemma4", "gemma4_unified"):
     _prefix = "" if _type.endswith("text") else "text_config."
     HINTS[_type] = {
@@ -198,6 +200,13 @@ FIXED = {
 DERIVED: dict[str, dict[str, str]] = {
     "trocr": {"cross_attention_hidden_size": "d_model"},  # TrOCRAttention's kdim
 }
+for _type, _prefix in (  # Qwen3OmniMoeThinkerTextAttention's head_dim, no field of its config
+    ("qwen3_omni_moe", "thinker_config.text_config."),
+    ("qwen3_omni_moe_thinker", "text_config."),
+):
+    DERIVED[_type] = {
+        f"{_prefix}head_dim": f"({_prefix}hidden_size // {_prefix}num_attention_heads)"
+    }
 
 # Experts that a token passes through where the class fixes them and its config has no word for it.
 IMPLIED: dict[str, dict[str, Any]] = {

@@ -28,8 +28,18 @@ def embedding() -> Iterator[Served]:
         "nomic_moe",
         "vLLM 0.33 NomicBertModel",
         _nomic(),
-        {**SIZES, "moe_every_n_layers": 2, "moe_top_k": 2, "num_experts": 8, "type_vocab_size": 1},
+        {
+            **SIZES,
+            "max_position_embeddings": 2048,
+            "moe_every_n_layers": 2,
+            "moe_top_k": 2,
+            "num_experts": 8,
+            "type_vocab_size": 1,
+        },
     )
+    for known, name in (("t5", "T5"), ("mt5", "MT5"), ("umt5", "UMT5")):
+        source, decoder = f"transformers 5.23.0 {name}EncoderModel", ("decoder.", "lm_head")
+        yield Served(f"{known}_encoder", source, [], extends=known, without=decoder)
     yield Served("llama_bidirec", "vLLM 0.33 LlamaBidirectionalModel", [], text="llama")
     yield Served(
         "jina_adapted",

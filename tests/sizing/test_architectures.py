@@ -10,7 +10,7 @@ import pytest
 
 from modalkit.errors import SizingError
 from modalkit.sizing.layouts import architecture, known_architectures, parameters
-from modalkit.sizing.model import model_facts
+from modalkit.sizing.model import ModelFacts, model_facts
 from modalkit.sizing.parts import Kind
 
 SMALL = {"hidden_size": 512, "num_hidden_layers": 7, "vocab_size": 1000, "intermediate_size": 1536}
@@ -81,6 +81,7 @@ ALONE: list[tuple[str, dict[str, Any]]] = [
     ("janus", {"vision_config": {"num_hidden_layers": 3}}),
     ("csm", {**SMALL, **HEADS, "num_codebooks": 8}),
     ("chameleon", {**SMALL, "num_attention_heads": 8, "vocabulary_map": {"<image>": 900}}),
+    ("qwen3_omni_moe_thinker", {"text_config": {**SMALL, **HEADS, "num_experts": 4}}),
     ("qwen2_5_omni", {"thinker_config": {"text_config": {"num_hidden_layers": 3}}}),
 ]
 COMPOSED = [
@@ -196,6 +197,28 @@ def test_a_heads_width_follows_the_models_where_a_config_leaves_it_out():
     assert found.kv_bytes_per_token() == 96 * 2 * 8 * 192 * 2
     stated = model_facts({"model_type": "nemotron", **sizes, "head_dim": 128})
     assert stated.kv_bytes_per_token() == 96 * 2 * 8 * 128 * 2
+
+
+OMNI_TEXT = {"hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32}
+OMNI_TEXT |= {"num_key_value_heads": 4, "head_dim": 128, "vocab_size": 152064}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["thinker", "whole"])
+def test_heads_of_qwen3_omni_are_as_wide_as_its_config_says(inside: bool):
+    """Its class reads a ``head_dim`` that its default config has not: the 30B keeps 98,304 bytes a token."""
+
+    def sized(text: dict[str, Any]) -> ModelFacts:
+        thinker = {"model_type": "qwen3_omni_moe_thinker", "text_config": text}
+        whole = {"model_type": "qwen3_omni_moe", "thinker_config": thinker}
+        return model_facts(whole if inside else thinker)
+
+    found = sized(OMNI_TEXT)
+    assert found.kv_bytes_per_token() == 48 * 2 * 4 * 128 * 2
+    assert found.kv_heads == 4
+    divided = sized({name: size for name, size in OMNI_TEXT.items() if name != "head_dim"})
+    assert divided.kv_bytes_per_token() == 48 * 2 * 4 * 64 * 2
+    wider = 48 * (2 * 64 * (32 + 4) * 2048 + 2 * 64)  # four maps, and the norms of queries and keys
+    assert found.total_parameters - divided.total_parameters == wider
 
 
 def test_a_nested_class_without_a_name_goes_by_its_owners():

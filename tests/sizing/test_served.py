@@ -181,6 +181,86 @@ def test_a_pair_of_an_encoder_and_a_decoder_is_read_by_their_own_files():
     assert {layer.window for layer in found.cache if layer.keeps is Keeps.ENCODER} == {577}
 
 
+def paired(decoder: dict[str, Any]) -> dict[str, Any]:
+    return {"model_type": "vision-encoder-decoder", "encoder": {"model_type": "vit"}} | {
+        "decoder": {"add_cross_attention": True, "is_decoder": True, **decoder}
+    }
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "llama", "t5", "mbart", "led"])
+def test_a_decoder_known_without_cross_attention_is_refused(model_type: str):
+    """Manga-OCR's BERT would be an encoder, T5 would bring one of its own; GPT-2's file has what joins them."""
+    with pytest.raises(SizingError, match=f"'decoder' of this .* is a '{model_type}'") as refused:
+        model_facts(paired({"model_type": model_type}))
+    assert "ModelFacts(" in str(refused.value)
+
+
+def test_gpt_2_tells_what_a_vit_sees():
+    """The captioner of ViT and GPT-2 counts cross-attention: 28.3M beside GPT-2's 124.4M and the tower."""
+    alone = model_facts({"model_type": "gpt2"}).total_parameters
+    tower = model_facts({"model_type": "vit"}).total_parameters
+    found = model_facts(paired({"model_type": "gpt2"}))
+    crossed = 12 * (2 * (768 * 768 + 768) + 768 * 1536 + 1536 + 2 * 768)
+    assert found.total_parameters == alone + tower + crossed
+    assert found.kv_bytes_per_token() == 12 * 2 * 768 * 2
+
+
+MOLMO_E: dict[str, Any] = {"model_type": "molmo", "hidden_size": 2048, "intermediate_size": 2048}
+MOLMO_E |= {"num_hidden_layers": 16, "num_attention_heads": 16, "num_key_value_heads": 16}
+
+
+@pytest.mark.parametrize("name", ["moe_num_experts", "num_experts"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        MOLMO_E,
+        LLAVA,
+        GLM_4V,
+        LLAMA | {"model_type": "llama_bidirec"},
+        {"model_type": "phi3_v"},
+        {"model_type": "phi4mm"},
+        {"model_type": "dots_ocr"},
+        {"model_type": "minicpmv", "version": "2.6", **TEXT},
+        {"model_type": "falcon"},
+    ],
+    ids=lambda one: one["model_type"],
+)
+def test_experts_that_no_row_has_are_refused(config: dict[str, Any], name: str):
+    """MolmoE's 64 experts are no Molmo of 878M; one that counts none is dense."""
+    dense = model_facts(config).total_parameters
+    for none in (None, 0):
+        assert model_facts(config | {name: none}).total_parameters == dense
+    with pytest.raises(SizingError, match=rf"has experts \('{name}' is 64\)") as refused:
+        model_facts(config | {name: 64})
+    assert "ModelFacts(" in str(refused.value)
+
+
+XXL: dict[str, Any] = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_heads": 64}
+XXL |= {"num_layers": 24, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "words", "total"),
+    [("t5", 32128, 4.762e9), ("mt5", 250112, 5.655e9), ("umt5", 256384, 5.681e9)],
+)
+def test_half_of_a_t5_is_its_encoder(model_type: str, words: int, total: float):
+    """What image models read prompts with has no decoder and no head, and keeps nothing."""
+    names = [f"{model_type.upper()}EncoderModel"]
+    whole = {"model_type": model_type, **XXL, "vocab_size": words}
+    found = model_facts(whole | {"architectures": names})
+    assert found.total_parameters == pytest.approx(total, rel=1e-3)
+    assert found.kv_bytes_per_token() == 0
+    assert not any(part.kind is Kind.HEAD for part in found.parts)
+    assert model_facts(whole).total_parameters > 2 * found.total_parameters - words * 4096
+
+
+def test_nomics_experts_read_as_far_as_its_dense_model():
+    """Nomic's embedder with experts takes 2,048 tokens where its config says nothing."""
+    sparse = {"model_type": "nomic_bert", "num_experts": 8, "moe_every_n_layers": 2}
+    assert model_facts(sparse).max_context == model_facts({"model_type": "nomic_bert"}).max_context
+    assert model_facts(sparse).max_context == 2048
+
+
 def test_ultravox_hears_with_whisper():
     """Whisper's encoder and a gated projector around Llama; the norm in the middle is narrower."""
     audio = {"d_model": 1280, "encoder_layers": 32, "num_mel_bins": 128, "encoder_ffn_dim": 5120}

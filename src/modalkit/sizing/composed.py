@@ -16,8 +16,8 @@ from typing import Any
 from ..errors import SizingError
 from .by_hand import BY_HAND
 from .expressions import fields_of
-from .layouts import architecture, known_architectures
-from .remote_code import ALIASES
+from .layouts import architecture, known_architectures, text_stack
+from .remote_code import ALIASES, EXPERT_COUNTS
 
 __all__ = ["held_prefix", "layout_of"]
 
@@ -25,6 +25,9 @@ TEXT, VISION = "text_config", "vision_config"
 # Towers that stand for each other in LLaVA and its kin: a width and nothing else is read of them outside.
 _TOWERS = {"clip_vision_model", "siglip_vision_model", "siglip2_vision_model", "pixtral", "dinov2"}
 _TEXT_PARTS = {"language_model", "text_model"}
+_DECODER, _ENCODER_ROWS = "decoder", re.compile(r"(^|\.)(text_)?encoder\.")
+# What attention to another model's states is called: OPT's kin and TrOCR, GPT-2 and BERT.
+_CROSS_ATTENTION = ("encoder_attn.", "crossattention.")
 _SUFFIXES = re.compile(r"(_text|_vision|_audio|_model|_encoder|_config|_tower)+$")
 
 Row = dict[str, Any]
@@ -48,7 +51,10 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
         nested = raw.get(name)
         inside = nested.get("model_type") if isinstance(nested, Mapping) else None
         if name in layout.get("holds", ()):
-            put_in.append((name, _known(inside if isinstance(inside, str) else usual)))
+            held = _known(inside if isinstance(inside, str) else usual)
+            if name == _DECODER:
+                _refuse_no_decoder(declared, held)
+            put_in.append((name, held))
         elif not isinstance(inside, str) or _same(inside, usual, declared):
             continue
         elif name == TEXT:
@@ -61,7 +67,47 @@ def layout_of(raw: dict[str, Any]) -> dict[str, Any]:
                 f"only. {BY_HAND}"
             )
             raise SizingError(msg)
-    return _put_together(outer, tuple(put_in))
+    whole = _put_together(outer, tuple(put_in))
+    if declared in ALIASES or declared == "falcon" or _is_written_down(layout):
+        _refuse_lost_experts(raw, whole)
+    return whole
+
+
+def _is_written_down(layout: Layout) -> bool:
+    """Whether a file, or what it adds to another, comes from no class of transformers."""
+    return "read_on" not in layout or ";" in layout["source"]
+
+
+def _refuse_lost_experts(raw: dict[str, Any], layout: Layout) -> None:
+    """Refuse a config that counts experts where no row has any: a relative of what was written down."""
+    text = raw.get(TEXT)
+    places = [raw, text] if isinstance(text, Mapping) else [raw]
+    said = ((name, place.get(name)) for place in places for name in EXPERT_COUNTS)
+    found = next(((name, one) for name, one in said if isinstance(one, int) and one > 1), None)
+    if found is None or "expert" in str(layout["rows"]):
+        return
+    msg = (
+        f"This {raw['model_type']!r} has experts ({found[0]!r} is {found[1]!r}), which this version does not "
+        f"know of that model type; without, it would be sized too small. {BY_HAND}"
+    )
+    raise SizingError(msg)
+
+
+def _refuse_no_decoder(declared: str, held: str) -> None:
+    """Refuse a decoder whose file cannot attend to an encoder, or has an encoder of its own.
+
+    Either would be sized as another model: BERT without its cross-attention and its head, T5 twice.
+    """
+    layout = architecture(held)
+    stack = text_stack(layout)
+    own_encoder = any(_ENCODER_ROWS.search(f"{_named(row)}.") for row in layout["rows"])
+    attends = any(name in str(layout["rows"]) for name in _CROSS_ATTENTION)
+    if stack is None or own_encoder or not attends:
+        msg = (
+            f"The 'decoder' of this {declared!r} is a {held!r}, which this version knows only without "
+            f"attention to another encoder; it would be sized wrongly. {BY_HAND}"
+        )
+        raise SizingError(msg)
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from ..errors import SizingError
 from .by_hand import BY_HAND
 from .remote_towers import TOWER_READERS
 
-__all__ = ["ALIASES", "as_known"]
+__all__ = ["ALIASES", "EXPERT_COUNTS", "as_known"]
 
 Raw = dict[str, Any]
 
@@ -61,13 +61,13 @@ ALIASES = {
 }
 # Known classes without experts, and those with a tower: all that these can stand for.
 _DENSE = {"gte", "llama", "qwen2", "stablelm"}
+# Published with both halves, and by the first alone (``T5EncoderModel``).
+_ENCODERS = {"t5", "mt5", "umt5"}
 _WITH_TOWERS = {"internvl", "kimi_k25", "qwen2_5_vl"}
-_EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts")
+_ROUTED = ("num_experts", "n_routed_experts", "num_local_experts")
+EXPERT_COUNTS = (*_ROUTED, "num_routed_experts", "moe_num_experts", "num_moe_experts")
 _DEEPSEEK_EXPERTS = {"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"}
-_EXPERTS = (
-    *_EXPERT_COUNTS,
-    *("num_routed_experts", "moe_num_experts", "num_moe_experts", "moe_intermediate_size"),
-)
+_EXPERTS = (*EXPERT_COUNTS, "moe_intermediate_size")
 _TOWERS = (
     *("visual", "audio", "vision", "vision_config", "visual_config", "audio_config"),
     *("vision_encoder", "vision_tower", "audio_tower", "speech_config"),
@@ -97,6 +97,8 @@ def _by_its_code(raw: Raw) -> Raw:
         sources = [str(one) for one in dict(raw.get("auto_map") or {}).values()]
         normed = any("qk-post-norm" in one for one in sources)
         return {**raw, "model_type": "jina_bert", "qk_post_norm": normed}
+    if model_type in _ENCODERS and any(str(name).endswith("EncoderModel") for name in names):
+        return {**raw, "model_type": f"{model_type}_encoder"}
     if model_type == "nomic_bert" and raw.get("num_experts") and raw.get("moe_every_n_layers"):
         return {**raw, "model_type": "nomic_moe"}
     if model_type == "xlm-roberta" and raw.get("lora_adaptations"):
@@ -182,7 +184,7 @@ def _deepseek_moe(raw: Raw) -> Raw:
     given = {
         known: raw[own] for own, known in _DEEPSEEK_EXPERTS.items() if raw.get(own) is not None
     }
-    if not any(raw.get(name) for name in _EXPERT_COUNTS):
+    if not any(raw.get(name) for name in _ROUTED):
         given |= _all_dense(raw)
     return {
         "first_k_dense_replace": 0,

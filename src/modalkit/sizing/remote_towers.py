@@ -18,6 +18,8 @@ Raw = dict[str, Any]
 
 # Which text model each version of MiniCPM-V and MiniCPM-o has (vLLM's ``get_version_by_config``).
 _MINICPM_TEXTS = {"2.5": "llama", "2.6": "qwen2", "4.0": "llama", "4": "llama", "4.5": "qwen3"}
+# The class that each original LLaVA extends: LLaVA-NeXT's and LLaVA-OneVision's ``qwen`` is Qwen 2.
+_LLAVA_TEXTS = {"llava_llama": "llama", "llava_mistral": "mistral", "llava_qwen": "qwen2"}
 # Widths of timm's vision transformers, by which C-RADIO is named: hidden, layers, feed-forward.
 _RADIO = {
     "vit_base_patch16_224": (768, 12, 3072),
@@ -35,8 +37,9 @@ _LLAVA_TOWERS: dict[str, Raw] = {
         **_SIGLIP,
         "image_size": 384,
         "num_attention_heads": 16,
-        "num_hidden_layers": 27,
+        "num_hidden_layers": 26,  # LLaVA's SigLipVisionTower drops the last of 27, and the pooling head
         "patch_size": 14,
+        "vision_use_head": False,
     },
 }
 
@@ -172,7 +175,7 @@ def _llava(raw: Raw) -> Raw:
     return {
         "tie_word_embeddings": False,
         **raw,
-        "text_config": {**raw, "model_type": str(raw["model_type"]).removeprefix("llava_")},
+        "text_config": {**raw, "model_type": _LLAVA_TEXTS[str(raw["model_type"])]},
         "vision_config": tower,
         "two_maps": projector == "mlp2x_gelu",
         "has_newline": "unpad" in str(raw.get("mm_patch_merge_type")),
