@@ -215,3 +215,23 @@ def test_a_larger_cluster_is_dearer_than_the_plan_before(tmp_path):
     assert found.restarts == ("train.train",)
     (price,) = found.prices
     assert price.after == pytest.approx(2 * price.before)
+
+
+def test_a_plan_from_before_clusters_were_said_is_no_change(tmp_path):
+    """A plan whose JSON has no ``cluster`` says nothing of it: no change and no price are made up, others are kept."""
+    file, earlier = tmp_path / "train.py", tmp_path / "plan.json"
+    file.write_text(CLUSTERED.format(clustered="\n@modal.clustered(size=4)"))
+    written = json.loads(plan(file, "--json").stdout)
+    del written["plan"]["apps"][0]["functions"][0]["cluster"]
+    earlier.write_text(json.dumps(written))
+    same = as_json(file, "--against", earlier).comparison
+    assert same is not None
+    assert not same.changes
+    assert not same.prices
+    file.write_text(file.read_text().replace("H100:8", "H100:4"))
+    fewer = as_json(file, "--against", earlier).comparison
+    assert fewer is not None
+    assert [one.field for one in fewer.changes] == ["gpus"]
+    (price,) = fewer.prices
+    assert price.what == "a container, by the hour"
+    assert price.before / 2 < price.after < price.before

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalkit.errors import DeclarationError, ModalkitError
+from modalkit.errors import DeclarationError, ModalkitError, SizingError
 from modalkit.lock.lockfile import LockedModel
 from modalkit.sizing.cache_layer import CacheLayer, Keeps
 from modalkit.sizing.load import Load, Split
@@ -163,6 +163,28 @@ def test_an_odd_config_is_sized_or_refused_in_words(model_type: str, odd: dict[s
         found = model_facts({"model_type": model_type, **odd})
         assert found.total_parameters > 0
         assert breakdown(found, Load(), Split(), 80, "vllm").used_bytes > 0
+
+
+DEEPSEEK = {
+    "model_type": "deepseek", "hidden_size": 2048, "intermediate_size": 10944, "num_hidden_layers": 28,
+    "vocab_size": 102400, "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6,
+    "moe_intermediate_size": 1408, "first_k_dense_replace": 1, "num_key_value_heads": 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({**DEEPSEEK, "num_attention_heads": 0}, "ZeroDivisionError"),
+        ({"model_type": "mixtral", "num_experts_per_tok": [None]}, "TypeError"),
+        ({"model_type": "kimi_linear", "linear_attn_config": {"num_heads": [{}]}}, "Error"),
+        ({"model_type": "bart", "encoder_attention_heads": [{}]}, "TypeError"),
+    ],
+)
+def test_an_odd_value_is_refused_wherever_it_is_read(config: dict[str, Any], said: str):
+    """What fails in the count, the cache or the heads is refused with the config's own words, too."""
+    with pytest.raises(SizingError, match=rf"in another way than .*{said}"):
+        model_facts(config)
 
 
 @given(st.sets(st.integers(0, 90), max_size=60))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,16 @@ def test_the_pick_is_hardly_dearer_than_what_was_published():
             if len(steps) > 1:
                 far.append((model["id"], precision))
     assert far == [("meta-llama/Llama-4-Scout-17B-16E-Instruct", "fp8")]  # the impossible claim
+
+
+def test_only_what_is_named_is_left_out_of_the_benchmarks_goal():
+    """A published setup that sizing refuses is a miss of sizing, unless a source tells the claim to be impossible."""
+    bench = Path(__file__).parent.parent.parent / "bench" / "published_setups.py"
+    script = runpy.run_path(str(bench))
+    scout = next(one for one in MODELS if "Llama-4-Scout" in one["id"])
+    added = {"gpu": "A100-80GB", "count": 1, "precision": "bf16"}  # of 203 GiB of weights
+    rows = script["setups"]([{**scout, "setups": [*scout["setups"], added]}])
+    published = len(scout["setups"])
+    every, impossible, *_ = script["goals"](rows)
+    assert f" {published - 1} of {published}: " in every
+    assert "1 of 1 refused" in impossible

@@ -42,6 +42,8 @@ _WITHOUT_RESTART = {
     "scaling.scaledown_window",
     "schedule",
 }
+# What earlier plans do not say, so that nothing is known to have changed.
+_UNSAID_BEFORE = {"cluster"}
 
 
 class Change(Value):
@@ -221,7 +223,7 @@ def _changes(name: str, old: _Part, new: _Part) -> Iterator[Change]:
     before, after = dict(_fields(old)), dict(_fields(new))
     for field in {**before, **after}:
         was, will = before.get(field), after.get(field)
-        if was != will:
+        if was != will and not (field in _UNSAID_BEFORE and was is None):
             yield _change(name, field, was, will)
 
 
@@ -263,7 +265,8 @@ def _said(value: object) -> str:
 
 
 def _prices(name: str, old: _Part | None, new: _Part | None) -> Iterator[PriceChange]:
-    clustered = any(isinstance(one, FunctionBlueprint) and one.cluster > 1 for one in (old, new))
+    sizes = [one.cluster for one in (old, new) if isinstance(one, FunctionBlueprint)]
+    clustered = None not in sizes and any(size != 1 for size in sizes)
     before, after = _priced(old, clustered), _priced(new, clustered)
     for what in {**before, **after}:
         was, will = before.get(what), after.get(what)
@@ -279,8 +282,9 @@ def _priced(part: _Part | None, clustered: bool) -> dict[str, float | None]:
     if part is None:
         return {}
     if isinstance(part, FunctionBlueprint):
-        what = "its containers together" if clustered else "a container"
-        return {f"{what}, by the hour": part.usd_per_hour}
+        if clustered:
+            return {"its containers together, by the hour": part.usd_per_hour}
+        return {"a container, by the hour": part.container.total}
     month = part.price.month
     return {
         "a container, by the hour": part.price.container.total,

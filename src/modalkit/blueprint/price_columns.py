@@ -61,14 +61,14 @@ def _container(price: ContainerPrice) -> str:
 
 def cluster_words(function: FunctionBlueprint) -> str:
     """Say what a cluster costs; empty for a function that is none."""
-    if function.cluster == 1:
+    if (function.cluster or 1) == 1:
         return ""
     return f"{function.cluster} containers together, {usd(function.usd_per_hour)} an hour"
 
 
 def _function(function: FunctionBlueprint) -> str:
     each = _container(function.container)
-    return f"{function.cluster} x {each}" if function.cluster > 1 else each
+    return f"{function.cluster} x {each}" if (function.cluster or 1) > 1 else each
 
 
 def _bound(amount: float | None) -> str:

@@ -271,7 +271,8 @@ class FunctionBlueprint(Value):
         volumes: What is mounted.
         secrets: Which Secrets its container sees.
         web: Whether it answers HTTP, and whether anyone may call it.
-        cluster: Containers that Modal starts together, all for the same input (``modal.clustered``).
+        cluster: Containers that Modal starts together, all for the same input (``modal.clustered``);
+            1 without it. ``None`` only where a plan was written before this was said.
         container: One container by the hour.
         not_shown: What the modal client keeps to itself.
     """
@@ -289,14 +290,14 @@ class FunctionBlueprint(Value):
     volumes: tuple[VolumeUse, ...]
     secrets: tuple[SecretUse, ...]
     web: Literal["none", "proxy tokens", "anyone"]
-    cluster: int = 1
+    cluster: int | None = None
     container: ContainerPrice
     not_shown: tuple[str, ...]
 
     @property
     def usd_per_hour(self) -> float:
         """A container of the first choice; of a cluster, all of its containers."""
-        return self.container.total * self.cluster
+        return self.container.total * (self.cluster or 1)
 
 
 class AppBlueprint(Value):

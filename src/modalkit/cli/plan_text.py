@@ -368,7 +368,7 @@ def _last_line(report: PlanReport) -> str:
         return "$0: nothing is deployed. What the entrypoints start, Sandboxes too, is not known beforehand."
     if not report.plan.services:
         dearest = max(functions, key=lambda one: one.usd_per_hour)
-        what = "cluster" if dearest.cluster > 1 else "container"
+        what = "cluster" if (dearest.cluster or 1) > 1 else "container"
         known = f"{usd(dearest.usd_per_hour)} an hour for the dearest {what}, how many is not known"
         return f"{known}. {report.plan.prices}; use beyond the request is billed too."
     if together.most_hour is None:

@@ -121,9 +121,26 @@ def model_facts(
             what the config says is counted as loaded too.
 
     Raises:
-        SizingError: An architecture, layer kind or quantisation this version does not know.
+        SizingError: An architecture, layer kind or quantisation this version does not know, or a value that its
+            architecture cannot read.
     """
     files = stored if isinstance(stored, Stored) else Stored(stored)
+    try:
+        return _sized(raw, name, described, files)
+    except ModalkitError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        # What a class of the config would fail on, in the config's own words.
+        msg = (
+            f"The config of this {raw.get('model_type')!r} says something in another way than its architecture "
+            f"reads it ({type(error).__name__}: {error}). Correct it, or state the model by hand. {BY_HAND}"
+        )
+        raise SizingError(msg) from error
+
+
+def _sized(
+    raw: Mapping[str, object], name: str, described: Mapping[str, object] | None, files: Stored
+) -> ModelFacts:
     read, tally, counted = _counted(raw, described, files)
     parts = _parts(tally, _as_configured(read, tally, files))
     return ModelFacts(
@@ -142,31 +159,14 @@ def model_facts(
 
 
 def _read(raw: Mapping[str, object], described: Mapping[str, object] | None) -> _Read:
-    """Read a config; what a class of it would fail on is refused, too, with the config's own words.
-
-    Raises:
-        SizingError: As `model_facts`.
-    """
-    try:
-        return _as_written(dict(raw), dict(described) if described else None)
-    except ModalkitError:
-        raise
-    except (TypeError, ValueError, AttributeError, LookupError) as error:
-        msg = (
-            f"The config of this {raw.get('model_type')!r} says something in another way than its architecture "
-            f"reads it ({type(error).__name__}: {error}). Correct it, or state the model by hand. {BY_HAND}"
-        )
-        raise SizingError(msg) from error
-
-
-def _as_written(raw: dict[str, Any], described: dict[str, Any] | None) -> _Read:
-    parsed = as_known(raw)
+    parsed = as_known(dict(raw))
     layout = layout_of(parsed)
     config = Config.read(parsed, layout)
     stack = text_stack(layout)
     settings = Settings(config.fields, stack.prefix if stack else held_prefix(layout))
     found = list(parameters(layout, config.fields))
-    return _Read(parsed, config, found, stack, settings, quantization_of(parsed, described))
+    quantization = quantization_of(parsed, dict(described) if described else None)
+    return _Read(parsed, config, found, stack, settings, quantization)
 
 
 def _tallied(read: _Read) -> Tally:
