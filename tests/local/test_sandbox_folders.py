@@ -72,6 +72,25 @@ def test_a_mount_in_use_is_not_taken_away(make_sandbox):
     sandbox.unmount_image("/used")
 
 
+def test_an_image_that_is_not_replaced_stays_whole(make_sandbox, client):
+    """Where a second image is refused for a file in use, the first stays, even if it is removed."""
+    sandbox = make_sandbox()
+    shell(sandbox, "mkdir /work; echo open > /work/opened; echo first > /work/file")
+    image = sandbox.snapshot_directory("/work")
+    sandbox.mount_image("/used", image)
+    process = sandbox.exec("sh", "-c", "exec 3< /used/opened; cat <&3; read line")
+    assert next(iter(process.stdout)) == "open\n"
+    with pytest.raises(modal.exception.Error, match="cannot be unmounted while its files"):
+        sandbox.mount_image("/used", modal.Image.from_scratch())
+    modal.experimental.image_delete(image.object_id, client=client)
+    assert shell(sandbox, "cat /used/file") == "first\n"
+    process.stdin.write_eof()
+    process.stdin.drain()
+    process.wait()
+    sandbox.mount_image("/used", modal.Image.from_scratch())
+    assert shell(sandbox, "ls /used") == ""
+
+
 def test_mounted_images_and_snapshots_of_them(make_sandbox, sandboxes_app):
     """A built image shows what its steps made, an empty one takes files, and both can be kept again."""
     built = modal.Image.debian_slim().run_commands("mkdir /made", "echo made > /made/file")

@@ -173,13 +173,16 @@ class Worlds:
                 msg = f"An image at {path!r} would hide {folder!r}, from which Python runs here."
                 raise LocalModalError(msg)
         holder = _holder(container, path)
-        self.images.hold(holder, image_id)
+        arriving = f"{holder} {image_id}"  # what the path shows now is kept until it is covered
+        self.images.hold(arriving, image_id)
         try:
             built = await self.images.built(image_id)
             await self.image_mounts.put(container, path, built.layers)
-        except BaseException:
-            await self.images.let_go(holder)
-            raise
+            self.images.hold(holder, image_id)
+        finally:
+            await self.images.let_go(arriving)
+            if path not in self.image_mounts.paths(container):
+                await self.images.let_go(holder)
 
     async def unmount_image(self, container: Container, path: str) -> None:
         """Show what was at a path before an image was mounted there."""
