@@ -64,6 +64,13 @@ def test_local_files_and_folders_are_added(unnamed, tmp_path: Path):
     assert b"".join(unnamed.read_file("/given/large.bin")) == large
 
 
+@pytest.mark.parametrize("pattern", ["a**", "**a/b", "a/b**"])
+def test_two_stars_within_a_name_are_refused(unnamed, pattern):
+    """They stand for folders only, which the error says with the pattern."""
+    with pytest.raises(modal.exception.InvalidError, match="two stars stand for folders"):
+        unnamed.listdir(pattern)
+
+
 @pytest.mark.parametrize("path", ["missing.txt", "missing/missing.txt"])
 def test_what_is_not_there_is_said(unnamed, path):
     """Reading, listing and removing a missing path is the client's FileNotFoundError, or NotFoundError."""
@@ -100,11 +107,18 @@ def test_a_link_of_a_container_leads_nowhere_else(plane, namespaces):
         "        print(b''.join(system.read_file(path)))\n"
         "    except modal.exception.Error as error:\n"
         "        print('refused:', error)\n"
+        "try:\n"
+        "    print(system.listdir('etc/*'))\n"
+        "except modal.exception.Error as error:\n"
+        "    print('refused:', error)\n"
+        "print([entry.path for entry in system.listdir('*')])\n"
+        "print([entry.path for entry in system.listdir('*/*')])\n"
     )
     done = plane.python(code)
-    assert done.stdout.count("a link out of the network file system") == 2, (
+    assert done.stdout.count("a link out of the network file system") == 3, (
         done.stdout + done.stderr
     )
+    assert done.stdout.endswith("['etc', 'passwd']\n[]\n"), done.stdout + done.stderr
 
 
 def test_containers_share_it_at_once(plane):

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from grpclib.const import Status
@@ -72,16 +73,26 @@ class NetworkFileSystems:
 
     def entries(self, identity: str, path: str) -> list[api.FileEntry]:
         """List a folder, with names; one file, or what a pattern with ``*`` matches, with paths."""
-        folder = self._folder(identity)
         if "*" in path:
-            pattern = relative(path)
-            # Two stars alone match folders only.
-            found = folder.glob(f"{pattern}/*" if pattern.endswith("**") else pattern)
-            return [file_entry(str(one.relative_to(folder)), one) for one in sorted(found)]
+            return self._matching(identity, path)
         place = self._existing(identity, path)
         if place.is_dir() and not place.is_symlink():
             return [file_entry(one.name, one) for one in sorted(place.iterdir())]
         return [file_entry(relative(path), place)]
+
+    def _matching(self, identity: str, path: str) -> list[api.FileEntry]:
+        """List what a pattern matches; nothing that a link leads out to."""
+        folder, pattern = self._folder(identity), relative(path)
+        parts = pattern.split("/")
+        if any("**" in part and part != "**" for part in parts):
+            msg = f"{path!r} is no pattern: two stars stand for folders, alone between slashes."
+            refuse(Status.INVALID_ARGUMENT, msg)
+        named = takewhile(lambda part: "*" not in part, parts)
+        self._refuse_outside(identity, path, folder.joinpath(*named))
+        # Two stars alone match folders only.
+        found = folder.glob(f"{pattern}/*" if pattern.endswith("**") else pattern)
+        inside = [one for one in sorted(found) if _is_inside(folder, one.parent)]
+        return [file_entry(str(one.relative_to(folder)), one) for one in inside]
 
     def file(self, identity: str, path: str) -> Path:
         """Return where a file is, or refuse."""
@@ -141,8 +152,12 @@ class NetworkFileSystems:
         return place
 
     def _refuse_outside(self, identity: str, path: str, place: Path) -> None:
-        if not place.resolve().is_relative_to(self._folder(identity).resolve()):
+        if not _is_inside(self._folder(identity), place):
             refuse(Status.INVALID_ARGUMENT, f"{path!r} is a link out of the network file system.")
+
+
+def _is_inside(folder: Path, place: Path) -> bool:
+    return place.resolve().is_relative_to(folder.resolve())
 
 
 def _write(place: Path, content: Path | bytes, partial: Path) -> None:
