@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from .files import FileStore
+from .links import Links
 
 __all__ = ["Blobs"]
 
@@ -22,19 +24,22 @@ _AFTER_READ_S, _UNREAD_S = 30.0, 600.0
 
 
 class Blobs:
-    """Blobs of one plane and download links into volumes; every link is unguessable.
+    """Blobs of one plane and links into volumes; every link is unguessable.
 
     Args:
         folder: Holds blobs until the plane ends.
         files: Takes uploaded volume blocks.
+        clock: Tells the time in seconds, by which links into volumes expire.
     """
 
-    def __init__(self, folder: Path, files: FileStore) -> None:
+    def __init__(
+        self, folder: Path, files: FileStore, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.base_url = ""
         self._folder = folder
         self._files = files
-        self._ranges: dict[str, tuple[Path, int, int]] = {}
-        self._blocks: dict[str, str] = {}
+        self._ranges = Links[tuple[Path, int, int]](clock)
+        self._blocks = Links[str](clock)
         self._kept: set[Path] = set()
         self._read: set[str] = set()
         self._leaving: dict[str, asyncio.TimerHandle] = {}
@@ -81,16 +86,12 @@ class Blobs:
             self.remove_when_read(blob_id)
 
     def download_url(self, path: Path, start: int, end: int) -> str:
-        """Return a link to bytes ``start`` to ``end`` of a file."""
-        token = secrets.token_urlsafe(16)
-        self._ranges[token] = (path, start, end)
-        return f"{self.base_url}/range/{token}"
+        """Return a link to bytes ``start`` to ``end`` of a file, good once within an hour."""
+        return f"{self.base_url}/range/{self._ranges.make((path, start, end))}"
 
     def upload_url(self, sha256: str) -> str:
-        """Return a link to upload a block to, which must have that SHA-256."""
-        token = secrets.token_urlsafe(16)
-        self._blocks[token] = sha256
-        return f"{self.base_url}/block/{token}"
+        """Return a link to upload a block to within an hour, which must have that SHA-256."""
+        return f"{self.base_url}/block/{self._blocks.make(sha256)}"
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
@@ -103,10 +104,10 @@ class Blobs:
                 response = await _send(request, path, 0, path.stat().st_size)
                 self._was_read(name)
                 return response
-            case "GET", "range" if name in self._ranges:
-                return await _send(request, *self._ranges.pop(name))
-            case "PUT", "block" if name in self._blocks:
-                return await self._take_block(request, self._blocks[name])
+            case "GET", "range" if (part := self._ranges.take(name)) is not None:
+                return await _send(request, *part)
+            case "PUT", "block" if (sha256 := self._blocks.get(name)) is not None:
+                return await self._take_block(request, sha256)
         return web.Response(status=404, text="There is nothing here.")
 
     async def _take_blob(self, request: web.BaseRequest, path: Path) -> web.Response:
