@@ -13,8 +13,10 @@ import pytest
 
 from modalkit.errors import SizingError
 from modalkit.sizing.cache_layer import Keeps
+from modalkit.sizing.memory import Load, Split, breakdown
 from modalkit.sizing.model import model_facts
 from modalkit.sizing.parts import Kind
+from modalkit.sizing.report import size
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -259,6 +261,18 @@ def test_nomics_experts_read_as_far_as_its_dense_model():
     sparse = {"model_type": "nomic_bert", "num_experts": 8, "moe_every_n_layers": 2}
     assert model_facts(sparse).max_context == model_facts({"model_type": "nomic_bert"}).max_context
     assert model_facts(sparse).max_context == 2048
+
+
+def test_a_voice_that_is_not_counted_is_said():
+    """MiniCPM-o's breakdown says that its voice is left out, until its files were counted; MiniCPM-V has none."""
+    config = {"model_type": "minicpmo", "version": "2.6", **TEXT}
+    found = model_facts(config)
+    assert "without its voice" in breakdown(found, Load(), Split(), 80, "vllm").note
+    assert "without its voice" in str(size(found).to_json()["weights_note"])
+    whole = model_facts(config, stored=2 * found.total_parameters + 1_200_000_000)
+    assert breakdown(whole, Load(), Split(), 80, "vllm").note == ""
+    seeing = model_facts(config | {"model_type": "minicpmv"})
+    assert breakdown(seeing, Load(), Split(), 80, "vllm").note == ""
 
 
 def test_ultravox_hears_with_whisper():

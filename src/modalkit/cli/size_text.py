@@ -24,8 +24,8 @@ def show(report: SizeReport) -> None:
     console.print(_summary(report), highlight=False)
     if report.best is not None:
         console.print(_memory(report.best, report))
-        if report.served.note:
-            console.print(report.served.note, highlight=False, style="yellow")
+        if note := report.best.breakdown.note:
+            console.print(note, highlight=False, style="yellow")
         console.print(_speed_line(report), highlight=False)
     console.print(_choices(report))
     console.print(f"Modal's list prices, {catalogue_date()}", highlight=False, style="dim")

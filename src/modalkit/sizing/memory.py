@@ -43,12 +43,15 @@ __all__ = [
     "itemised",
     "kept_tokens",
     "largest",
+    "left_out",
     "lora_bytes",
     "state_per_gpu",
     "weights_per_gpu",
 ]
 
 LORA_RANK = 16  # --max-lora-rank of vLLM 0.33
+# What no engine loads, and a config's own arithmetic has no rows for; files beside it are counted whole.
+_LEFT_OUT = {"minicpmo": "its voice (the 'tts' of its files), which engines leave in the files"}
 
 
 def breakdown(
@@ -89,7 +92,23 @@ def breakdown(
         formula = f"{load.draft_bytes:,} bytes / {split.tensor} + {len(load.draft_layers)} layers of cache"
         lines.append(Line("what guesses ahead", draft_on(load, split), "as its files say", formula))
     lines += reserve_lines(model, split, total, weights, served)
-    return Breakdown(total, tuple(lines), served.note)
+    notes = (served.note, left_out(model))
+    return Breakdown(total, tuple(lines), " ".join(note for note in notes if note))
+
+
+def left_out(model: ModelFacts) -> str:
+    """Say what of a model its figures leave out; empty where that is nothing, or its files were counted.
+
+    Args:
+        model: The model.
+    """
+    what = _LEFT_OUT.get(model.model_type)
+    if what is None or model.stored_bytes or model.stored_parameters:
+        return ""
+    return (
+        f"The weights of this {model.model_type!r} are without {what}: its page counts more parameters, and a "
+        "class of your own that loads all of it takes more memory."
+    )
 
 
 def itemised(

@@ -11,7 +11,7 @@ from .fit import Pick, Wishes, examine, largest_concurrency, largest_context, pi
 from .lines import Line
 from .load import Load, Split
 from .loading import held_by
-from .memory import itemised
+from .memory import itemised, left_out
 from .serving import EngineName, Serving, serving
 from .splits import Parallelism
 
@@ -70,6 +70,7 @@ class SizeReport:
             "max_context": model.max_context,
             "engine": self.engine,
             "reserve_note": self.served.note,
+            "weights_note": left_out(model),
             "split": asdict(self.best.split) if self.best else None,
             "load": asdict(self.load),
             "gpu": self.best.selection if self.best else None,
