@@ -205,6 +205,9 @@ def test_gpt_2_tells_what_a_vit_sees():
     crossed = 12 * (2 * (768 * 768 + 768) + 768 * 1536 + 1536 + 2 * 768)
     assert found.total_parameters == alone + tower + crossed
     assert found.kv_bytes_per_token() == 12 * 2 * 768 * 2
+    seen = [layer for layer in found.cache if layer.keeps is Keeps.ENCODER]
+    assert {(layer.window, layer.elements) for layer in seen} == {(197, 2 * 768)}
+    assert len(seen) == 12
 
 
 MOLMO_E: dict[str, Any] = {"model_type": "molmo", "hidden_size": 2048, "intermediate_size": 2048}

@@ -116,12 +116,16 @@ def _attention(shapes: Shapes, *, cross: bool) -> dict[str, tuple[int, ...]]:
 
 
 def _fused(own: Shapes, settings: Settings) -> int:
-    """What is left of a fused projection when the queries, as wide as the output takes, are gone."""
+    """What is left of a fused projection when the queries, as wide as the output takes, are gone.
+
+    GPT-2's attention over an encoder has its queries in a projection of their own, ``q_attn``.
+    """
+    apart = any(path.endswith("q_attn.weight") for path in own)
     for name in _FUSED:
         for path, shape in own.items():
             if path.endswith((f"{name}.weight", f"{name}.linear.weight")):
                 both = max(shape) if name == "c_attn" else shape[0]
-                return both - _queries(own, settings)
+                return both if apart else both - _queries(own, settings)
     return 0
 
 
