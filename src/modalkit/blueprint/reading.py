@@ -98,9 +98,11 @@ def _deployed_with(app: modal.App) -> Iterator[Served]:
     functions = app_functions(app)
     for other in apps_served_on():
         if other is not app:
-            theirs = app_functions(other)
+            theirs = app_functions(other)  # it may have lost some since they were registered
             yield from (
-                one for one in served_on(other) if functions.get(one.tag) is theirs[one.tag]
+                one
+                for one in served_on(other)
+                if one.tag in theirs and functions.get(one.tag) is theirs[one.tag]
             )
 
 
